@@ -1,0 +1,34 @@
+"""What every task offers. Comes in: a split. Goes out: uint8 images and int64 labels."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Split = Literal["train", "test"]
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+class Task(Protocol):
+    """A classification data set with a fixed train and test split."""
+
+    @property
+    def name(self) -> str:
+        """The task's name, as in recipes and on the command line."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in label order."""
+
+    def load(self, split: Split, limit: int | None = None) -> tuple[Images, Labels]:
+        """Images uint8 [N,H,W,C] and labels int64 [N]; the first ``limit`` ones if given.
+
+        Raises TaskError when the data is missing or broken, with where to put the files.
+        """

@@ -1,0 +1,27 @@
+"""Training: from a recipe and a task to a ternary network in a folder.
+
+Comes in: a ``Recipe`` and a ``Task``. Goes out: a folder with recipe.yaml, weights.npz,
+training.json and curve.png, from which ``rebuild`` makes the QKeras model again, bit for bit.
+TensorFlow is imported when one of these functions is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinyrobust.train.layers import build_model
+    from tinyrobust.train.loop import train
+    from tinyrobust.train.trained import rebuild
+
+__all__ = ["build_model", "rebuild", "train"]
+
+_HOME = {"build_model": "layers", "rebuild": "trained", "train": "loop"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tinyrobust.train' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(f"tinyrobust.train.{_HOME[name]}"), name)

@@ -1,0 +1,76 @@
+"""Ternary weight quantiser that is random in training by construction.
+
+Comes in: latent float kernels. Goes out: kernels of {-1, 0, +1} times a scale per output channel.
+
+QKeras's ``stochastic_ternary`` decides by the global ``K.learning_phase()`` when a function is
+traced, so it is silently deterministic in a custom loop, or silently random after one. Here the
+sampling model and the deterministic model are two models: this class always samples, and the
+deterministic one uses QKeras's ``ternary``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from qkeras.quantizers import stochastic_ternary, ternary
+
+SCALE = "auto"  # least-squares scale per output channel
+EPSILON = 1e-7
+
+
+class Draw:
+    """Where the sampled quantisers of one model get their randomness and temperature.
+
+    ``counter`` must be advanced before every forward pass that shall sample anew; seed and
+    counter fix the samples, so that a resumed run repeats an unbroken one.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.counter = tf.Variable(0, dtype=tf.int32, trainable=False, name="draw_counter")
+        self.progress = tf.Variable(0.0, dtype=tf.float32, trainable=False, name="draw_progress")
+
+    def advance(self) -> None:
+        """Make the next forward pass sample new trits."""
+        self.counter.assign_add(1)
+
+    def uniform(self, stream: int, shape: tf.Tensor) -> tf.Tensor:
+        """Uniform numbers in [0, 1) that depend on seed, stream and counter only."""
+        seed = tf.stack([tf.constant(self.seed * 1009 + stream, tf.int32), self.counter])
+        return tf.random.stateless_uniform(shape, seed)
+
+
+class SampledTernary(stochastic_ternary):
+    """QKeras's ``stochastic_ternary(alpha='auto')``, always sampling, from a stated source.
+
+    With threshold T = scale / 2 and s the standard deviation of the channel's kernel, a trit is
+    (sign(u1) + sign(u2)) / 2 with P(u1 = +1) = sigmoid(temperature (x - T) / s) and
+    P(u2 = +1) = sigmoid(temperature (x + T) / s); the gradient passes straight through.
+    """
+
+    def __init__(
+        self, draw: Draw, stream: int, temperature: float, final_temperature: float | None
+    ) -> None:
+        super().__init__(alpha=SCALE, temperature=temperature)
+        self.draw = draw
+        self.stream = stream
+        self.final_temperature = temperature if final_temperature is None else final_temperature
+
+    def __call__(self, x: Any) -> Any:
+        axes = list(range(len(x.shape) - 1))
+        deterministic = ternary(alpha=SCALE)
+        deterministic(x)
+        scale = deterministic.scale
+        deviation = tf.math.reduce_std(x, axis=axes, keepdims=True) + EPSILON
+        slope = self.temperature + self.draw.progress * (self.final_temperature - self.temperature)
+        normal, threshold = x / deviation, scale / (2.0 * deviation)
+        random = self.draw.uniform(self.stream, tf.concat([[2], tf.shape(x)], axis=0))
+        low = tf.where(tf.sigmoid(slope * (normal - threshold)) >= random[0], 1.0, -1.0)
+        high = tf.where(tf.sigmoid(slope * (normal + threshold)) >= random[1], 1.0, -1.0)
+        self.scale = scale
+        return x + tf.stop_gradient(scale * (low + high) / 2.0 - x)
+
+    def get_config(self) -> dict[str, Any]:
+        """As the QKeras quantiser that a saved model should name."""
+        return {"alpha": SCALE, "temperature": self.temperature}
