@@ -1,0 +1,1 @@
+"""The command line: a thin skin, one click command per file; ``main.py`` finds them."""

@@ -1,0 +1,54 @@
+"""Options that several commands share, and the JSON they write."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+board_option = click.option(
+    "--board", "board_name", required=True, metavar="NAME|FILE.yaml", help="Board, or a board file."
+)
+model_option = click.option(
+    "--model", "model_name", default=None, metavar="NAME|FILE",
+    help="Zoo model or Graph file.  [default: shapes-small]",
+)  # fmt: skip
+json_option = click.option(
+    "--json", "json_file", default=None, metavar="FILE",
+    help="Write the result as JSON; '-' for standard output, with nothing else on it.",
+)  # fmt: skip
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), default=None, metavar="DIR",
+    help="Folder to write to.  [default: build/BOARD/MODEL]",
+)  # fmt: skip
+
+
+def write_result(json_file: str | None, command: str, result: dict[str, Any]) -> None:
+    """Write ``result`` under schema ``tinyrobust.<command>/1`` when ``--json`` was given."""
+    if json_file is None:
+        return
+    document = {"schema": f"tinyrobust.{command}/1", **result}
+    if json_file == "-":
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        from tinyrobust.artefact import write_json
+
+        write_json(Path(json_file), document)
+
+
+def console(json_file: str | None) -> Any:
+    """A rich Console: standard output, or standard error when JSON goes to standard output."""
+    from rich.console import Console
+
+    return Console(stderr=json_file == "-", highlight=False)
+
+
+def build_folder(out: Path | None, board: str, model: str) -> Path:
+    """``--out``, else ``build/<board>/<model>`` under the current folder."""
+    return out if out is not None else Path("build") / board / model

@@ -1,0 +1,148 @@
+"""The numpy interpreter: what each node means, on batches, in exact integers.
+
+In: a Graph and uint8 images (N, H, W, C). Out: int32 scores (N, classes), or every tensor.
+Ternary sums run in float32 or float64 matrix products where every partial sum is an integer
+below 2**24 or 2**53, so BLAS computes them exactly; the verifier's ranges prove it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrobust.errors import GraphError
+from tinyrobust.graph.nodes import (
+    Conv2D,
+    Dense,
+    GlobalAveragePool,
+    Graph,
+    Input,
+    Node,
+    Pool2D,
+    Requantize,
+)
+
+UInt8 = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
+BATCH = 64
+
+
+def run(graph: Graph, images: UInt8, *, batch: int = BATCH) -> npt.NDArray[np.int32]:
+    """Scores int32 (N, classes) of uint8 images (N, H, W, C).
+
+    Raises GraphError when the images have another shape or type.
+    """
+    check_images(graph, images)
+    parts = [
+        _execute(graph, images[i : i + batch], keep=False)[graph.output.name]
+        for i in range(0, len(images), batch)
+    ]
+    empty = np.zeros((0, graph.output.size), np.int32)
+    return np.concatenate([empty, *parts]).astype(np.int32, copy=False)
+
+
+def trace(graph: Graph, images: UInt8) -> dict[str, npt.NDArray[np.int32]]:
+    """Every tensor of the Graph by name, int32 (N, *shape), for uint8 images (N, H, W, C)."""
+    check_images(graph, images)
+    values = _execute(graph, images, keep=True)
+    return {name: value.astype(np.int32) for name, value in values.items()}
+
+
+def check_images(graph: Graph, images: UInt8) -> None:
+    """Raise GraphError unless ``images`` is uint8 (N, *input shape)."""
+    if images.dtype != np.uint8 or images.shape[1:] != graph.input.shape:
+        raise GraphError(
+            f"'{graph.name}' takes uint8 images (N, {', '.join(map(str, graph.input.shape))}), "
+            f"got {images.dtype} {images.shape}",
+            "check the task of the model",
+        )
+
+
+def _execute(graph: Graph, images: UInt8, *, keep: bool) -> dict[str, Array]:
+    values: dict[str, Array] = {}
+    last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    for i, node in enumerate(graph.nodes):
+        inputs = [values[name] for name in node.inputs] or [images]
+        values[node.output] = _OPS[node.op](graph, node, inputs)
+        if not keep:
+            for name in node.inputs:
+                if last_use[name] == i:
+                    del values[name]
+    return values
+
+
+def _exact_float(graph: Graph, node: Node) -> npt.DTypeLike:
+    out = graph.tensor[node.output]
+    # Any partial sum lies within -(all minus)..(all plus), which the tensor's range covers.
+    return np.float32 if max(-out.lo, out.hi) < 1 << 24 else np.float64
+
+
+def patches(x: Array, node: Conv2D, dtype: npt.DTypeLike) -> Array:
+    """im2col: (N, H, W, C) -> (N, OH, OW, KH, KW, C) as ``dtype``, zeros where padded."""
+    top, bottom, left, right = node.pads
+    padded = np.pad(x.astype(dtype), ((0, 0), (top, bottom), (left, right), (0, 0)))
+    kh, kw = node.weights.shape[1:3]
+    view = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), axis=(1, 2))
+    view = view[:, :: node.strides[0], :: node.strides[1]]
+    return view.transpose(0, 1, 2, 4, 5, 3)
+
+
+def _input(graph: Graph, node: Input, inputs: list[Array]) -> Array:
+    return inputs[0] >> node.shift
+
+
+def _conv(graph: Graph, node: Conv2D, inputs: list[Array]) -> Array:
+    dtype = _exact_float(graph, node)
+    columns = patches(inputs[0], node, dtype)
+    n, oh, ow = columns.shape[:3]
+    matrix = node.weights.reshape(len(node.weights), -1).astype(dtype).T
+    acc = columns.reshape(n * oh * ow, -1) @ matrix
+    return acc.astype(np.int32).reshape(n, oh, ow, -1)
+
+
+def _dense(graph: Graph, node: Dense, inputs: list[Array]) -> Array:
+    dtype = _exact_float(graph, node)
+    return (inputs[0].astype(dtype) @ node.weights.astype(dtype).T).astype(np.int32)
+
+
+def _requantize(graph: Graph, node: Requantize, inputs: list[Array]) -> Array:
+    t = node.bias.astype(np.int64)
+    for multipliers, acc in zip(node.multipliers, inputs, strict=True):
+        t = t + ((acc.astype(np.int64) * multipliers) >> 16)
+    if node.scores:
+        return t.astype(np.int32)
+    half = (1 << node.shift) >> 1
+    return np.clip((t + half) >> node.shift, node.lo, node.hi).astype(np.uint8)
+
+
+def _pool(graph: Graph, node: Pool2D, inputs: list[Array]) -> Array:
+    view = np.lib.stride_tricks.sliding_window_view(inputs[0], node.size, (1, 2))
+    view = view[:, :: node.strides[0], :: node.strides[1]]
+    if node.kind == "max":
+        return np.asarray(view.max(axis=(-2, -1)))
+    total = view.sum(axis=(-2, -1), dtype=np.int64)
+    return (total // (node.size[0] * node.size[1])).astype(inputs[0].dtype)
+
+
+def _average(graph: Graph, node: GlobalAveragePool, inputs: list[Array]) -> Array:
+    n = inputs[0].shape[1] * inputs[0].shape[2]
+    total = inputs[0].sum(axis=(1, 2), dtype=np.int64)
+    return ((total + node.rounding) // n).astype(inputs[0].dtype)
+
+
+def _reshape(graph: Graph, node: Node, inputs: list[Array]) -> Array:
+    return inputs[0].reshape(len(inputs[0]), *graph.tensor[node.output].shape)
+
+
+_OPS: Mapping[str, Callable[[Graph, Any, list[Array]], Array]] = {
+    "input": _input,
+    "conv2d": _conv,
+    "dense": _dense,
+    "requantize": _requantize,
+    "pool2d": _pool,
+    "global_average_pool": _average,
+    "reshape": _reshape,
+}

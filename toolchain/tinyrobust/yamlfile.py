@@ -1,0 +1,111 @@
+"""YAML files checked by a pydantic model, with errors that name file, line and allowed values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from tinyrobust.errors import TinyRobustError
+from tinyrobust.registry import nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+MAX_BYTES = 1 << 20
+
+
+def load(path: Path, model: type[Model], error: type[TinyRobustError]) -> Model:
+    """Read ``path`` and validate it as ``model``; raises ``error`` naming the line at fault."""
+    tree = _parse(path, error)
+    try:
+        return model.model_validate(_plain(tree))
+    except ValidationError as failure:
+        raise _explain(failure, path, tree, model, error) from failure
+
+
+def _parse(path: Path, error: type[TinyRobustError]) -> Any:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as failure:
+        raise error(f"no such file: {path}", "check the path") from failure
+    except OSError as failure:
+        raise error(f"cannot read {path}: {failure.strerror}", "check the path") from failure
+    if len(data) > MAX_BYTES:
+        raise error(f"{path} has {len(data):,} bytes; a YAML file here has at most {MAX_BYTES:,}")
+    try:
+        tree = YAML(typ="rt").load(data.decode())
+    except UnicodeDecodeError as failure:
+        raise error(f"{path} is not UTF-8 text (byte {failure.start})") from failure
+    except MarkedYAMLError as failure:
+        line = failure.problem_mark.line + 1 if failure.problem_mark else 1
+        raise error(f"{path}:{line}: not valid YAML: {failure.problem}") from failure
+    except (YAMLError, RecursionError, ValueError) as failure:
+        raise error(f"{path}: not valid YAML: {failure}") from failure
+    if not isinstance(tree, CommentedMap):
+        raise error(f"{path}: expected a mapping of keys to values at the top")
+    return tree
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, CommentedMap):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, CommentedSeq):
+        return [_plain(value) for value in node]
+    return node
+
+
+def _explain(
+    failure: ValidationError,
+    path: Path,
+    tree: Any,
+    model: type[BaseModel],
+    error: type[TinyRobustError],
+) -> TinyRobustError:
+    first = failure.errors()[0]
+    where = tuple(part for part in first["loc"])
+    line, keys = _locate(tree, where)
+    name = ".".join(str(part) for part in keys) or "the file"
+    hint = ""
+    if first["type"] == "extra_forbidden":
+        message = f"unknown key '{where[-1]}'"
+        hint = nearest(str(where[-1]), _fields(model, where[:-1]))
+    elif first["type"] == "missing":
+        message = f"'{where[-1]}' is missing"
+    else:
+        message = f"{name}: {first['msg']} (got {first['input']!r})"
+    more = len(failure.errors()) - 1
+    if more:
+        message += f" (and {more} more)"
+    return error(f"{path}:{line}: {message}", hint)
+
+
+def _locate(tree: Any, where: tuple[Any, ...]) -> tuple[int, list[Any]]:
+    line, node, keys = 1, tree, []
+    for part in where:
+        if isinstance(node, CommentedMap) and part in node:
+            line = node.lc.key(part)[0] + 1
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line = node.lc.item(part)[0] + 1
+        else:
+            continue  # a union tag, or the missing key itself
+        keys.append(part)
+        node = node[part]
+    return line, keys
+
+
+def _fields(model: type[BaseModel], where: tuple[Any, ...]) -> list[str]:
+    """Names allowed at ``where``, following plain nested models as far as they go."""
+    current: Any = model
+    for part in where:
+        if not (isinstance(current, type) and issubclass(current, BaseModel)):
+            return []
+        field = current.model_fields.get(str(part))
+        if field is None:
+            continue
+        current = field.annotation
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return list(current.model_fields)
+    return []
