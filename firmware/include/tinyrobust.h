@@ -39,7 +39,7 @@ typedef struct {
   uint16_t input_shape[3]; /* height, width, channels; uint8 */
   uint16_t classes;
   uint32_t input_bytes;
-  uint32_t arena_bytes;    /* activations and kernel scratch */
+  uint32_t arena_bytes; /* activations and kernel scratch */
   uint32_t arena_align;
   uint32_t input_offset;   /* where the raw uint8 input lies in the arena */
   uint32_t scores_offset;  /* where the int32 scores lie in the arena */

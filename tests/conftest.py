@@ -1,0 +1,99 @@
+"""What every test run shares: ``--port``, real data, and the list of allowed skips.
+
+A test that cannot run everywhere carries a marker of ``NEEDS``; nothing else may skip. A skip
+with any other reason (``pytest.skip``, ``importorskip``, ``skipif``) fails the run, so that a
+missing tool never looks like a green test.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REAL_DATA = "TINYROBUST_DATA"
+
+# Marker -> (is what it needs there?, the reason of the skip when it is not): the skip list.
+NEEDS: dict[str, tuple[Callable[[pytest.Config], bool], str]] = {
+    "train": (
+        lambda config: _installed("tensorflow", "qkeras", "hls4ml"),
+        "needs the training extra: pip install 'tinyrobust[train]' (Python 3.10 or 3.11)",
+    ),
+    "attacks": (
+        lambda config: _installed("art"),
+        "needs the attacks extra: pip install 'tinyrobust[attacks]'",
+    ),
+    "data": (
+        lambda config: Path(os.environ.get(REAL_DATA) or os.devnull).is_dir(),
+        f"needs real data: set {REAL_DATA} to its folder",
+    ),
+    "hardware": (
+        lambda config: config.getoption("--port") is not None,
+        "needs a board: pytest --port /dev/ttyACM0",
+    ),
+}
+_ALLOWED = {reason for _, reason in NEEDS.values()}
+_stray_skips: list[str] = []
+
+
+def _installed(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--port", default=None, help="serial port of a flashed board (hardware tests)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    missing = {m: reason for m, (there, reason) in NEEDS.items() if not there(config)}
+    for item in items:
+        if item.path.is_relative_to(config.rootpath / "tests" / "hardware"):
+            item.add_marker("hardware")
+        for marker, reason in missing.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _note_skip(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    _note_skip(report)
+
+
+def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    reason = text.removeprefix("Skipped: ")
+    if reason not in _ALLOWED:
+        _stray_skips.append(f"{report.nodeid}: {reason}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _stray_skips and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _stray_skips:
+        terminalreporter.section("skips that are not on the list (tests/conftest.py)", red=True)
+        for line in _stray_skips:
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def port(request: pytest.FixtureRequest) -> str:
+    """The serial port given with --port."""
+    return str(request.config.getoption("--port"))
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder with the real data sets, for tests marked ``data``."""
+    return Path(os.environ[REAL_DATA])
