@@ -40,7 +40,7 @@ def build_model(recipe: Recipe, draw: Draw | None = None) -> Any:
     """
     task = tasks.get(recipe.task)
     build = _Builder(recipe, draw)
-    inputs = keras.Input(task.input_shape, name="input")
+    inputs = keras.Input(task.input_shape, name="image")  # hls4ml reserves "input"
     x = inputs
     for index, block in enumerate(recipe.network.blocks, start=1):
         if isinstance(block, Conv):
