@@ -134,7 +134,7 @@ class Board(_Strict):
     flash_word_bytes: Annotated[int, Field(ge=4, multiple_of=4)]
     flash_sector_bytes: Annotated[int, Field(gt=0)] | None = None
     clock_hz: Annotated[int, Field(gt=0)]
-    cycle_counter: Literal["dwt", "systick", "none"]
+    cycle_counter: Literal["dwt", "timer", "none"]
     serial: Serial
     flashers: list[Flasher] = []
     budget: Budget
