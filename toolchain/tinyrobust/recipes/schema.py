@@ -121,11 +121,13 @@ class Jacobian(_Strict):
     J. Hoffman, D. A. Roberts, S. Yaida, "Robust Learning with Jacobian Regularization", 2019,
     arXiv:1908.02729. The loss gains ``strength / 2 * ||d logits / d input||_F^2``, estimated
     with ``projections`` random directions on the first ``batch_fraction`` of every batch.
+    The strength grows linearly from zero over the first ``warmup_epochs``.
     """
 
     strength: float = Field(default=0.0, ge=0, le=1000)
     projections: int = Field(default=1, ge=1, le=64)
     batch_fraction: float = Field(default=1.0, gt=0, le=1)
+    warmup_epochs: float = Field(default=0.0, ge=0)
 
 
 class Recipe(_Strict):

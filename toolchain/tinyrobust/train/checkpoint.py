@@ -1,0 +1,77 @@
+"""The state of a training between two epochs, in one file that is whole or absent.
+
+Comes in: variables, history, the recipe. Goes out: ``checkpoint.npz``; and back.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrobust import artefact, recipes
+from tinyrobust.errors import RecipeError, TinyRobustError
+from tinyrobust.recipes import Recipe
+
+NAME = "checkpoint.npz"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Every variable's value in order, and the rows of the epochs done."""
+
+    variables: list[npt.NDArray[Any]]
+    history: list[dict[str, float]]
+    seconds: list[float]
+
+
+def save(folder: Path, recipe: Recipe, state: Checkpoint) -> None:
+    """Replace the folder's checkpoint at once; on a full disk the old one stays."""
+    about = {"recipe": recipes.dump(recipe), "history": state.history, "seconds": state.seconds}
+    arrays = {f"v{i}": value for i, value in enumerate(state.variables)}
+    buffer = io.BytesIO()
+    np.savez(buffer, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
+    artefact.write_bytes(folder / NAME, buffer.getvalue())
+
+
+def load(folder: Path, recipe: Recipe) -> Checkpoint:
+    """The folder's checkpoint.
+
+    Raises TinyRobustError when it is missing or broken, RecipeError when its recipe differs.
+    """
+    path = folder / NAME
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(file["about"].tobytes())
+            variables = [file[f"v{i}"] for i in range(len(file.files) - 1)]
+    except FileNotFoundError as error:
+        raise TinyRobustError(
+            f"{folder} holds no checkpoint to resume from", "start anew, without --resume"
+        ) from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise TinyRobustError(
+            f"{path} is not a checkpoint: {error}", "remove it and start anew, without --resume"
+        ) from error
+    if about["recipe"] != recipes.dump(recipe):
+        raise RecipeError(
+            f"{path} was made by another recipe than this one",
+            "resume with the same recipe and --set, or choose another --out",
+        )
+    return Checkpoint(variables, about["history"], about["seconds"])
+
+
+def restore(variables: Sequence[Any], state: Checkpoint) -> None:
+    """Assign the checkpoint's values to TensorFlow variables in the same order."""
+    if [tuple(v.shape) for v in variables] != [value.shape for value in state.variables]:
+        raise TinyRobustError(
+            "the checkpoint does not fit the model", "remove it and start anew, without --resume"
+        )
+    for variable, value in zip(variables, state.variables, strict=True):
+        variable.assign(value)

@@ -1,0 +1,159 @@
+"""The trained-model folder: what training leaves and conversion reads.
+
+Comes in: a trained Keras model. Goes out: a folder with
+
+- ``recipe.yaml``: the recipe, every value spelt out;
+- ``weights.npz``: per ternary layer ``<layer>/trits`` (int8, as the Keras kernel) and
+  ``<layer>/alpha`` (float32, per output channel); per batch norm ``<layer>/gamma``, ``beta``,
+  ``mean``, ``variance`` (float32) and ``epsilon``;
+- ``training.json``: seeds, history, versions, seconds, accuracies;
+- ``curve.png``: the history drawn.
+
+``rebuild`` makes the Keras model again; its logits equal those of the ``frozen`` one, bit for bit.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrobust import artefact, recipes
+from tinyrobust.errors import TinyRobustError
+from tinyrobust.recipes import Recipe
+from tinyrobust.train.layers import build_model, keras, kernel_layers
+
+Weights = dict[str, npt.NDArray[Any]]
+_NORM = {"gamma": "gamma", "beta": "beta", "mean": "moving_mean", "variance": "moving_variance"}
+
+
+def frozen(recipe: Recipe, latent: Any) -> Any:
+    """A deterministic model whose kernels are exactly the ternary weights of ``latent``.
+
+    Trits and scales are those of QKeras's deterministic quantiser on the latent kernels; batch
+    norms are copied.
+    """
+    weights = _norm_weights(latent)
+    for layer in kernel_layers(latent):
+        weights[f"{layer.name}/trits"], weights[f"{layer.name}/alpha"] = _quantise(layer.kernel)
+    return assemble(recipe, weights)
+
+
+def extract(model: Any) -> Weights:
+    """Trits, scales and batch norms of a frozen model, under the names of ``weights.npz``.
+
+    They are read from the kernels themselves; the quantiser, run again, would move the scales
+    by some units in the last place.
+    """
+    weights = _norm_weights(model)
+    for layer in kernel_layers(model):
+        kernel = layer.kernel.numpy()
+        alpha = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
+        trits = np.sign(kernel).astype(np.int8)
+        if not np.array_equal(trits.astype(np.float32) * alpha, kernel):
+            raise TinyRobustError(f"{layer.name} is not frozen: its kernel is not ternary")
+        weights[f"{layer.name}/trits"], weights[f"{layer.name}/alpha"] = trits, alpha
+    return weights
+
+
+def _norm_weights(model: Any) -> Weights:
+    found: Weights = {}
+    for layer in _norms(model):
+        for key, attribute in _NORM.items():
+            found[f"{layer.name}/{key}"] = getattr(layer, attribute).numpy()
+        found[f"{layer.name}/epsilon"] = np.asarray(layer.epsilon, np.float32)
+    return found
+
+
+def assemble(recipe: Recipe, weights: Weights) -> Any:
+    """The recipe's deterministic Keras model carrying ``weights``.
+
+    Raises TinyRobustError when an array is missing, has the wrong shape, or holds no trits.
+    """
+    model = build_model(recipe)
+    for layer in kernel_layers(model):
+        shape = tuple(layer.kernel.shape)
+        trits = _take(weights, f"{layer.name}/trits", shape)
+        alpha = _take(weights, f"{layer.name}/alpha", shape[-1:])
+        if trits.dtype != np.int8 or np.abs(trits).max() > 1:
+            raise TinyRobustError(f"weights: {layer.name}/trits must be int8 in -1, 0, +1")
+        layer.kernel.assign(trits.astype(np.float32) * alpha)
+        again, _ = _quantise(layer.kernel)
+        if not np.array_equal(again, trits):
+            raise TinyRobustError(
+                f"weights: the trits of {layer.name} do not survive QKeras's ternary quantiser",
+                "a channel of all zeros or a scale that is not positive causes this",
+            )
+    for layer in _norms(model):
+        for key, attribute in _NORM.items():
+            variable = getattr(layer, attribute)
+            variable.assign(_take(weights, f"{layer.name}/{key}", tuple(variable.shape)))
+        epsilon = float(_take(weights, f"{layer.name}/epsilon", ()))
+        if not np.isclose(epsilon, layer.epsilon, rtol=1e-6):
+            raise TinyRobustError(
+                f"weights: {layer.name}/epsilon is {epsilon}, the model has {layer.epsilon}"
+            )
+    return model
+
+
+def save(folder: Path, recipe: Recipe, model: Any, training: dict[str, Any]) -> None:
+    """Write recipe.yaml, weights.npz and, last, training.json (its presence means: finished)."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **extract(model))
+    artefact.write_text(folder / "recipe.yaml", recipes.dump(recipe))
+    artefact.write_bytes(folder / "weights.npz", buffer.getvalue())
+    artefact.write_json(folder / "training.json", training)
+
+
+def read(folder: Path) -> tuple[Recipe, Weights]:
+    """Recipe and weights of a trained-model folder.
+
+    Raises TinyRobustError (RecipeError for the recipe) when a file is missing or broken.
+    """
+    recipe = recipes.load(folder / "recipe.yaml")
+    path = folder / "weights.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return recipe, {key: file[key] for key in file.files}
+    except FileNotFoundError as error:
+        raise TinyRobustError(
+            f"{folder} holds no weights.npz", "the training has not finished: --resume it"
+        ) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise TinyRobustError(f"{path} is not a weights file: {error}") from error
+
+
+def rebuild(folder: str | Path) -> Any:
+    """The Keras model of a trained-model folder: floats [N,H,W,C] to logits [N,K].
+
+    Its layers are plain QKeras with ``ternary('auto')`` kernels. Raises as ``read`` does.
+    """
+    recipe, weights = read(Path(folder))
+    return assemble(recipe, weights)
+
+
+def _quantise(kernel: Any) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    from qkeras import ternary
+
+    quantizer = ternary(alpha="auto")
+    values = quantizer(kernel).numpy()
+    alpha = quantizer.scale.numpy()
+    trits = np.rint(values / alpha).astype(np.int8)
+    return trits, alpha.reshape(-1)
+
+
+def _norms(model: Any) -> list[Any]:
+    return [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+
+
+def _take(weights: Weights, key: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    if key not in weights:
+        raise TinyRobustError(f"weights: '{key}' is missing", "the recipe and weights must match")
+    value = weights[key]
+    if value.shape != shape:
+        raise TinyRobustError(f"weights: '{key}' has shape {value.shape}, the model {shape}")
+    return value
