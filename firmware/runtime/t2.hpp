@@ -1,0 +1,79 @@
+// Ternary weights in two bits: how they are stored and the sums over them.
+//
+// Inputs are taken in quads of four bytes. A quad becomes two words of two halfwords, (x0, x2) and
+// (x1, x3), as UXTB16 makes them. A weight is stored as the code w + 1 (0, 1, 2); a 32-bit word
+// holds four quads: pair k of its eight pairs has its codes at bits 2k and 16 + 2k, so that
+// `(word >> 2k) & 0x00030003` is the pair as SMLAD wants it. The codes give
+// sum((w + 1) * x) = sum(w * x) + sum(x); sums therefore start at -sum(x), which also makes padding
+// harmless: its inputs are 0. A row of weights (one output) fills whole words.
+#ifndef TR_RUNTIME_T2_HPP
+#define TR_RUNTIME_T2_HPP
+
+#include <stddef.h>
+
+#include "runtime/dsp.hpp"
+
+namespace tr {
+
+constexpr uint32_t t2_mask = 0x00030003u;
+
+// Turn `count` bytes into halfword pairs, the words of one column `Columns` apart, padding the last
+// quad with zeros; returns the sum of the bytes.
+template <size_t Columns>
+inline uint32_t t2_expand(const uint8_t* in, size_t count, uint32_t* column) {
+  uint32_t sum = 0;
+  for (; count >= 4; count -= 4, in += 4, column += 2 * Columns) {
+    const uint32_t x = load4(in);
+    column[0] = uxtb16(x);
+    column[Columns] = uxtb16_ror8(x);
+    sum = add_bytes(x, sum);
+  }
+  if (count != 0) {
+    uint32_t x = in[0];
+    if (count > 1) x |= static_cast<uint32_t>(in[1]) << 8;
+    if (count > 2) x |= static_cast<uint32_t>(in[2]) << 16;
+    column[0] = uxtb16(x);
+    column[Columns] = uxtb16_ror8(x);
+    sum = add_bytes(x, sum);
+  }
+  return sum;
+}
+
+template <size_t Columns>
+inline void t2_pair(uint32_t codes, const uint32_t* x, int32_t* acc) {
+  for (size_t i = 0; i < Columns; ++i) {
+#if TR_DSP
+    acc[i] = smlad(codes, x[i], acc[i]);
+#else
+    const uint32_t low = (codes & 3u) * (x[i] & 0xffffu);
+    const uint32_t high = (codes >> 16) * (x[i] >> 16);
+    acc[i] += static_cast<int32_t>(low + high);
+#endif
+  }
+}
+
+// Add one row of weights times `Columns` interleaved columns of `quads` quads to `acc`; returns
+// where the next row of weights starts.
+template <size_t Columns>
+inline const uint32_t* t2_dot(const uint32_t* weights, const uint32_t* column, size_t quads,
+                              int32_t* acc) {
+  for (; quads >= 4; quads -= 4) {
+    const uint32_t w = *weights++;
+    for (uint32_t k = 0; k < 8; ++k, column += Columns) {
+      t2_pair<Columns>((w >> (2 * k)) & t2_mask, column, acc);
+    }
+  }
+  if (quads != 0) {
+    uint32_t w = *weights++;
+    for (; quads != 0; --quads, w >>= 4) {
+      t2_pair<Columns>(w & t2_mask, column, acc);
+      t2_pair<Columns>((w >> 2) & t2_mask, column + Columns, acc);
+      column += 2 * Columns;
+    }
+  }
+  return weights;
+}
+
+}  // namespace tr
+
+#endif

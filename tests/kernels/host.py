@@ -1,0 +1,117 @@
+"""Generated code as a shared library on the machine that runs the tests.
+
+In: a Graph (or a Plan). Out: a ``Compiled`` whose ``trace`` gives what every step left behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tinyrobust import boards, codegen, memory
+from tinyrobust.graph.nodes import Graph
+
+FLAGS = [
+    "-std=c++17", "-ffreestanding", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics",
+    "-Wall", "-Wextra", "-Wconversion", "-Wvla", "-Werror", "-fstack-usage",
+]  # fmt: skip
+SHIM = r"""
+#include "tinyrobust.h"
+extern "C" {
+static uint8_t* next;
+static void keep(void*, uint16_t, const tr_step* s, const uint8_t* arena) {
+  const uint32_t size = s->out_type < 2 ? 1 : s->out_type == 2 ? 2 : 4;
+  const uint32_t bytes = s->out_count * size;
+  for (uint32_t i = 0; i < bytes; ++i) *next++ = arena[s->out_offset + i];
+}
+// 0, or the first tr_status that was not TR_OK; `out` takes the outputs of all steps, if not null.
+int shim_run(uint8_t* arena, uint32_t bytes, const uint8_t* in, uint8_t* out) {
+  tr_status status = tr_init(arena, bytes);
+  if (status != TR_OK) return status;
+  for (uint32_t i = 0; i < tr_model.input_bytes; ++i) tr_input()[i] = in[i];
+  next = out;
+  return tr_invoke(out != nullptr ? keep : nullptr, nullptr);
+}
+const int32_t* shim_scores(void) { return tr_scores(); }
+}
+"""
+DTYPES = {"u8": np.uint8, "i16": np.int16, "i32": np.int32}
+
+
+def write_sources(plan: memory.Plan, folder: Path) -> tuple[list[Path], list[str]]:
+    """Write the generated files into ``folder``; C++ files to compile, and include flags."""
+    generated = codegen.generate(plan)
+    files = []
+    for name, text in generated.files.items():
+        (folder / name).write_text(text)
+        files.append(folder / name)
+    return [*files, *generated.sources], [f"-I{d}" for d in generated.include_dirs]
+
+
+class Compiled:
+    """A plan compiled for the host."""
+
+    def __init__(
+        self, plan: memory.Plan, folder: Path, *, compiler: str = "g++", flags: tuple[str, ...] = ()
+    ) -> None:
+        self.plan = plan
+        sources, includes = write_sources(plan, folder)
+        (folder / "shim.cpp").write_text(SHIM)
+        library = folder / "model.so"
+        command = [compiler, *FLAGS, *(flags or ("-O2",)), *includes, "-shared", "-fPIC",
+                   *map(str, sources), str(folder / "shim.cpp"), "-o", str(library)]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)
+        self.library = ctypes.CDLL(str(library))
+        self.library.shim_scores.restype = ctypes.POINTER(ctypes.c_int32)
+        self.memory = np.zeros(plan.arena_bytes + 64, np.uint8)
+        start = -self.memory.ctypes.data % 8
+        self.arena = self.memory[start : start + plan.arena_bytes]
+
+    def scores(self, image: np.ndarray) -> np.ndarray:
+        """int32 scores of one uint8 image."""
+        assert self._run(image, None) == 0
+        count = self.plan.graph.output.size
+        return np.array(self.library.shim_scores()[:count], np.int32)
+
+    def trace(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """What every step left behind, by tensor name."""
+        sizes = [self.plan.places[s.output] for s in self.plan.steps]
+        total = sum(p.count * np.dtype(DTYPES[p.type]).itemsize for p in sizes)
+        out = np.zeros(total, np.uint8)
+        assert self._run(image, out) == 0
+        return split(self.plan, out)
+
+    def _run(self, image: np.ndarray, out: np.ndarray | None) -> int:
+        image = np.ascontiguousarray(image)
+        self.arena[:] = 0xA5  # nothing may depend on what was there before
+        return int(
+            self.library.shim_run(
+                ctypes.c_void_p(self.arena.ctypes.data), ctypes.c_uint32(self.arena.size),
+                ctypes.c_void_p(image.ctypes.data),
+                ctypes.c_void_p(out.ctypes.data if out is not None else None),
+            )
+        )  # fmt: skip
+
+
+def split(plan: memory.Plan, out: np.ndarray) -> dict[str, np.ndarray]:
+    """The bytes of all steps' outputs, one after the other, as arrays by tensor name."""
+    found, position = {}, 0
+    for step in plan.steps:
+        place = plan.places[step.output]
+        dtype = np.dtype(DTYPES[place.type])
+        end = position + place.count * dtype.itemsize
+        shape = plan.graph.tensor[step.output].shape
+        found[step.output] = out[position:end].copy().view(dtype).reshape(shape)
+        position = end
+    return found
+
+
+def planned(
+    graph: Graph, board: str = "host", force: Mapping[str, str] | None = None
+) -> memory.Plan:
+    """The plan of ``graph`` on a board that comes with tinyrobust."""
+    return memory.plan(graph, boards.load(board), force=force or {})

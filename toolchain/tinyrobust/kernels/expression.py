@@ -1,0 +1,92 @@
+"""Arithmetic expressions in kernel.yaml: parsed once, checked, never passed to ``eval``.
+
+In: text such as ``"8 * k_padded + 16"`` and named numbers. Out: a number. Allowed: numbers,
+names, ``+ - * / // % **``, comparisons (1 or 0), ``and or not``, ``a if c else b``, and the
+functions ``ceil floor min max``.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+_BINARY: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+    ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
+    ast.Gt: operator.gt, ast.GtE: operator.ge,
+}  # fmt: skip
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "ceil": math.ceil, "floor": math.floor, "min": min, "max": max,
+}  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> ast.expr:
+    try:
+        body = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise ValueError(f"'{text}' is not an arithmetic expression") from error
+    for node in ast.walk(body):
+        _check(node, text)
+    return body
+
+
+def _check(node: ast.AST, text: str) -> None:
+    if isinstance(node, (ast.operator, ast.unaryop, ast.cmpop)):
+        allowed = type(node) in _BINARY or isinstance(node, (ast.USub, ast.Not))
+    elif isinstance(node, ast.Constant):
+        allowed = isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
+    elif isinstance(node, ast.Call):
+        allowed = (isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+                   and not node.keywords)  # fmt: skip
+    else:
+        allowed = isinstance(
+            node,
+            (ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Name, ast.Load,
+             ast.And, ast.Or),
+        )  # fmt: skip
+    if not allowed:
+        raise ValueError(f"'{text}': {type(node).__name__} is not allowed in an expression")
+
+
+def names(text: str) -> set[str]:
+    """Variables that ``text`` uses. Raises ValueError when it is not an allowed expression."""
+    found = {node.id for node in ast.walk(_parse(text)) if isinstance(node, ast.Name)}
+    return found - set(_FUNCTIONS)
+
+
+def evaluate(text: str, variables: Mapping[str, float]) -> float:
+    """Value of ``text``. Raises ValueError for anything not allowed, KeyError for an unknown
+    name."""
+    return float(_value(_parse(text), variables))
+
+
+def _value(node: ast.expr, variables: Mapping[str, float]) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name):
+            return variables[name]
+        case ast.BinOp(left=left, op=op, right=right):
+            return _BINARY[type(op)](_value(left, variables), _value(right, variables))
+        case ast.UnaryOp(op=op, operand=operand):
+            value = _value(operand, variables)
+            return -value if isinstance(op, ast.USub) else int(not value)
+        case ast.Compare(left=left, ops=ops, comparators=comparators):
+            values = [_value(v, variables) for v in (left, *comparators)]
+            pairs = zip(ops, values, values[1:], strict=False)
+            return int(all(_BINARY[type(op)](a, b) for op, a, b in pairs))
+        case ast.BoolOp(op=op, values=parts):
+            test = all if isinstance(op, ast.And) else any
+            return int(test(bool(_value(part, variables)) for part in parts))
+        case ast.IfExp(test=condition, body=body, orelse=other):
+            return _value(body if _value(condition, variables) else other, variables)
+        case ast.Call(func=ast.Name(id=name), args=args):
+            return _FUNCTIONS[name](*(_value(arg, variables) for arg in args))
+    raise ValueError(f"{type(node).__name__} is not allowed in an expression")
