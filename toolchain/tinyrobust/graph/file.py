@@ -16,6 +16,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -31,6 +34,12 @@ SCHEMA = "tinyrobust.graph/1"
 SUFFIX = ".graph.npz"
 MAX_FILE_BYTES = 64 << 20
 _HINT = "make the file again with `tinyrobust convert`"
+# What numpy, zipfile and json raise on a file that is not what it should be.
+_DAMAGE = (
+    KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, IndexError, SyntaxError,
+    OverflowError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+    struct.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 def to_bytes(graph: Graph) -> bytes:
@@ -73,10 +82,7 @@ def from_bytes(data: bytes, where: str = "the Graph file") -> Graph:
         expected = header["sha256"]
     except GraphError as error:
         raise GraphError(f"{where}: {error.message}", error.hint) from error
-    except (
-        KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, IndexError,
-        OverflowError, RecursionError, NotImplementedError, zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
+    except _DAMAGE as error:
         raise GraphError(f"{where} is damaged or truncated ({error})", _HINT) from error
     if graph.sha256 != expected:
         raise GraphError(
@@ -115,11 +121,30 @@ def _node(position: int, entry: dict[str, Any], arrays: dict[str, Any]) -> Node:
     if entry["op"] not in NODE_TYPES:
         raise GraphError(f"node {position} has unknown operation '{entry['op']}'", _HINT)
     kind = NODE_TYPES[entry["op"]]
-    values: dict[str, Any] = {}
-    for item in dataclasses.fields(kind):
-        if item.name in entry["arrays"]:
-            values[item.name] = arrays[f"{position}.{item.name}"]
-        else:
-            value = entry[item.name]
-            values[item.name] = tuple(value) if isinstance(value, list) else value
-    return kind(**values)
+    return kind(**{
+        item.name: arrays[f"{position}.{item.name}"]
+        if isinstance(_default(item), np.ndarray)
+        else _scalar(item, entry[item.name])
+        for item in dataclasses.fields(kind)
+    })  # fmt: skip
+
+
+def _default(item: dataclasses.Field[Any]) -> Any:
+    factory = item.default_factory
+    return factory() if factory is not dataclasses.MISSING else item.default
+
+
+def _scalar(item: dataclasses.Field[Any], value: Any) -> Any:
+    """``value`` from JSON as the field's own type; never a float or bool in place of an int."""
+    default = _default(item)
+    if item.name == "inputs":
+        default, value = (), tuple(value)
+        sound = all(type(part) is str for part in value)
+    elif isinstance(default, tuple):
+        value = tuple(value)
+        sound = len(value) == len(default) and all(type(part) is int for part in value)
+    else:
+        sound = type(value) is (str if default is dataclasses.MISSING else type(default))
+    if not sound:
+        raise ValueError(f"{item.name} is {value!r:.60}")
+    return value

@@ -68,7 +68,7 @@ def _execute(graph: Graph, images: UInt8, *, keep: bool) -> dict[str, Array]:
         inputs = [values[name] for name in node.inputs] or [images]
         values[node.output] = _OPS[node.op](graph, node, inputs)
         if not keep:
-            for name in node.inputs:
+            for name in set(node.inputs):
                 if last_use[name] == i:
                     del values[name]
     return values
@@ -85,9 +85,15 @@ def patches(x: Array, node: Conv2D, dtype: npt.DTypeLike) -> Array:
     top, bottom, left, right = node.pads
     padded = np.pad(x.astype(dtype), ((0, 0), (top, bottom), (left, right), (0, 0)))
     kh, kw = node.weights.shape[1:3]
-    view = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), axis=(1, 2))
+    view = _windows(padded, (kh, kw))
     view = view[:, :: node.strides[0], :: node.strides[1]]
     return view.transpose(0, 1, 2, 4, 5, 3)
+
+
+def _windows(x: Array, size: tuple[int, int]) -> Array:
+    """Every window of ``size``: (N, H, W, C) -> (N, OH, OW, C, KH, KW), a view."""
+    axes: Any = (1, 2)  # numpy 1.26 types it as one axis
+    return np.lib.stride_tricks.sliding_window_view(x, size, axes)
 
 
 def _input(graph: Graph, node: Input, inputs: list[Array]) -> Array:
@@ -99,8 +105,8 @@ def _conv(graph: Graph, node: Conv2D, inputs: list[Array]) -> Array:
     columns = patches(inputs[0], node, dtype)
     n, oh, ow = columns.shape[:3]
     matrix = node.weights.reshape(len(node.weights), -1).astype(dtype).T
-    acc = columns.reshape(n * oh * ow, -1) @ matrix
-    return acc.astype(np.int32).reshape(n, oh, ow, -1)
+    acc = columns.reshape(n * oh * ow, len(matrix)) @ matrix
+    return acc.astype(np.int32).reshape(n, oh, ow, len(node.weights))
 
 
 def _dense(graph: Graph, node: Dense, inputs: list[Array]) -> Array:
@@ -119,7 +125,7 @@ def _requantize(graph: Graph, node: Requantize, inputs: list[Array]) -> Array:
 
 
 def _pool(graph: Graph, node: Pool2D, inputs: list[Array]) -> Array:
-    view = np.lib.stride_tricks.sliding_window_view(inputs[0], node.size, (1, 2))
+    view = _windows(inputs[0], node.size)
     view = view[:, :: node.strides[0], :: node.strides[1]]
     if node.kind == "max":
         return np.asarray(view.max(axis=(-2, -1)))

@@ -5,6 +5,7 @@ In: a Graph. Out: nothing, or GraphError naming the node, the channel and the nu
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from tinyrobust.graph.nodes import (
 
 MAX_SHIFT = 16
 MAX_ELEMENTS = 1 << 24
+NAME = re.compile(r"[A-Za-z0-9_.:/+-]{1,100}", re.ASCII)  # safe in C++ text and in file names
 
 
 def verify(graph: Graph) -> None:
@@ -36,6 +38,12 @@ def verify(graph: Graph) -> None:
     _need(len(graph.nodes) >= 2, "graph", "has fewer than two nodes")
     _need(len(graph.tensor) == len(graph.tensors), "graph", "has two tensors of one name")
     _need(len(graph.node) == len(graph.nodes), "graph", "has two nodes of one name")
+    for name in (graph.name, graph.task, *graph.tensor, *graph.node):
+        _need(NAME.fullmatch(name) is not None, "graph", f"has a bad name {name!r:.60}")
+    for label in graph.labels:
+        _need(
+            0 < len(label) <= 64 and label.isprintable(), "graph", f"has a bad label {label!r:.60}"
+        )
     for tensor in graph.tensors:
         _need(
             len(tensor.shape) in (1, 3) and min(tensor.shape) > 0 and tensor.size <= MAX_ELEMENTS,
