@@ -52,11 +52,49 @@ inline void t2_pair(uint32_t codes, const uint32_t* x, int32_t* acc) {
   }
 }
 
+#if TR_DSP
+// One word of weights (16) times four columns; the compiler would load the columns one by one.
+#define TR_T2_PAIR(shift)                   \
+  "and   %[codes], %[mask], %[w]" shift "\n" \
+  "ldmia %[x]!, {r3, r4, r5, r6}\n"         \
+  "smlad %[a], %[codes], r3, %[a]\n"        \
+  "smlad %[b], %[codes], r4, %[b]\n"        \
+  "smlad %[c], %[codes], r5, %[c]\n"        \
+  "smlad %[d], %[codes], r6, %[d]\n"
+
+inline void t2_words4(const uint32_t*& weights, const uint32_t*& column, size_t words,
+                      int32_t* acc) {
+  int32_t a = acc[0], b = acc[1], c = acc[2], d = acc[3];
+  uint32_t w, codes;
+  asm volatile(
+      "1:\n"
+      "ldr   %[w], [%[weights]], #4\n"             //
+      TR_T2_PAIR("") TR_T2_PAIR(", lsr #2")        //
+      TR_T2_PAIR(", lsr #4") TR_T2_PAIR(", lsr #6")    //
+      TR_T2_PAIR(", lsr #8") TR_T2_PAIR(", lsr #10")   //
+      TR_T2_PAIR(", lsr #12") TR_T2_PAIR(", lsr #14")  //
+      "subs  %[n], %[n], #1\n"
+      "bne   1b\n"
+      : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [weights] "+r"(weights),
+        [x] "+r"(column), [n] "+r"(words), [w] "=&r"(w), [codes] "=&r"(codes)
+      : [mask] "r"(t2_mask)
+      : "r3", "r4", "r5", "r6", "cc", "memory");
+  acc[0] = a, acc[1] = b, acc[2] = c, acc[3] = d;
+}
+#undef TR_T2_PAIR
+#endif
+
 // Add one row of weights times `Columns` interleaved columns of `quads` quads to `acc`; returns
 // where the next row of weights starts.
 template <size_t Columns>
 inline const uint32_t* t2_dot(const uint32_t* weights, const uint32_t* column, size_t quads,
                               int32_t* acc) {
+#if TR_DSP
+  if (Columns == 4 && quads >= 4) {
+    t2_words4(weights, column, quads / 4, acc);
+    quads %= 4;
+  }
+#endif
   for (; quads >= 4; quads -= 4) {
     const uint32_t w = *weights++;
     for (uint32_t k = 0; k < 8; ++k, column += Columns) {
