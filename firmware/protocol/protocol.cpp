@@ -328,7 +328,8 @@ static void do_set_baud(const Header& request, const uint8_t* payload) {
   const uint32_t before = link.baud;
   if (baud == before || !tr_port_set_baud(baud)) return;
   link.baud = baud;
-  link.baud_before = before;
+  /* The base rate is where everybody looks: going there needs no proof. */
+  link.baud_before = baud == TR_WIRE_BAUD_BASE ? 0 : before;
   link.baud_since = tr_port_cycles();
 }
 

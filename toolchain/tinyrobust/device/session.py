@@ -1,0 +1,364 @@
+"""Stage ``device``, session: everything a host asks of a flashed board.
+
+In: a port, uint8 images. Out: scores, labels, cycles, per-step tensors, memory marks, hashes.
+LinkError: the port or the device is not there. ProtocolError: it refuses, or runs another image.
+DeviceFault: it was reset or faulted in mid-run. Never a wrong result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrobust.device import wire
+from tinyrobust.device.link import RESEND, FaultProbe, Link
+from tinyrobust.device.transport import SerialTransport, Transport
+from tinyrobust.device.wire import Hello, Inference, LinkStats, MemoryMarks, Step
+from tinyrobust.errors import DeviceFault, LinkError, ProtocolError
+
+DEFAULT_TIMEOUT_S = 5.0
+# Where a device may have been left by a program that was killed, most likely first.
+_RATES = (921600, 2000000, 1000000, 460800, 1500000, 3000000, 230400)
+_CONFIRM_ATTEMPTS = 3
+_TRACE_ATTEMPTS = 8
+
+Images = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Answers to N images: int32 ``scores`` (N, classes), int64 ``labels`` and ``cycles`` (N,)."""
+
+    scores: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int64]
+    cycles: npt.NDArray[np.int64]
+
+
+class Session:
+    """A conversation with one board; a context manager. Make it with ``Session.open``."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._steps: list[Step] | None = None
+        self._last_sequence: int | None = None
+        self._broken = False
+        self.hello: Hello = self._connect()
+
+    @classmethod
+    def open(
+        cls,
+        port: str,
+        *,
+        baud: int | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        fault: FaultProbe | None = None,
+    ) -> Session:
+        """Open ``port``, find the device, and raise the baud rate.
+
+        ``baud``: None for the fastest that board and port both can, else this one. ``timeout_s``:
+        how long one answer may take before it is asked for again, so longer than one inference.
+        ``fault``: of a virtual board, its report when it has faulted.
+        Raises LinkError, ProtocolError, DeviceFault.
+        """
+        return cls.over(
+            SerialTransport(port, wire.BAUD_BASE), baud=baud, timeout_s=timeout_s, fault=fault
+        )
+
+    @classmethod
+    def over(
+        cls,
+        transport: Transport,
+        *,
+        baud: int | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        fault: FaultProbe | None = None,
+    ) -> Session:
+        """As ``open``, over any transport; closes it when the device is not found."""
+        try:
+            session = cls(Link(transport, timeout_s=timeout_s, fault=fault))
+            session._choose_baud(baud)
+        except BaseException:
+            transport.close()
+            raise
+        return session
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._broken = self._broken or kind is not None
+        self.close()
+
+    def close(self) -> None:
+        """Leave the device at the base rate, where the next program looks first; free the port."""
+        if self._link.baud != wire.BAUD_BASE and not self._broken:
+            with contextlib.suppress(LinkError, ProtocolError, DeviceFault):
+                base = wire.BAUD_BASE.to_bytes(4, "little")
+                self._link.ask(wire.SET_BAUD, base, 0.5)
+        self._link.transport.close()
+
+    # -- meeting the device ----------------------------------------------------------------
+
+    def _connect(self) -> Hello:
+        """Find the device, at the base rate or where a killed program left it."""
+        link = self._link
+        patience = min(1.0, link.timeout_s)
+        plan = [(wire.BAUD_BASE, patience)] * 4
+        plan += [(rate, min(0.3, patience)) for rate in _RATES]
+        plan += [(wire.BAUD_BASE, patience)]
+        link.new_session()
+        for rate, wait in plan:
+            if rate != link.baud:
+                try:
+                    link.set_baud(rate)
+                except LinkError:  # a rate that this port cannot: the device is not there either
+                    continue
+            # Replies to an older session's requests carry its number and are dropped.
+            payload = link.ask(wire.HELLO, b"", wait)
+            if payload is not None:
+                hello = wire.parse_hello(payload)
+                return wire.parse_hello(payload, self._hash_of(hello))
+        raise link.silence("hello", len(plan))
+
+    def _hash_of(self, hello: Hello) -> str:
+        count, digest = wire.parse_image_hash(self._link.call(wire.IMAGE_HASH))
+        if count != hello.image_bytes:
+            raise ProtocolError(
+                f"the device hashed {count} bytes of an image of {hello.image_bytes}",
+                "flash it again: tinyrobust flash",
+            )
+        return digest
+
+    def check_image(self, expected_sha256: str) -> None:
+        """Raises ProtocolError when the device runs another image than ``expected_sha256``."""
+        found = self.hello.image_sha256
+        if found != expected_sha256.lower():
+            raise ProtocolError(
+                f"the device runs another image: {self.hello.model} for {self.hello.board}, "
+                f"SHA-256 {found[:12]}..., not {expected_sha256[:12]}...",
+                "flash the one you built: tinyrobust flash",
+            )
+
+    # -- baud rate -------------------------------------------------------------------------
+
+    @property
+    def baud(self) -> int:
+        """The rate in use."""
+        return self._link.baud
+
+    @property
+    def retries(self) -> int:
+        """Requests that had to be sent again so far."""
+        return self._link.retries
+
+    def _choose_baud(self, wanted: int | None) -> None:
+        if wanted is not None:
+            if wanted != self.baud and self.negotiate(wanted) != wanted:
+                raise LinkError(
+                    f"{self._link.transport.name}: no connection at {wanted} baud",
+                    f"choose a lower rate (the board says at most {self.hello.baud_max})",
+                )
+            return
+        most = self.hello.baud_max
+        for rate in sorted({most, *(r for r in _RATES if r < most)}, reverse=True):
+            if rate <= self.baud or (self._port_can(rate) and self.negotiate(rate) == rate):
+                return
+
+    def _port_can(self, baud: int) -> bool:
+        """Whether this computer's port takes the rate, before the device is asked to change."""
+        before = self.baud
+        try:
+            self._link.set_baud(baud)
+        except LinkError:
+            return False
+        finally:
+            self._link.set_baud(before)
+        return True
+
+    def negotiate(self, baud: int) -> int:
+        """Change the rate on both sides; the rate that holds afterwards.
+
+        The device goes back to the old one when nothing valid reaches it at the new one within
+        ``wire.BAUD_CONFIRM_MS``, and so does the host. Raises ProtocolError when the board cannot
+        do ``baud``, LinkError when the device is lost.
+        """
+        link = self._link
+        before = link.baud
+        if baud == before:
+            return baud
+        wait = min(0.25, link.timeout_s)
+        # Whether or not the reply gets through, the device may have changed: look at both rates.
+        link.ask(wire.SET_BAUD, baud.to_bytes(4, "little"), wait)
+        for rate in (baud, before, baud, before):
+            link.set_baud(rate)
+            if self._confirms(wait):
+                return rate
+            time.sleep(wire.BAUD_CONFIRM_MS / 1000 if rate == baud else 0)
+        raise link.silence("set-baud", 4 * _CONFIRM_ATTEMPTS)
+
+    def _confirms(self, wait_s: float) -> bool:
+        return any(
+            self._link.ask(wire.PING, b"baud", wait_s) is not None for _ in range(_CONFIRM_ATTEMPTS)
+        )
+
+    # -- inference -------------------------------------------------------------------------
+
+    def infer(self, image: Images) -> Inference:
+        """Run one uint8 image of ``hello.input_shape``. Raises as ``infer_many``."""
+        batch = self.infer_many(image[np.newaxis])
+        return Inference(batch.scores[0], int(batch.labels[0]), int(batch.cycles[0]))
+
+    def infer_many(
+        self, images: Images, *, progress: Callable[[int, int], None] | None = None
+    ) -> Batch:
+        """Run uint8 images (N, H, W, C); ``progress(done, total)`` after each.
+
+        Cycles are those of the network alone, without the link (PROTOCOL.md, "Cycles").
+        Raises ProtocolError for images of another shape or type, LinkError, DeviceFault.
+        """
+        hello, total = self.hello, len(images)
+        self._check_images(images)
+        scores = np.zeros((total, hello.classes), np.int32)
+        labels = np.zeros(total, np.int64)
+        cycles = np.zeros(total, np.int64)
+        data = [image.tobytes() for image in images]
+        answers = self._link.stream(data, hello.max_batch)
+        for done, (index, sequence, payload) in enumerate(answers, 1):
+            answer = wire.parse_inference(payload, hello.classes)
+            scores[index], labels[index], cycles[index] = answer.scores, answer.label, answer.cycles
+            self._last_sequence = sequence
+            if progress:
+                progress(done, total)
+        return Batch(scores, labels, cycles)
+
+    def _check_images(self, images: Images) -> None:
+        if images.dtype != np.uint8 or images.shape[1:] != self.hello.input_shape:
+            raise ProtocolError(
+                f"images are {images.dtype} {images.shape[1:]}, the device's model takes uint8 "
+                f"{self.hello.input_shape}",
+                "use the task that the model was trained for",
+            )
+
+    def steps(self) -> list[Step]:
+        """The device's call list."""
+        while self._steps is None or len(self._steps) < self.hello.step_count:
+            have = self._steps or []
+            reply = self._link.call(wire.STEPS, len(have).to_bytes(2, "little"))
+            first, more = wire.parse_steps(reply)
+            if first != len(have) or not more:
+                raise ProtocolError(f"asked for steps from {len(have)} on, got {len(more)}")
+            self._steps = have + more
+        return self._steps
+
+    def layer_cycles(self) -> list[tuple[str, int]]:
+        """Step names and cycles of the last inference of this session.
+
+        Raises ProtocolError when there was none since, or the device has run another one.
+        """
+        sequence, cycles = wire.parse_layer_cycles(self._link.call(wire.LAYER_CYCLES))
+        steps = self.steps()
+        if sequence != self._last_sequence or len(cycles) != len(steps):
+            raise ProtocolError(
+                "the device's layer cycles are not those of this session's last inference",
+                "run an inference first",
+            )
+        return [(step.name, spent) for step, spent in zip(steps, cycles, strict=True)]
+
+    def trace(self, image: Images) -> dict[str, npt.NDArray[np.int32]]:
+        """Every step's output tensor for one image, flat, by step name, as the device stores it.
+
+        Steps that share a name (none should) would hide one another: ProtocolError.
+        """
+        self._check_images(image[np.newaxis])
+        steps = self.steps()
+        if len({step.name for step in steps}) != len(steps):
+            raise ProtocolError("the device's model has two steps of one name")
+        collected = _Tensors(steps)
+        for attempt in range(_TRACE_ATTEMPTS):
+            self._link.retries += attempt > 0
+            missing = collected.missing()
+            if not missing:
+                break
+            self._trace_once(image.tobytes(), missing[0], missing[-1], collected)
+        if collected.missing():
+            raise self._link.silence("trace", _TRACE_ATTEMPTS)
+        return collected.values()
+
+    def _trace_once(self, data: bytes, first: int, last: int, collected: _Tensors) -> None:
+        """Ask for the tensors of steps first..last and keep whatever arrives."""
+        link = self._link
+        sequence = link.next_sequence()
+        span = first.to_bytes(2, "little") + last.to_bytes(2, "little")
+        link.transport.write(link.put_and(wire.TRACE, sequence, data, span))
+        while frame := link.receive(link.timeout_s):
+            if frame.sequence != sequence:
+                continue
+            if frame.type == wire.TRACE_DATA:
+                collected.add(wire.parse_trace_data(frame.payload))
+            elif frame.type == wire.TRACE | wire.REPLY:
+                return
+            elif frame.type == wire.ERROR:
+                if frame.payload[:1] in RESEND:
+                    return
+                raise link.refusal(frame)
+
+    # -- the device itself -----------------------------------------------------------------
+
+    def memory(self) -> MemoryMarks:
+        """High-water marks since the device's start."""
+        return wire.parse_memory(self._link.call(wire.MEMORY))
+
+    def image_hash(self) -> str:
+        """SHA-256 that the device computes now over its own flash, hex."""
+        return self._hash_of(self.hello)
+
+    def link_stats(self) -> LinkStats:
+        """What the device received, good and bad."""
+        return wire.parse_link_stats(self._link.call(wire.LINK_STATS))
+
+    def reset(self) -> None:
+        """Restart the device and meet it again at the rate in use before.
+
+        Raises LinkError when it does not come back.
+        """
+        before = self.baud
+        with contextlib.suppress(DeviceFault):  # a repeated request can meet it restarted
+            self._link.ask(wire.RESET, b"", self._link.timeout_s)
+        self._link.check_fault()
+        self._link.set_baud(wire.BAUD_BASE)
+        self._last_sequence = None
+        self.hello = self._connect()
+        self.negotiate(before)
+
+
+class _Tensors:
+    """The steps' tensors as their pieces come, in any order and any number of times."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self._steps = steps
+        self._values = [np.zeros(step.out_count, np.int32) for step in steps]
+        self._known = [np.zeros(step.out_count, bool) for step in steps]
+
+    def add(self, piece: wire.TraceData) -> None:
+        if piece.step >= len(self._steps) or piece.total != self._steps[piece.step].out_count:
+            raise ProtocolError(f"a piece of step {piece.step} with {piece.total} elements")
+        span = slice(piece.offset, piece.offset + len(piece.values))
+        self._values[piece.step][span] = piece.values
+        self._known[piece.step][span] = True
+
+    def missing(self) -> list[int]:
+        return [index for index, known in enumerate(self._known) if not known.all()]
+
+    def values(self) -> dict[str, npt.NDArray[np.int32]]:
+        return {s.name: v for s, v in zip(self._steps, self._values, strict=True)}
