@@ -1,0 +1,85 @@
+"""Convert a trained model to an integer Graph, through the hls4ml plug-in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinyrobust.cli._options import console, json_option, write_result
+
+
+@click.command(short_help="Convert a trained model to an integer Graph.")
+@click.argument("trained", type=click.Path(path_type=Path), metavar="TRAINED_FOLDER")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="The model's folder, for instance models/zoo/NAME; an older one is replaced.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="Test images for accuracy and agreement.  [default: all]",
+)
+@click.option(
+    "--oracle",
+    "oracle_images",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Images for hls4ml's C simulation, every layer compared; 0 leaves it out.",
+)
+@click.option(
+    "--data-note",
+    default="",
+    metavar="TEXT",
+    help="What the card says of the data, for instance 'CIFAR-10 (JPEG)'.",
+)
+@json_option
+def command(
+    trained: Path, out: Path, samples: int | None, oracle_images: int, data_note: str,
+    json_file: str | None,
+) -> None:  # fmt: skip
+    """Convert the trained model in TRAINED_FOLDER to an integer Graph, check it, and write its
+    folder: the Graph, train/, golden vectors and a card."""
+    from rich.table import Table
+
+    from tinyrobust.convert import zoo
+
+    screen = console(json_file)
+    made = zoo.make(
+        trained,
+        out,
+        samples=samples,
+        oracle_images=oracle_images,
+        data_note=data_note,
+        say=lambda line: screen.print(f"[dim]{line}[/dim]"),
+    )
+    card = made.card
+    accuracy, qkeras, checked = card["accuracy"], card["qkeras"], card["hls4ml_simulation"]
+    table = Table("", made.graph.name, show_header=True)
+    table.add_row("weights", f"{card['weights']:,} trits, {card['weight_bytes']:,} bytes")
+    for key, label in (("float_before_batch_norm", "before"), ("float_after_batch_norm", "after")):
+        if accuracy[key] is not None:
+            table.add_row(f"QKeras, {label} batch-norm re-estimation", f"{accuracy[key]:.2%}")
+    table.add_row("integers", f"{accuracy['integer']:.2%} of {accuracy['samples']:,}")
+    table.add_row("same class as QKeras", f"{qkeras['agreement']:.3%} of {qkeras['samples']:,}")
+    table.add_row(
+        "hls4ml's C simulation",
+        "not run"
+        if checked is None
+        else f"{checked['differing_integers']} of {checked['compared_integers']:,} integers differ",
+    )
+    screen.print(table)
+    columns = sorted({int(d) for row in qkeras["differences"].values() for d in row})
+    steps = Table("QKeras minus integers, steps", *(f"{d:+d}" if d else "0" for d in columns))
+    for name, row in qkeras["differences"].items():
+        steps.add_row(name, *(f"{row.get(str(d), 0):,}" for d in columns))
+    screen.print(steps)
+    screen.print(f"wrote {made.folder}")
+    write_result(json_file, "convert", {"folder": str(made.folder), "card": card})

@@ -1,0 +1,79 @@
+"""A model's card: the measured figures, for programs (card.json) and for people (card.md).
+
+In: the figures that ``zoo`` gathered. Out: Markdown, and the weaknesses that follow from a recipe.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinyrobust.units import count
+
+SCHEMA = "tinyrobust.card/1"
+
+
+def weaknesses(recipe: Any) -> list[str]:
+    """What a user must expect of a model of this recipe, in plain words."""
+    found = []
+    if recipe.jacobian.strength > 0:
+        found.append(
+            f"Jacobian regularisation (strength {recipe.jacobian.strength:g}) makes small changes "
+            "of the input less harmful; it guarantees nothing, and large ones still succeed."
+        )
+    else:
+        found.append("Trained without any defence: small adversarial changes fool it.")
+    found.append(
+        "Robustness is measured by attacks (Linf, of the uint8 image); a stronger attack may do "
+        "better, and other changes (rotation, noise, weather) were not measured."
+    )
+    found.append("The lowest bit of each input value is dropped (q = x >> 1).")
+    return found
+
+
+def markdown(card: dict[str, Any]) -> str:
+    """``card.md``."""
+    accuracy, qkeras, checked = card["accuracy"], card["qkeras"], card["hls4ml_simulation"]
+    zeros = card["zero_weights"] / max(1, card["weights"])
+    rows = [
+        ("Task", card["task"]),
+        ("Data", card["data"]),
+        ("Weights", f"{card['weights']:,} trits, {zeros:.0%} zero; "
+                    f"{card['weight_bytes']:,} bytes at 2 bits"),
+        ("Multiply-accumulates", count(card["macs"])),
+        ("Clean accuracy, integers", f"{accuracy['integer']:.2%} of {accuracy['samples']:,} "
+                                     "test images"),
+        ("Clean accuracy, QKeras float", _before_after(accuracy)),
+        ("Same class, QKeras and integers", f"{qkeras['agreement']:.2%} of "
+                                            f"{qkeras['samples']:,}"),
+        ("hls4ml C simulation", "not run" if checked is None else
+         f"{checked['differing_integers']} of {checked['compared_integers']:,} integers "
+         f"differ, every layer, {checked['images']} images"),
+        ("Training", f"seed {card['seed']}, {card['training_seconds']} s"),
+        ("Graph SHA-256", f"`{card['graph_sha256']}`"),
+    ]  # fmt: skip
+    lines = [f"# {card['name']}", "", card["description"], "", "| | |", "|---|---|"]
+    lines += [f"| {key} | {value} |" for key, value in rows]
+    lines += ["", "## QKeras's float forward minus the integers, in steps", ""]
+    lines += histogram_lines(qkeras["differences"])
+    lines += ["", "The step of a tensor is its own; of the scores (last row) it is 1/32.",
+              "", "## Known weaknesses", ""]  # fmt: skip
+    lines += [f"- {line}" for line in card["known_weaknesses"]]
+    return "\n".join(lines) + "\n"
+
+
+def histogram_lines(differences: dict[str, dict[str, int]]) -> list[str]:
+    """The histogram as a Markdown table: one row per tensor, one column per difference."""
+    columns = sorted({int(d) for row in differences.values() for d in row})
+    lines = ["| tensor | " + " | ".join(f"{d:+d}" if d else "0" for d in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for name, row in differences.items():
+        cells = " | ".join(f"{row.get(str(d), 0):,}" for d in columns)
+        lines.append(f"| {name} | {cells} |")
+    return lines
+
+
+def _before_after(accuracy: dict[str, Any]) -> str:
+    before, after = accuracy["float_before_batch_norm"], accuracy["float_after_batch_norm"]
+    if before is None or after is None:
+        return "not recorded"
+    return f"{before:.2%} before, {after:.2%} after batch-norm re-estimation"

@@ -1,0 +1,213 @@
+"""A zoo model's folder: the Graph, what it was made from, golden vectors, and its card.
+
+In: a trained-model folder. Out: a folder with ``model.graph.npz``, ``train/``, ``golden.npz``,
+``card.json`` and ``card.md``, complete or not there at all.
+
+``golden.npz`` (no pickles): ``header`` (uint8, UTF-8 JSON: schema, generator, version, seed,
+graph_sha256), ``images`` uint8 (N, H, W, C), ``labels`` int64 (N,), ``scores`` int32 (N, K), and
+``trace/<tensor>`` int32 for the first TRACED images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import tinyrobust
+from tinyrobust import artefact, tasks
+from tinyrobust.convert import card
+from tinyrobust.convert.qkeras import PIECES, Agreement, Converted, agreement, convert_trained
+from tinyrobust.errors import ConvertError
+from tinyrobust.graph import Graph, file, interpreter
+
+GOLDEN_SCHEMA = "tinyrobust.golden/1"
+GOLDEN_SEED = 2024
+GOLDEN_IMAGES = 20
+TRACED = 2
+GRAPH_FILE = f"model{file.SUFFIX}"
+_COPIED = (*PIECES, "curve.png")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished zoo folder and the figures of its card."""
+
+    folder: Path
+    graph: Graph
+    card: dict[str, Any]
+
+
+def make(
+    trained: Path, out: Path, *, samples: int | None = None, oracle_images: int = 20,
+    data_note: str = "", say: Say = lambda line: None,
+) -> Made:  # fmt: skip
+    """Convert ``trained`` and write the zoo folder ``out``, replacing an older one.
+
+    ``samples``: test images for accuracy and agreement (all by default); ``oracle_images``: how
+    many run through hls4ml's C simulation, every layer compared (0: none). Raises ConvertError
+    when the model cannot be converted, agrees with QKeras on fewer than 99.5 % of the classes,
+    or differs from hls4ml's simulation in any integer; then nothing is written.
+    """
+    if out.exists() and not (out / GRAPH_FILE).is_file():
+        raise ConvertError(f"{out} exists and is no model folder", "give another --out")
+    say("converting through the hls4ml plug-in CortexM")
+    converted = convert_trained(trained)
+    graph = converted.graph
+    images, labels = tasks.get(graph.task).load("test", samples)
+    say(f"running {len(images):,} test images through the integers and through QKeras")
+    scores = interpreter.run(graph, images)
+    agreed = agreement(converted.keras_model, graph, images, scores)
+    if not agreed.enough:
+        raise ConvertError(
+            f"QKeras and the Graph agree on {agreed.fraction:.2%} of the classes, need 99.5 %",
+            "look at the layer with the largest differences: "
+            + max(agreed.differences, key=lambda n: _off(agreed.differences[n])),
+        )
+    with _replacing(out) as folder:
+        (folder / "train").mkdir()
+        for name in _COPIED:
+            if (trained / name).is_file():
+                artefact.write_bytes(folder / "train" / name, (trained / name).read_bytes())
+        file.save(graph, folder / GRAPH_FILE)
+        artefact.write_bytes(folder / "golden.npz", _golden(graph, images, labels))
+        checked = _check_oracle(folder, graph, images[:oracle_images], say)
+        accuracy = float(np.mean(scores.argmax(1) == labels))
+        figures = _card(converted, agreed, accuracy, len(images), checked, data_note)
+        artefact.write_json(folder / "card.json", figures)
+        artefact.write_text(folder / "card.md", card.markdown(figures))
+        _keep_adversarial(out, folder, graph)
+    return Made(out, graph, figures)
+
+
+def _off(histogram: dict[str, int]) -> float:
+    return 1 - histogram.get("0", 0) / max(1, sum(histogram.values()))
+
+
+def _golden(graph: Graph, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> bytes:
+    rng = np.random.default_rng(GOLDEN_SEED)
+    picked = np.sort(rng.permutation(len(images))[:GOLDEN_IMAGES])
+    header = {
+        "schema": GOLDEN_SCHEMA, "generator": "tinyrobust convert (numpy interpreter)",
+        "version": tinyrobust.__version__, "seed": GOLDEN_SEED, "graph_sha256": graph.sha256,
+        "test_indices": picked.tolist(), "traced": TRACED,
+    }  # fmt: skip
+    arrays: dict[str, Any] = {
+        "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
+        "images": images[picked],
+        "labels": labels[picked],
+        "scores": interpreter.run(graph, images[picked]),
+    }
+    for name, value in interpreter.trace(graph, images[picked[:TRACED]]).items():
+        arrays[f"trace/{name}"] = value
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _check_oracle(
+    folder: Path, graph: Graph, images: npt.NDArray[np.uint8], say: Say
+) -> dict[str, Any] | None:
+    if not len(images):
+        return None
+    from tinyrobust.convert import oracle
+
+    say(f"compiling hls4ml's C simulation; every layer's integers on {len(images)} images")
+    expected = interpreter.trace(graph, images)
+    found = oracle.for_model(folder, graph).trace(images)
+    differing = {name: int((found[name] != expected[name]).sum()) for name in expected}
+    wrong = {name: n for name, n in differing.items() if n}
+    if wrong:
+        worst = next(iter(wrong))
+        raise ConvertError(
+            f"hls4ml's C simulation differs in {sum(wrong.values()):,} integers, first in layer "
+            f"'{worst}' ({wrong[worst]:,})",
+            "this is a fault of the converter; please report it with the trained folder",
+        )
+    compared = sum(int(value.size) for value in expected.values())
+    return {"images": len(images), "compared_integers": compared, "differing_integers": 0}
+
+
+def _card(
+    converted: Converted, agreed: Agreement, accuracy: float, samples: int,
+    checked: dict[str, Any] | None, data_note: str,
+) -> dict[str, Any]:  # fmt: skip
+    graph, training, recipe = converted.graph, converted.training, converted.recipe
+    kernels = [n.arrays["weights"] for n in graph.nodes if "weights" in n.arrays]
+    weights = sum(int(w.size) for w in kernels)
+    return {
+        "schema": card.SCHEMA,
+        "name": graph.name,
+        "task": graph.task,
+        "description": recipe.description,
+        "data": data_note or f"task '{graph.task}', test split",
+        "recipe": recipe.model_dump(mode="json", by_alias=True),
+        "graph_sha256": graph.sha256,
+        "made_from": graph.made_from,
+        "weights": weights,
+        "weight_bytes": sum(-(-int(w.size) // 4) for w in kernels),
+        "zero_weights": sum(int((w == 0).sum()) for w in kernels),
+        "macs": sum(graph.macs(n) for n in graph.nodes),
+        "seed": training.get("seed"),
+        "training_seconds": training.get("seconds"),
+        "training_versions": training.get("versions", {}),
+        "tinyrobust_version": tinyrobust.__version__,
+        "accuracy": {
+            "integer": accuracy,
+            "samples": samples,
+            "float_before_batch_norm": training.get("test_accuracy_before_batch_norm"),
+            "float_after_batch_norm": training.get("test_accuracy"),
+            "float_samples": training.get("test_images"),
+        },
+        "qkeras": {
+            "samples": agreed.samples,
+            "same_class": agreed.same_class,
+            "agreement": agreed.fraction,
+            "worst_logit_difference": agreed.worst_logit_difference,
+            "traced_images": agreed.traced,
+            "differences": agreed.differences,
+        },
+        "hls4ml_simulation": checked,
+        "multiplier_bits": converted.significant_bits,
+        "known_weaknesses": card.weaknesses(recipe),
+    }
+
+
+def _keep_adversarial(old: Path, new: Path, graph: Graph) -> None:
+    """Carry the adversarial set over when the Graph is still the same."""
+    source = old / "adversarial.npz"
+    if source.is_file() and file.load(old / GRAPH_FILE).sha256 == graph.sha256:
+        shutil.copyfile(source, new / source.name)
+
+
+@contextlib.contextmanager
+def _replacing(out: Path) -> Any:
+    """A folder beside ``out`` that takes its place when the block ends well, else is removed."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    except OSError as error:
+        raise ConvertError(
+            f"cannot write {out}: {error.strerror}", "check the folder and its permissions"
+        ) from error
+    try:
+        fresh.chmod(0o755)
+        yield fresh
+        old = Path(f"{fresh}.old")
+        if out.exists():
+            os.replace(out, old)  # noqa: PTH105
+        os.replace(fresh, out)  # noqa: PTH105
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
