@@ -1,0 +1,208 @@
+"""A device for tests of the link: the real protocol over a fake model, and wires that fail.
+
+``build`` compiles firmware/protocol, runtime and app with ``fake_device/*.cpp`` under ASan and
+UBSan; ``Wire`` is a transport to such a process that can lose, double, flip, cut and invent.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tinyrobust import resources
+from tinyrobust.errors import LinkError
+
+SOURCES = Path(__file__).parent / "fake_device"
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wvla", "-Werror"]
+IMAGE_SHA256 = hashlib.sha256(bytes([1, 2, 3]) + bytes(97)).hexdigest()
+
+
+def firmware_sources() -> list[Path]:
+    """The real sources that the device side of the link consists of."""
+    firmware = resources.root() / "firmware"
+    return [
+        *sorted((firmware / "protocol").glob("*.cpp")),
+        *sorted((firmware / "runtime").glob("*.cpp")),
+        firmware / "app" / "main.cpp",
+        *sorted(SOURCES.glob("*.cpp")),
+    ]
+
+
+def include_flags() -> list[str]:
+    """Where those sources look for headers."""
+    firmware = resources.root() / "firmware"
+    return [f"-I{firmware / name}" for name in ("include", "protocol", "runtime")]
+
+
+@functools.cache
+def build() -> Path:
+    """The device as a Linux executable with sanitizers; built once per test run."""
+    compiler = shutil.which("clang++") or shutil.which("g++")
+    assert compiler, "no host C++ compiler: sudo apt-get install g++"
+    program = Path(tempfile.mkdtemp(prefix="tinyrobust-device-")) / "device"
+    flags = ["-std=c++17", "-g", "-O1", "-fno-exceptions", "-fno-rtti", *SANITIZE, *WARNINGS]
+    command = [compiler, *flags, *include_flags(), *map(str, firmware_sources()), "-o", program]
+    subprocess.run(command, check=True)
+    return program
+
+
+def images(count: int, seed: int = 1) -> np.ndarray:
+    """Random images; the first is all zeros, the worst case of COBS and of retries."""
+    pictures = np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), np.uint8)
+    pictures[0] = 0
+    return pictures
+
+
+def tensors(image: np.ndarray) -> dict[str, np.ndarray]:
+    """What fake_device/model.cpp computes, step by step."""
+    data = image.reshape(-1).astype(np.int64)
+    mix = (data * 5 + np.arange(3072)) & 0xFF
+    wide = mix.reshape(1024, 3).sum(axis=1) - 384
+    narrow = (wide >> 4).astype(np.int8).astype(np.int64)
+    i, k = np.arange(1024)[:, None], np.arange(10)[None, :]
+    weight = (i * 7 + k * 13) % 31 - 15
+    total = (wide[:, None] * weight * (i + 1) + narrow[:, None] * (k + 1)).sum(axis=0)
+    score = (total & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+    return {"mix": mix, "sum": wide, "narrow": narrow, "score": score}
+
+
+def scores(pictures: np.ndarray) -> np.ndarray:
+    """Scores of many images, (N, 10)."""
+    return np.stack([tensors(picture)["score"] for picture in pictures])
+
+
+Frames = list[bytes]
+Fault = Callable[[str, int, bytes], Frames]
+"""(direction, index of the frame in that direction, its bytes) -> what goes on instead."""
+
+
+def no_fault(direction: str, index: int, data: bytes) -> Frames:
+    return [data]
+
+
+class Device:
+    """The process; ``baud`` is the rate it listens at now."""
+
+    def __init__(self, *, real_board: bool = False) -> None:
+        report, given = os.pipe()
+        os.set_blocking(report, False)
+        self._report = report
+        self._environment = {"TR_TEST_REAL": "1"} if real_board else {}
+        self._given = given
+        self.process = self._start()
+        self._baud = 115200
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # The report goes to descriptor 3, whatever its number is here.
+        command = ["sh", "-c", f'exec "$0" 3>&{self._given}', str(build())]
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[self._given],
+            env={**os.environ, **self._environment},
+            bufsize=0,
+        )
+
+    @property
+    def baud(self) -> int:
+        try:
+            while data := os.read(self._report, 4):
+                self._baud = int.from_bytes(data, "little")
+        except BlockingIOError:
+            pass
+        return self._baud
+
+    def restart(self) -> None:
+        """What a watchdog or a power cut does."""
+        self.process.kill()
+        self._close_pipes()
+        _ = self.baud
+        self._baud = 115200
+        self.process = self._start()
+
+    def stop(self) -> int:
+        """End of input; the exit status, not 0 when a sanitizer complained."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        status = self.process.wait(10)
+        self._close_pipes()
+        os.close(self._report)
+        os.close(self._given)
+        return status
+
+    def _close_pipes(self) -> None:
+        self.process.wait(10)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe and not pipe.closed:
+                pipe.close()
+
+
+class Wire:
+    """A transport to a Device through which every frame passes a ``fault``."""
+
+    name = "test-wire"
+
+    def __init__(self, device: Device, fault: Fault = no_fault, poll_s: float = 0.01) -> None:
+        self.device, self.fault, self.poll_s = device, fault, poll_s
+        self.baud = 115200
+        self.rates_refused: set[int] = set()
+        self.counts = {"out": 0, "in": 0}
+        self.recorded: list[tuple[str, bytes]] = []
+        self._partial = b""
+
+    def _pass(self, direction: str, data: bytes) -> bytes:
+        """``data`` is whole frames, each with a zero byte at either end."""
+        passed = []
+        for block in filter(None, data.split(b"\0")):
+            frame = b"\0" + block + b"\0"
+            self.recorded.append((direction, frame))
+            passed += self.fault(direction, self.counts[direction], frame)
+            self.counts[direction] += 1
+        joined = b"".join(passed)
+        if self.baud != self.device.baud:
+            return bytes(byte ^ 0xA5 for byte in joined[::3])
+        return joined
+
+    def write(self, data: bytes) -> None:
+        passed = self._pass("out", data)
+        try:
+            while passed:
+                assert self.device.process.stdin is not None
+                passed = passed[self.device.process.stdin.write(passed) :]
+        except (BrokenPipeError, ValueError) as error:
+            raise LinkError(f"{self.name} is gone", "start it again") from error
+
+    def read(self) -> bytes:
+        stdout = self.device.process.stdout
+        assert stdout is not None
+        if not select.select([stdout], [], [], self.poll_s)[0]:
+            return b""
+        data = os.read(stdout.fileno(), 1 << 16)
+        if not data:
+            raise LinkError(f"{self.name} is gone", "start it again")
+        whole, zero, self._partial = (self._partial + data).rpartition(b"\0")
+        return self._pass("in", whole + zero) if zero else b""
+
+    def set_baud(self, baud: int) -> None:
+        if baud in self.rates_refused:
+            raise LinkError(f"{self.name} cannot be set to {baud} baud", "choose a lower rate")
+        time.sleep(0.002)  # the device changes after its reply has left
+        self.baud = baud
+
+    def discard_input(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
