@@ -1,0 +1,296 @@
+"""The Graph's differentiable twin, for white-box attacks; numpy only.
+
+In: a Graph, and float64 images (N, H, W, C) in 0..255. Out: float64 scores that equal the
+interpreter's on every integer image, and straight-through gradients with respect to the image.
+
+Rules of the gradient (Bengio et al. 2013, arXiv:1308.3432, straight-through estimator):
+
+* floor and rounding have gradient 1, so ``x >> 1`` passes 1/2, a requantised branch passes
+  ``m * 2**-16`` and the shift ``2**-s``;
+* the clamp passes 1 where ``lo < t * 2**-s < hi`` and 0 elsewhere (like relu, 0 at its corner);
+* a maximum passes to the first largest element, an average ``1 / n`` to each.
+
+Forward values are exact: sums in float32 or float64 as the interpreter proves them exact, every
+other step in float64, where all integers involved are below 2**53. The backward pass works in
+float32; its result is returned as float64. With ``smooth=True`` the forward pass leaves out all
+floors, which gives the function of which ``gradient`` is the exact gradient; for tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrobust.errors import GraphError
+from tinyrobust.graph.nodes import (
+    Conv2D,
+    Dense,
+    GlobalAveragePool,
+    Graph,
+    Input,
+    Pool2D,
+    Requantize,
+    Reshape,
+)
+
+Real = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
+BATCH = 32
+_EXACT_FLOAT32 = 1 << 24
+
+
+class Twin:
+    """Scores and gradients of ``graph``; see the module for the rules."""
+
+    def __init__(self, graph: Graph, *, smooth: bool = False) -> None:
+        self.graph = graph
+        self.smooth = smooth
+        self._matrix: dict[str, Array] = {}
+        for node in graph.nodes:
+            if isinstance(node, (Conv2D, Dense)):
+                out = graph.tensor[node.output]
+                small = max(-out.lo, out.hi) < _EXACT_FLOAT32 and not smooth
+                flat = node.weights.reshape(len(node.weights), -1)
+                self._matrix[node.name] = np.ascontiguousarray(
+                    flat.T.astype(np.float32 if small else np.float64)
+                )
+
+    def scores(self, x: npt.ArrayLike) -> Real:
+        """Scores (N, K) of images ``x`` (N, H, W, C), real numbers in 0..255.
+
+        Equal to ``interpreter.run`` when ``x`` is integer. Raises GraphError on another shape.
+        """
+        return self._batched(self._images(x), lambda part, _: self._forward(part)[0])
+
+    def gradient(self, x: npt.ArrayLike, d_scores: npt.ArrayLike) -> Real:
+        """``d_scores`` (N, K) pulled back to the images: (N, H, W, C)."""
+        images, weights = self._images(x), np.asarray(d_scores, np.float64)
+        if weights.shape != (len(images), self.graph.output.size):
+            raise GraphError(f"d_scores has shape {weights.shape}, need (N, classes)")
+
+        def pull(part: Real, where: slice) -> Real:
+            _, values = self._forward(part)
+            return self._backward(values, weights[where])
+
+        return self._batched(images, pull)
+
+    def logits(self, x: npt.ArrayLike) -> Real:
+        """The scores as real values, ``scores * 2**-frac_bits``."""
+        return self.scores(x) * 2.0**-self.graph.output.frac_bits
+
+    def loss_and_gradient(
+        self, x: npt.ArrayLike, labels: npt.ArrayLike, temperature: float = 1.0
+    ) -> tuple[Real, Real]:
+        """Cross entropy (N,) of ``logits / temperature`` and its gradient (N, H, W, C)."""
+        images, truth = self._images(x), np.asarray(labels, np.int64)
+        if truth.shape != (len(images),):
+            raise GraphError(f"labels have shape {truth.shape}, need ({len(images)},)")
+        losses = np.zeros(len(images))
+        scale = 2.0**-self.graph.output.frac_bits / temperature
+
+        def pull(part: Real, where: slice) -> Real:
+            scores, values = self._forward(part)
+            logits = scores * scale
+            logits -= logits.max(axis=1, keepdims=True)
+            total = np.exp(logits).sum(axis=1, keepdims=True)
+            rows = np.arange(len(part))
+            losses[where] = np.log(total[:, 0]) - logits[rows, truth[where]]
+            d_logits = np.exp(logits) / total
+            d_logits[rows, truth[where]] -= 1.0
+            return self._backward(values, d_logits * scale)
+
+        return losses, self._batched(images, pull)
+
+    def _images(self, x: npt.ArrayLike) -> Real:
+        images = np.asarray(x, np.float64)
+        if images.ndim != 4 or images.shape[1:] != self.graph.input.shape:
+            raise GraphError(
+                f"'{self.graph.name}' takes images (N, "
+                f"{', '.join(map(str, self.graph.input.shape))}), got {images.shape}",
+                "check the task of the model",
+            )
+        return images
+
+    def _batched(self, images: Real, function: Callable[[Real, slice], Real]) -> Real:
+        if not len(images):
+            shape = function(np.zeros((1, *images.shape[1:])), slice(0, 0)).shape[1:]
+            return np.zeros((0, *shape))
+        places = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
+        return np.concatenate([function(images[place], place) for place in places])
+
+    def _floor(self, x: Array) -> Array:
+        return x if self.smooth else np.floor(x, out=x)
+
+    def _forward(self, x: Real) -> tuple[Real, dict[str, Any]]:
+        """Scores and all that the backward pass needs, by tensor or node name."""
+        values: dict[str, Any] = {}
+        for node in self.graph.nodes:
+            inputs = [values[name] for name in node.inputs] or [x]
+            values[node.output] = _FORWARD[type(node)](self, node, inputs, values)
+        return np.asarray(values[self.graph.output.name], np.float64), values
+
+    def _backward(self, values: dict[str, Any], d_scores: Real) -> Real:
+        dtype = np.float64 if self.smooth else np.float32
+        gradients: dict[str, Any] = {self.graph.output.name: d_scores.astype(dtype)}
+        for node in reversed(self.graph.nodes):
+            flow = gradients.pop(node.output, None)
+            if flow is None:  # nothing downstream reads this tensor
+                continue
+            parts = _BACKWARD[type(node)](self, node, flow, values)
+            if isinstance(node, Input):
+                return np.asarray(parts[0], np.float64)
+            for name, part in zip(node.inputs, parts, strict=True):
+                gradients[name] = gradients[name] + part if name in gradients else part
+        raise GraphError(f"'{self.graph.name}' has no input that its scores depend on")
+
+
+def _input(twin: Twin, node: Input, inputs: list[Array], values: dict[str, Any]) -> Array:
+    return twin._floor(inputs[0] * 2.0**-node.shift)
+
+
+def _input_back(twin: Twin, node: Input, flow: Array, values: dict[str, Any]) -> list[Array]:
+    return [flow * 2.0**-node.shift]
+
+
+def _padded(x: Array, node: Conv2D, dtype: Any) -> Array:
+    top, bottom, left, right = node.pads
+    out = np.zeros(
+        (len(x), x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]), dtype
+    )
+    out[:, top : top + x.shape[1], left : left + x.shape[2]] = x
+    return out
+
+
+def _conv(twin: Twin, node: Conv2D, inputs: list[Array], values: dict[str, Any]) -> Array:
+    matrix = twin._matrix[node.name]
+    oc, kh, kw, ic = node.weights.shape
+    height, width, _ = twin.graph.tensor[node.output].shape
+    rows, columns = node.strides
+    padded = _padded(inputs[0], node, matrix.dtype)
+    patches = np.empty((len(padded), height, width, kh * kw, ic), matrix.dtype)
+    for i in range(kh):
+        for j in range(kw):
+            patches[:, :, :, i * kw + j] = padded[
+                :, i : i + height * rows : rows, j : j + width * columns : columns
+            ][:, :height, :width]
+    return (patches.reshape(-1, kh * kw * ic) @ matrix).reshape(-1, height, width, oc)
+
+
+def _conv_back(twin: Twin, node: Conv2D, flow: Array, values: dict[str, Any]) -> list[Array]:
+    oc, kh, kw, ic = node.weights.shape
+    n, height, width, _ = flow.shape
+    rows, columns = node.strides
+    source = twin.graph.tensor[node.inputs[0]].shape
+    top, bottom, left, right = node.pads
+    weights = twin._matrix[node.name].T.reshape(oc, kh, kw, ic).astype(flow.dtype, copy=False)
+    out = np.zeros((n, source[0] + top + bottom, source[1] + left + right, ic), flow.dtype)
+    flat = flow.reshape(-1, oc)
+    for i in range(kh):
+        for j in range(kw):
+            part = (flat @ np.ascontiguousarray(weights[:, i, j])).reshape(n, height, width, ic)
+            out[
+                :,
+                i : i + (height - 1) * rows + 1 : rows,
+                j : j + (width - 1) * columns + 1 : columns,
+            ] += part
+    return [out[:, top : top + source[0], left : left + source[1]]]
+
+
+def _dense(twin: Twin, node: Dense, inputs: list[Array], values: dict[str, Any]) -> Array:
+    matrix = twin._matrix[node.name]
+    return inputs[0].astype(matrix.dtype) @ matrix
+
+
+def _dense_back(twin: Twin, node: Dense, flow: Array, values: dict[str, Any]) -> list[Array]:
+    return [flow @ twin._matrix[node.name].T.astype(flow.dtype)]
+
+
+def _requantize(twin: Twin, node: Requantize, inputs: list[Array], values: dict[str, Any]) -> Array:
+    t = np.broadcast_to(node.bias.astype(np.float64), inputs[0].shape).copy()
+    for multipliers, acc in zip(node.multipliers, inputs, strict=True):
+        t += twin._floor(acc * (multipliers * 2.0**-16))
+    if node.scores:
+        return t
+    half = 0.0 if twin.smooth else float((1 << node.shift) >> 1)
+    step = 2.0**-node.shift
+    low, high = node.lo * 2.0**node.shift, node.hi * 2.0**node.shift
+    values[f"{node.name}/passes"] = (t > low) & (t < high)
+    t += half
+    t *= step
+    return np.clip(twin._floor(t), node.lo, node.hi)
+
+
+def _requantize_back(
+    twin: Twin, node: Requantize, flow: Array, values: dict[str, Any]
+) -> list[Array]:
+    if not node.scores:
+        flow = flow * values[f"{node.name}/passes"]
+    factor = 2.0 ** -(16 + node.shift)
+    return [flow * (m * factor).astype(flow.dtype) for m in node.multipliers]
+
+
+def _windows(x: Array, node: Pool2D) -> Array:
+    view = np.lib.stride_tricks.sliding_window_view(x, node.size, (1, 2))  # type: ignore[call-overload]
+    view = view[:, :: node.strides[0], :: node.strides[1]]
+    return np.asarray(view.reshape(*view.shape[:4], -1))
+
+
+def _pool(twin: Twin, node: Pool2D, inputs: list[Array], values: dict[str, Any]) -> Array:
+    windows = _windows(inputs[0], node)
+    if node.kind == "max":
+        return np.asarray(windows.max(axis=-1))
+    return twin._floor(windows.sum(axis=-1) / (node.size[0] * node.size[1]))
+
+
+def _pool_back(twin: Twin, node: Pool2D, flow: Array, values: dict[str, Any]) -> list[Array]:
+    source = values[node.inputs[0]]
+    (kh, kw), (rows, columns) = node.size, node.strides
+    height, width = flow.shape[1:3]
+    first = _windows(source, node).argmax(axis=-1) if node.kind == "max" else None
+    out = np.zeros(source.shape, flow.dtype)
+    for k in range(kh * kw):
+        part = flow / (kh * kw) if first is None else flow * (first == k)
+        i, j = divmod(k, kw)
+        out[
+            :,
+            i : i + (height - 1) * rows + 1 : rows,
+            j : j + (width - 1) * columns + 1 : columns,
+        ] += part
+    return [out]
+
+
+def _average(
+    twin: Twin, node: GlobalAveragePool, inputs: list[Array], values: dict[str, Any]
+) -> Array:
+    total = inputs[0].sum(axis=(1, 2), dtype=np.float64)
+    rounding = 0 if twin.smooth else node.rounding
+    return twin._floor((total + rounding) / (inputs[0].shape[1] * inputs[0].shape[2]))
+
+
+def _average_back(
+    twin: Twin, node: GlobalAveragePool, flow: Array, values: dict[str, Any]
+) -> list[Array]:
+    shape = values[node.inputs[0]].shape
+    share = flow / (shape[1] * shape[2])
+    return [np.broadcast_to(share[:, None, None, :], shape).astype(flow.dtype)]
+
+
+def _reshape(twin: Twin, node: Reshape, inputs: list[Array], values: dict[str, Any]) -> Array:
+    return inputs[0].reshape(len(inputs[0]), *twin.graph.tensor[node.output].shape)
+
+
+def _reshape_back(twin: Twin, node: Reshape, flow: Array, values: dict[str, Any]) -> list[Array]:
+    return [flow.reshape(len(flow), *twin.graph.tensor[node.inputs[0]].shape)]
+
+
+_FORWARD: dict[type, Callable[..., Array]] = {
+    Input: _input, Conv2D: _conv, Dense: _dense, Requantize: _requantize, Pool2D: _pool,
+    GlobalAveragePool: _average, Reshape: _reshape,
+}  # fmt: skip
+_BACKWARD: dict[type, Callable[..., list[Array]]] = {
+    Input: _input_back, Conv2D: _conv_back, Dense: _dense_back, Requantize: _requantize_back,
+    Pool2D: _pool_back, GlobalAveragePool: _average_back, Reshape: _reshape_back,
+}  # fmt: skip
