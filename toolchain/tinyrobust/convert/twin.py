@@ -115,10 +115,7 @@ class Twin:
         return images
 
     def _batched(self, images: Real, function: Callable[[Real, slice], Real]) -> Real:
-        if not len(images):
-            shape = function(np.zeros((1, *images.shape[1:])), slice(0, 0)).shape[1:]
-            return np.zeros((0, *shape))
-        places = [slice(i, i + BATCH) for i in range(0, len(images), BATCH)]
+        places = [slice(i, i + BATCH) for i in range(0, max(1, len(images)), BATCH)]
         return np.concatenate([function(images[place], place) for place in places])
 
     def _floor(self, x: Array) -> Array:
@@ -235,7 +232,7 @@ def _requantize_back(
 def _windows(x: Array, node: Pool2D) -> Array:
     view = np.lib.stride_tricks.sliding_window_view(x, node.size, (1, 2))  # type: ignore[call-overload]
     view = view[:, :: node.strides[0], :: node.strides[1]]
-    return np.asarray(view.reshape(*view.shape[:4], -1))
+    return np.asarray(view.reshape(*view.shape[:4], node.size[0] * node.size[1]))
 
 
 def _pool(twin: Twin, node: Pool2D, inputs: list[Array], values: dict[str, Any]) -> Array:
