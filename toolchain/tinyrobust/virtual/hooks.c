@@ -1,0 +1,538 @@
+/* hooks.c: the inner loop of the Unicorn virtual board, compiled on first use by native.py.
+ *
+ * In: a Unicorn engine, the board's memories and register rows (peripherals.py). It counts
+ * instructions, answers peripheral accesses, moves bytes between the UART and a descriptor, and in
+ * strict mode checks single instructions. portable.py does the same in Python, and the tests hold
+ * the two against each other. Roles, faults and check bits come from Python as -D definitions.
+ */
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unicorn/unicorn.h>
+#include <unistd.h>
+
+enum { PAGE_WORDS = 1024, KIB = 1024, MPU_REGIONS = 16, RAM_SLOTS = 1 << 14 };
+enum { POLLS_BEFORE_READ = 16, POLLS_BEFORE_SLEEP = 64, SLEEP_MS = 50, GIVE_UP_MS = 5000 };
+enum { FLUSH_AFTER_INSTRUCTIONS = 200000 };
+
+/* What native.py passes in; mirrored there. */
+typedef struct {
+  uint32_t address, reset, ones, role, of, to, width;
+} tr_row; /* rows with the same address carry one follow each */
+typedef struct {
+  uint32_t base, size, open;
+} tr_block;
+typedef struct {
+  uint32_t base, size, is_flash;
+  const uint8_t *bytes;
+} tr_span;
+
+/* What native.py reads; mirrored there. */
+typedef struct {
+  uint64_t count; /* instructions */
+  uint32_t request;
+  uint32_t fault, fault_address, fault_size, fault_is_write;
+  uint32_t mpu_control, mpu_number, mpu_base[MPU_REGIONS], mpu_attributes[MPU_REGIONS];
+} tr_shared;
+
+typedef struct {
+  uint32_t address, size, count;
+  uint8_t *bytes;  /* RAM: a copy, since code there may change */
+  uint8_t *checks; /* strict mode: one byte per half word, or NULL when there are none */
+} slot;
+
+typedef struct board board;
+typedef struct {
+  board *owner;
+  uint32_t base;
+  uint32_t word[PAGE_WORDS];
+  int32_t row[PAGE_WORDS];         /* first row, -1 when the register is not listed */
+  uint8_t covered[PAGE_WORDS];     /* 0: no block here, 1: a block, 2: an open block */
+} page;
+
+struct board {
+  tr_shared shared;
+  uc_engine *uc;
+  int fd, strict;
+  tr_row *rows;
+  int32_t *next; /* the next row with the same address, -1 */
+  uint32_t row_count;
+  page *pages;
+  uint32_t page_count;
+  tr_span *spans;
+  uint32_t span_count;
+  slot **flash_slots;
+  uint32_t flash_base, flash_size;
+  const uint8_t *flash_bytes;
+  slot *ram_slots;
+  const slot *current;
+  uint32_t uart_control, cpacr, cssel_address, dwt_control, demcr;
+  uint64_t cycles_from; /* count at which CYCCNT was 0, while it runs */
+  uint32_t cycles_frozen;
+  int cycles_run;
+  uint64_t rearm_at; /* count at which Python wants the guard armed again */
+  uint32_t idle_polls;
+  uint64_t sent_at;
+  uint8_t rx[65536], tx[4096];
+  uint32_t rx_at, rx_end, tx_end;
+};
+
+/* Thumb-2: the same as thumb.py, where the sources are named. */
+static int is_wide(uint32_t half) { return half >> 11 >= 0x1D; }
+static uint32_t half_at(const uint8_t *code) { return (uint32_t)code[0] | (uint32_t)code[1] << 8; }
+
+static uint32_t count_instructions(const uint8_t *code, uint32_t size) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < size; count++) i += is_wide(half_at(code + i)) ? 4 : 2;
+  return count;
+}
+
+uint32_t tr_checks(uint32_t first, uint32_t second) {
+  if (!is_wide(first)) {
+    return (first & 0xF000) == 0xC000 ? CHECK_ALIGNED | (first >> 8 & 7) : 0;
+  }
+  const uint32_t base = first & 15;
+  if ((first & 0xFE40) == 0xE800) return CHECK_ALIGNED | base;
+  if ((first & 0xFE40) == 0xE840) {
+    return (first & 0xFFE0) == 0xE8C0 || base == 15 ? 0 : CHECK_ALIGNED | base;
+  }
+  if ((first & 0xEC00) == 0xEC00 && (second & 0x0E00) == 0x0A00) {
+    const int loads = (first & 0xFE00) == 0xEC00 && (first & 0xFFE0) != 0xEC40;
+    return loads && base != 15 ? CHECK_FPU | CHECK_ALIGNED | base : CHECK_FPU;
+  }
+  if ((first & 0xFFD0) == 0xFB90 && (second & 0x00F0) == 0x00F0) {
+    return CHECK_DIVISOR | (second & 15);
+  }
+  return 0;
+}
+
+static void raise_fault(board *b, uint32_t kind, uint32_t address, uint32_t size, int is_write) {
+  if (b->shared.fault == FAULT_NONE) {
+    b->shared.fault = kind;
+    b->shared.fault_address = address;
+    b->shared.fault_size = size;
+    b->shared.fault_is_write = (uint32_t)is_write;
+  }
+  b->shared.request |= REQUEST_FAULT;
+  uc_emu_stop(b->uc);
+}
+
+/* The UART's two directions. */
+static void flush(board *b) {
+  uint32_t done = 0;
+  int waited = 0;
+  while (done < b->tx_end) {
+    const ssize_t n = write(b->fd, b->tx + done, b->tx_end - done);
+    if (n > 0) {
+      done += (uint32_t)n;
+      continue;
+    }
+    /* Nobody reads: like a wire with nobody at its end, let the bytes go after a while. */
+    if (waited >= GIVE_UP_MS) break;
+    struct pollfd p = {b->fd, POLLOUT, 0};
+    poll(&p, 1, 100);
+    waited += 100;
+  }
+  b->tx_end = 0;
+}
+
+static void refill(board *b, int timeout_ms) {
+  struct pollfd p = {b->fd, POLLIN, 0};
+  if (poll(&p, 1, timeout_ms) > 0 && (p.revents & POLLIN)) {
+    const ssize_t n = read(b->fd, b->rx, sizeof b->rx);
+    b->rx_at = 0;
+    b->rx_end = n > 0 ? (uint32_t)n : 0;
+  }
+}
+
+static int uart_on(const board *b, uint32_t bit) {
+  return (b->uart_control & (UART_ENABLE | bit)) == (UART_ENABLE | bit);
+}
+
+static uint32_t uart_status(board *b) {
+  uint32_t value = UART_IDLE_STATUS;
+  if (uart_on(b, UART_TRANSMITTER)) value |= UART_TRANSMIT_READY;
+  if (!uart_on(b, UART_RECEIVER)) return value;
+  value |= UART_RECEIVE_READY;
+  if (b->rx_at == b->rx_end) {
+    /* Sleep only after some polls, or every byte would wait; look before sending for long. */
+    if (++b->idle_polls > POLLS_BEFORE_READ) {
+      if (b->tx_end) flush(b);
+      refill(b, b->idle_polls > POLLS_BEFORE_SLEEP ? SLEEP_MS : 0);
+    }
+  }
+  if (b->rx_at != b->rx_end) value |= UART_RECEIVED;
+  return value;
+}
+
+/* DWT: counts instructions. */
+static uint32_t cycles(const board *b) {
+  return b->cycles_run ? (uint32_t)(b->shared.count - b->cycles_from) : b->cycles_frozen;
+}
+
+static void set_cycles(board *b, uint32_t value) {
+  b->cycles_frozen = value;
+  b->cycles_from = b->shared.count - value;
+}
+
+static void gate_cycles(board *b) {
+  const uint32_t now = cycles(b);
+  b->cycles_run = (b->dwt_control & 1) && (b->demcr >> 24 & 1);
+  set_cycles(b, now);
+}
+
+/* Peripherals. */
+static uint32_t apply_rows(const board *b, int32_t first, uint32_t value) {
+  const uint32_t stored = value;
+  for (int32_t i = first; i >= 0; i = b->next[i]) {
+    const tr_row *r = &b->rows[i];
+    value |= r->ones;
+    if (r->width) {
+      const uint32_t mask = (1u << r->width) - 1;
+      value = (value & ~(mask << r->to)) | ((stored >> r->of & mask) << r->to);
+    }
+  }
+  return value;
+}
+
+static uint32_t read_word(board *b, page *p, uint32_t index) {
+  const int32_t row = p->row[index];
+  const uint32_t stored = p->word[index];
+  if (row < 0) return stored;
+  switch (b->rows[row].role) {
+    case ROLE_UART_STATUS: return uart_status(b);
+    case ROLE_UART_RECEIVE:
+      b->idle_polls = 0;
+      return b->rx_at != b->rx_end ? b->rx[b->rx_at++] : 0;
+    case ROLE_DWT_CYCLES: return cycles(b);
+    case ROLE_CACHE_SIZE: {
+      const uint32_t select = p->word[index + 1]; /* CSSELR follows CCSIDR */
+      return select & 1 ? INSTRUCTION_CACHE_ID : DATA_CACHE_ID;
+    }
+    case ROLE_MPU_CONTROL: return b->shared.mpu_control;
+    case ROLE_MPU_NUMBER: return b->shared.mpu_number;
+    case ROLE_MPU_BASE:
+      return b->shared.mpu_base[b->shared.mpu_number] | b->shared.mpu_number;
+    case ROLE_MPU_ATTRIBUTES: return b->shared.mpu_attributes[b->shared.mpu_number];
+    default: return apply_rows(b, row, stored);
+  }
+}
+
+static void write_word(board *b, page *p, uint32_t index, uint32_t value) {
+  const int32_t row = p->row[index];
+  const uint32_t role = row < 0 ? ROLE_PLAIN : b->rows[row].role;
+  tr_shared *s = &b->shared;
+  switch (role) {
+    case ROLE_CONSTANT:
+    case ROLE_UART_STATUS: return;
+    case ROLE_UART_CONTROL: b->uart_control = value; break;
+    case ROLE_UART_TRANSMIT:
+      b->idle_polls = 0;
+      if (!uart_on(b, UART_TRANSMITTER)) return;
+      if (b->tx_end == sizeof b->tx) flush(b);
+      b->tx[b->tx_end++] = (uint8_t)value;
+      b->sent_at = s->count;
+      return;
+    case ROLE_DWT_CONTROL:
+      b->dwt_control = value;
+      gate_cycles(b);
+      break;
+    case ROLE_DEBUG_CONTROL:
+      b->demcr = value;
+      gate_cycles(b);
+      break;
+    case ROLE_DWT_CYCLES: set_cycles(b, value); return;
+    case ROLE_RESET_CONTROL:
+      if (value >> 16 == 0x05FA && (value & 4)) {
+        s->request |= REQUEST_RESET;
+        uc_emu_stop(b->uc);
+      }
+      return;
+    case ROLE_FPU_ACCESS: b->cpacr = value; break;
+    case ROLE_MPU_CONTROL:
+      s->mpu_control = value & 7;
+      s->request |= REQUEST_MPU; /* taken up at the next block */
+      return;
+    case ROLE_MPU_NUMBER: s->mpu_number = value & (MPU_REGIONS - 1); return;
+    case ROLE_MPU_BASE:
+      if (value & 0x10) s->mpu_number = value & (MPU_REGIONS - 1);
+      s->mpu_base[s->mpu_number] = value & ~31u;
+      if (s->mpu_control & 1) s->request |= REQUEST_MPU;
+      return;
+    case ROLE_MPU_ATTRIBUTES:
+      s->mpu_attributes[s->mpu_number] = value;
+      if (s->mpu_control & 1) s->request |= REQUEST_MPU;
+      return;
+    default: break;
+  }
+  p->word[index] = value;
+}
+
+/* 1 when an access may go on. */
+static int allowed(page *p, uint32_t offset, uint32_t size, int is_write) {
+  const uint32_t index = offset >> 2;
+  board *b = p->owner;
+  uint32_t kind = FAULT_NONE;
+  if (!p->covered[index]) {
+    kind = FAULT_UNMAPPED;
+  } else if (b->strict && p->covered[index] == 1 && p->row[index] < 0) {
+    kind = FAULT_REGISTER;
+  }
+  if (kind == FAULT_NONE) return 1;
+  raise_fault(b, kind, p->base + offset, size, is_write);
+  return 0;
+}
+
+static uint64_t on_read(uc_engine *uc, uint64_t offset, unsigned size, void *user) {
+  page *p = user;
+  (void)uc;
+  if (!allowed(p, (uint32_t)offset, size, 0)) return 0;
+  const uint32_t shift = 8 * ((uint32_t)offset & 3);
+  const uint64_t value = read_word(p->owner, p, (uint32_t)offset >> 2) >> shift;
+  return size >= 4 ? value : value & ((1ull << 8 * size) - 1);
+}
+
+static void on_write(uc_engine *uc, uint64_t offset, unsigned size, uint64_t value, void *user) {
+  page *p = user;
+  (void)uc;
+  if (!allowed(p, (uint32_t)offset, size, 1)) return;
+  const uint32_t index = (uint32_t)offset >> 2;
+  if (size < 4) { /* UART data registers are often written as bytes */
+    const int32_t row = p->row[index];
+    const uint32_t role = row < 0 ? ROLE_PLAIN : p->owner->rows[row].role;
+    if (role != ROLE_UART_TRANSMIT) {
+      const uint32_t shift = 8 * ((uint32_t)offset & 3);
+      const uint32_t mask = ((1u << 8 * size) - 1) << shift;
+      value = (p->word[index] & ~mask) | ((uint32_t)value << shift & mask);
+    }
+  }
+  write_word(p->owner, p, index, (uint32_t)value);
+}
+
+/* Code. */
+static void analyse(board *b, slot *s, const uint8_t *code, uint32_t address, uint32_t size) {
+  s->address = address;
+  s->size = size;
+  s->count = count_instructions(code, size);
+  free(s->checks);
+  s->checks = NULL;
+  if (!b->strict) return;
+  for (uint32_t i = 0; i < size;) {
+    const uint32_t first = half_at(code + i);
+    const int wide = is_wide(first);
+    const uint32_t check = tr_checks(first, wide ? half_at(code + i + 2) : 0);
+    if (check) {
+      if (!s->checks) s->checks = calloc(size / 2, 1);
+      s->checks[i / 2] = (uint8_t)check;
+    }
+    i += wide ? 4 : 2;
+  }
+}
+
+static const slot *ram_slot(board *b, uint32_t address, uint32_t size) {
+  const tr_span *span = NULL;
+  for (uint32_t i = 0; i < b->span_count && !span; i++) {
+    if (address - b->spans[i].base < b->spans[i].size) span = &b->spans[i];
+  }
+  if (!span) return NULL;
+  const uint8_t *code = span->bytes + (address - span->base);
+  slot *s = &b->ram_slots[(address >> 1) % RAM_SLOTS];
+  if (s->address == address && s->size == size && !memcmp(s->bytes, code, size)) return s;
+  free(s->bytes);
+  s->bytes = malloc(size ? size : 1);
+  memcpy(s->bytes, code, size);
+  analyse(b, s, code, address, size);
+  return s;
+}
+
+static void on_block(uc_engine *uc, uint64_t address64, uint32_t size, void *user) {
+  board *b = user;
+  const uint32_t address = (uint32_t)address64;
+  if (__builtin_expect(b->shared.count >= b->rearm_at, 0)) {
+    b->rearm_at = UINT64_MAX;
+    b->shared.request |= REQUEST_REARM;
+  }
+  if (__builtin_expect(b->shared.request != 0, 0)) {
+    uc_emu_stop(uc); /* before the block: it is neither run nor counted */
+    return;
+  }
+  const uint32_t offset = address - b->flash_base;
+  const slot *s;
+  if (__builtin_expect(offset < b->flash_size, 1)) {
+    slot *known = b->flash_slots[offset >> 1];
+    if (__builtin_expect(!known || known->size != size, 0)) {
+      if (!known) known = b->flash_slots[offset >> 1] = calloc(1, sizeof *known);
+      analyse(b, known, b->flash_bytes + offset, address, size);
+    }
+    s = known;
+  } else {
+    s = ram_slot(b, address, size);
+    if (!s) return;
+  }
+  b->current = s;
+  b->shared.count += s->count;
+  if (__builtin_expect(b->tx_end != 0, 0) &&
+      b->shared.count - b->sent_at > FLUSH_AFTER_INSTRUCTIONS) {
+    flush(b);
+  }
+}
+
+static uint32_t register_value(uc_engine *uc, uint32_t number) {
+  static const int ids[16] = {
+      UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2,  UC_ARM_REG_R3,  UC_ARM_REG_R4,  UC_ARM_REG_R5,
+      UC_ARM_REG_R6, UC_ARM_REG_R7, UC_ARM_REG_R8,  UC_ARM_REG_R9,  UC_ARM_REG_R10, UC_ARM_REG_R11,
+      UC_ARM_REG_R12, UC_ARM_REG_SP, UC_ARM_REG_LR, UC_ARM_REG_PC};
+  uint32_t value = 0;
+  uc_reg_read(uc, ids[number & 15], &value);
+  return value;
+}
+
+/* Strict mode: called before every instruction (not for those an IT block skips). */
+static void on_code(uc_engine *uc, uint64_t address, uint32_t size, void *user) {
+  board *b = user;
+  const slot *s = b->current;
+  (void)size;
+  if (!s || !s->checks) return;
+  const uint32_t offset = (uint32_t)address - s->address;
+  if (offset >= s->size) return;
+  const uint32_t check = s->checks[offset / 2];
+  if (__builtin_expect(!check, 1)) return;
+  if ((check & CHECK_FPU) && (b->cpacr >> 20 & 15) != 15) {
+    raise_fault(b, FAULT_NO_FPU, (uint32_t)address, 0, 0);
+    return;
+  }
+  if (!(check & (CHECK_ALIGNED | CHECK_DIVISOR))) return;
+  const uint32_t value = register_value(uc, check & CHECK_REGISTER);
+  if ((check & CHECK_ALIGNED) && (value & 3)) raise_fault(b, FAULT_MISALIGNED, value, 0, 0);
+  if ((check & CHECK_DIVISOR) && !value) raise_fault(b, FAULT_DIVISION, 0, 0, 0);
+}
+
+static void on_guard(uc_engine *uc, uc_mem_type type, uint64_t address, int size, int64_t value,
+                     void *user) {
+  (void)uc;
+  (void)value;
+  raise_fault(user, FAULT_PROTECTION, (uint32_t)address, (uint32_t)size, type == UC_MEM_WRITE);
+}
+
+/* The interface of native.py. */
+uint32_t tr_sizeof_shared(void) { return sizeof(tr_shared); }
+tr_shared *tr_state(board *b) { return &b->shared; }
+
+void tr_reset(board *b) {
+  flush(b);
+  b->rx_at = b->rx_end = 0; /* bytes in the receiver are lost, as on silicon */
+  for (uint32_t i = 0; i < b->page_count; i++) {
+    page *p = &b->pages[i];
+    memset(p->word, 0, sizeof p->word);
+    for (uint32_t w = 0; w < PAGE_WORDS; w++) {
+      if (p->row[w] >= 0) p->word[w] = b->rows[p->row[w]].reset;
+    }
+  }
+  const uint64_t count = b->shared.count;
+  memset(&b->shared, 0, sizeof b->shared);
+  b->shared.count = count;
+  b->uart_control = b->cpacr = b->dwt_control = b->demcr = 0;
+  b->cycles_run = 0;
+  b->cycles_frozen = 0;
+  b->idle_polls = 0;
+  b->current = NULL;
+  b->rearm_at = UINT64_MAX;
+}
+
+static page *page_at(board *b, uint32_t address) {
+  for (uint32_t i = 0; i < b->page_count; i++) {
+    if (b->pages[i].base == (address & ~4095u)) return &b->pages[i];
+  }
+  return NULL;
+}
+
+/* The stored word of a register, for tests and reports. */
+uint32_t tr_peek(board *b, uint32_t address) {
+  page *p = page_at(b, address);
+  return p ? p->word[(address & 4095) >> 2] : 0;
+}
+
+/* The engine stopped before the instruction at pc and will go on there: do not count it twice. */
+void tr_rewind(board *b, uint32_t pc) {
+  const slot *s = b->current;
+  if (!s || pc - s->address >= s->size) return;
+  const uint8_t *code = s->bytes ? s->bytes : b->flash_bytes + (s->address - b->flash_base);
+  const uint32_t done = pc - s->address;
+  b->shared.count -= count_instructions(code + done, s->size - done);
+}
+
+void tr_rearm(board *b, uint64_t instructions) { b->rearm_at = b->shared.count + instructions; }
+
+void tr_flush(board *b) { flush(b); }
+
+uc_err tr_guard(board *b, uint32_t low, uint32_t high, int reads, int writes, size_t *handle) {
+  const int kinds = (reads ? UC_HOOK_MEM_READ : 0) | (writes ? UC_HOOK_MEM_WRITE : 0);
+  uc_hook hook = 0;
+  const uc_err error =
+      uc_hook_add(b->uc, &hook, kinds, (void *)on_guard, b, (uint64_t)low, (uint64_t)high - 1);
+  *handle = hook;
+  return error;
+}
+uc_err tr_unguard(board *b, size_t handle) { return uc_hook_del(b->uc, handle); }
+
+static void lay_out(board *b, const uint32_t *pages, const tr_block *blocks, uint32_t block_count) {
+  for (uint32_t i = 0; i < b->page_count; i++) {
+    page *p = &b->pages[i];
+    p->owner = b;
+    p->base = pages[i];
+    for (uint32_t w = 0; w < PAGE_WORDS; w++) {
+      p->row[w] = -1;
+      for (uint32_t k = 0; k < block_count; k++) {
+        if (p->base + 4 * w - blocks[k].base < blocks[k].size) {
+          p->covered[w] = blocks[k].open ? 2 : 1;
+        }
+      }
+    }
+  }
+  for (uint32_t i = b->row_count; i-- > 0;) { /* backwards, so that a chain starts at its first */
+    page *p = page_at(b, b->rows[i].address);
+    if (!p) continue;
+    int32_t *first = &p->row[(b->rows[i].address & 4095) >> 2];
+    b->next[i] = *first;
+    *first = (int32_t)i;
+  }
+}
+
+board *tr_attach(uc_engine *uc, int fd, int strict, const tr_row *rows, uint32_t row_count,
+                 const tr_block *blocks, uint32_t block_count, const uint32_t *pages,
+                 uint32_t page_count, const tr_span *spans, uint32_t span_count, uc_err *error) {
+  board *b = calloc(1, sizeof *b);
+  b->uc = uc;
+  b->fd = fd;
+  b->strict = strict;
+  b->rows = malloc(sizeof *rows * (row_count + 1));
+  memcpy(b->rows, rows, sizeof *rows * row_count);
+  b->next = malloc(sizeof *b->next * (row_count + 1));
+  b->row_count = row_count;
+  b->pages = calloc(page_count + 1, sizeof *b->pages);
+  b->page_count = page_count;
+  b->spans = malloc(sizeof *spans * (span_count + 1));
+  memcpy(b->spans, spans, sizeof *spans * span_count);
+  b->span_count = span_count;
+  b->ram_slots = calloc(RAM_SLOTS, sizeof *b->ram_slots);
+  for (uint32_t i = 0; i < span_count; i++) {
+    if (!spans[i].is_flash) continue;
+    b->flash_base = spans[i].base;
+    b->flash_size = spans[i].size;
+    b->flash_bytes = spans[i].bytes;
+    b->flash_slots = calloc(spans[i].size / 2, sizeof *b->flash_slots);
+  }
+  lay_out(b, pages, blocks, block_count);
+  tr_reset(b);
+  uc_hook hook;
+  *error = uc_hook_add(uc, &hook, UC_HOOK_BLOCK, (void *)on_block, b, (uint64_t)1, (uint64_t)0);
+  if (*error == UC_ERR_OK && strict) {
+    *error = uc_hook_add(uc, &hook, UC_HOOK_CODE, (void *)on_code, b, (uint64_t)1, (uint64_t)0);
+  }
+  for (uint32_t i = 0; i < page_count && *error == UC_ERR_OK; i++) {
+    *error = uc_mmio_map(uc, pages[i], 4096, on_read, &b->pages[i], on_write, &b->pages[i]);
+  }
+  return b;
+}

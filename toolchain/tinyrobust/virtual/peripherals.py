@@ -1,0 +1,239 @@
+"""Stage ``virtual``: what the processor sees outside its memories, as plain rows of registers.
+
+In: ``board.unicorn.peripherals`` (names, addresses, reset values, bits that follow other bits:
+the board's YAML file says them). Out: a ``RegisterMap`` that both kinds of hooks (``hooks.c`` and
+``portable.py``) carry out. The behaviour behind a ``model`` name is written out here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from tinyrobust.boards.schema import Board, Peripheral
+from tinyrobust.errors import BoardError
+
+PAGE = 0x1000  # the granularity of Unicorn's memory-mapped input and output
+
+
+class Role(IntEnum):
+    """What an access to a register does besides reading and writing a stored word."""
+
+    PLAIN = 0
+    CONSTANT = 1  # writes are ignored
+    UART_CONTROL = 2
+    UART_STATUS = 3
+    UART_RECEIVE = 4
+    UART_TRANSMIT = 5
+    DWT_CONTROL = 6
+    DWT_CYCLES = 7
+    DEBUG_CONTROL = 8  # DEMCR: its TRCENA gates the cycle counter
+    RESET_CONTROL = 9  # AIRCR
+    CACHE_SIZE = 10  # CCSIDR, chosen by CSSELR
+    FPU_ACCESS = 11  # CPACR
+    MPU_CONTROL = 12
+    MPU_NUMBER = 13
+    MPU_BASE = 14
+    MPU_ATTRIBUTES = 15
+
+
+@dataclass(frozen=True)
+class Follow:
+    """``width`` bits from bit ``to`` read as the ``width`` bits from bit ``of``."""
+
+    of: int
+    to: int
+    width: int = 1
+
+
+@dataclass(frozen=True)
+class Register:
+    """One 32-bit register: what it holds after reset and what reading adds."""
+
+    name: str
+    address: int
+    reset: int = 0
+    ones: int = 0
+    role: Role = Role.PLAIN
+    follows: tuple[Follow, ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """The address range of a peripheral; ``open`` ones hold more registers than are listed."""
+
+    name: str
+    base: int
+    size: int
+    open: bool = False
+
+    @property
+    def end(self) -> int:
+        """First address after the block."""
+        return self.base + self.size
+
+
+@dataclass(frozen=True)
+class RegisterMap:
+    """All blocks and registers of a board."""
+
+    blocks: tuple[Block, ...]
+    registers: Mapping[int, Register]
+
+    @property
+    def pages(self) -> list[int]:
+        """Addresses of the pages that hold a block, sorted."""
+        found: set[int] = set()
+        for block in self.blocks:
+            found.update(range(block.base & -PAGE, block.end, PAGE))
+        return sorted(found)
+
+    def block_at(self, address: int) -> Block | None:
+        """The block that ``address`` lies in."""
+        return next((b for b in self.blocks if b.base <= address < b.end), None)
+
+    def name_of(self, address: int) -> str:
+        """``RCC.CR``, ``RCC+0x04`` or the bare address."""
+        register = self.registers.get(address & ~3)
+        block = self.block_at(address)
+        if block is None:
+            return f"{address:#010x}"
+        if register is not None:
+            return f"{block.name}.{register.name}"
+        return f"{block.name}+{address - block.base:#x}"
+
+
+def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> RegisterMap:
+    """The registers of ``board``; ``overrides`` replaces reset values by address (for tests).
+
+    Raises BoardError for blocks that are not word-aligned or that overlap.
+    """
+    assert board.unicorn is not None  # checked by the board's schema
+    blocks: list[Block] = []
+    registers: dict[int, Register] = {}
+    for peripheral in board.unicorn.peripherals:
+        if peripheral.base % 0x400 or peripheral.size % 0x400:
+            raise BoardError(
+                f"{board.id}: peripheral {peripheral.name} must lie on 1 KiB boundaries"
+            )
+        block, rows = _MODELS[peripheral.model](peripheral)
+        for other in blocks:
+            if block.base < other.end and other.base < block.end:
+                raise BoardError(f"{board.id}: peripherals {other.name} and {block.name} overlap")
+        blocks.append(block)
+        registers.update((row.address, row) for row in rows)
+    for address, value in (overrides or {}).items():
+        old = registers.get(address)
+        if old is None:
+            raise BoardError(f"{board.id}: no register at {address:#010x} to override")
+        registers[address] = Register(old.name, address, value, old.ones, old.role, old.follows)
+    return RegisterMap(tuple(blocks), registers)
+
+
+Rows = tuple[Block, list[Register]]
+
+
+def _listed(peripheral: Peripheral) -> list[Register]:
+    return [
+        Register(
+            row.name,
+            peripheral.base + row.offset,
+            row.reset,
+            row.ones,
+            follows=tuple(Follow(f.of, f.to, f.width) for f in row.follows),
+        )
+        for row in peripheral.registers
+    ]
+
+
+def _plain(peripheral: Peripheral) -> Rows:
+    return Block(peripheral.name, peripheral.base, peripheral.size), _listed(peripheral)
+
+
+def _rom(peripheral: Peripheral) -> Rows:
+    text = (peripheral.text or "").encode()
+    text += bytes(-len(text) % 4)
+    rows = [
+        Register(f"{i // 4}", peripheral.base + i, int.from_bytes(text[i : i + 4], "little"),
+                 role=Role.CONSTANT)
+        for i in range(0, len(text), 4)
+    ]  # fmt: skip
+    return Block(peripheral.name, peripheral.base, peripheral.size), rows
+
+
+# RM0433, "Universal synchronous/asynchronous receiver transmitter", register map.
+USART_UE, USART_RE, USART_TE = 1 << 0, 1 << 2, 1 << 3  # CR1
+USART_RXNE, USART_TC, USART_TXE = 1 << 5, 1 << 6, 1 << 7  # ISR
+USART_TEACK, USART_REACK = 1 << 21, 1 << 22
+
+
+def _stm32_usart(peripheral: Peripheral) -> Rows:
+    base = peripheral.base
+    rows = [
+        Register("CR1", base + 0x00, role=Role.UART_CONTROL),
+        Register("CR2", base + 0x04),
+        Register("CR3", base + 0x08),
+        Register("BRR", base + 0x0C),
+        Register("GTPR", base + 0x10),
+        Register("RTOR", base + 0x14),
+        Register("RQR", base + 0x18),
+        Register("ISR", base + 0x1C, USART_TC | USART_TXE, role=Role.UART_STATUS),
+        Register("ICR", base + 0x20),
+        Register("RDR", base + 0x24, role=Role.UART_RECEIVE),
+        Register("TDR", base + 0x28, role=Role.UART_TRANSMIT),
+        Register("PRESC", base + 0x2C),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+def _armv7m_dwt(peripheral: Peripheral) -> Rows:
+    # DDI0403 C1.8; the lock access register is a Cortex-M7 matter (CoreSight, B2.3.10).
+    base = peripheral.base
+    rows = [
+        Register("CTRL", base + 0x000, 0x40000000, role=Role.DWT_CONTROL),
+        Register("CYCCNT", base + 0x004, role=Role.DWT_CYCLES),
+        Register("LAR", base + 0xFB0),
+        Register("LSR", base + 0xFB4, role=Role.CONSTANT),
+    ]
+    return Block(peripheral.name, base, peripheral.size, open=True), rows
+
+
+def _armv7m_scs(peripheral: Peripheral) -> Rows:
+    # DDI0403 B3.2 (system control), B3.5 (MPU), B4.8 (cache identification), C1.6 (debug).
+    base = peripheral.base
+    rows = [
+        Register("CPUID", base + 0xD00, 0x411FC271, role=Role.CONSTANT),
+        Register("AIRCR", base + 0xD0C, 0xFA050000, role=Role.RESET_CONTROL),
+        Register("CCR", base + 0xD14, 0x00040200),
+        Register("CLIDR", base + 0xD78, 0x09000003, role=Role.CONSTANT),
+        Register("CTR", base + 0xD7C, 0x8303C003, role=Role.CONSTANT),
+        Register("CCSIDR", base + 0xD80, role=Role.CACHE_SIZE),
+        Register("CSSELR", base + 0xD84),
+        Register("CPACR", base + 0xD88, role=Role.FPU_ACCESS),
+        Register("MPU_TYPE", base + 0xD90, 16 << 8, role=Role.CONSTANT),
+        Register("MPU_CTRL", base + 0xD94, role=Role.MPU_CONTROL),
+        Register("MPU_RNR", base + 0xD98, role=Role.MPU_NUMBER),
+        Register("DEMCR", base + 0xDFC, role=Role.DEBUG_CONTROL),
+        Register("MVFR0", base + 0xF40, 0x10110221, role=Role.CONSTANT),
+        Register("MVFR1", base + 0xF44, 0x12000011, role=Role.CONSTANT),
+    ]
+    for alias in range(4):  # RBAR and RASR, and their three aliases
+        suffix = f"_A{alias}" if alias else ""
+        rows.append(Register(f"MPU_RBAR{suffix}", base + 0xD9C + 8 * alias, role=Role.MPU_BASE))
+        rows.append(
+            Register(f"MPU_RASR{suffix}", base + 0xDA0 + 8 * alias, role=Role.MPU_ATTRIBUTES)
+        )
+    return Block(peripheral.name, base, peripheral.size, open=True), rows
+
+
+# 16 KiB each, 32-byte lines: 4 ways for data, 2 for instructions (RM0433, "Cortex-M7 core").
+DATA_CACHE_ID, INSTRUCTION_CACHE_ID = 0xF00FE019, 0xF01FE009
+
+_MODELS: dict[str, Callable[[Peripheral], Rows]] = {
+    "registers": _plain,
+    "rom": _rom,
+    "stm32-usart": _stm32_usart,
+    "armv7m-dwt": _armv7m_dwt,
+    "armv7m-scs": _armv7m_scs,
+}

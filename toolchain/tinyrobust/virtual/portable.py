@@ -1,0 +1,326 @@
+"""Stage ``virtual``: the hooks in Python, for computers without a C compiler.
+
+In and out: as ``hooks.Hooks``. Every rule stands also in ``hooks.c``; the tests run the same
+firmware on both and want the same counts, bytes and faults.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Sequence
+from typing import Any
+
+from tinyrobust.virtual import peripherals, thumb
+from tinyrobust.virtual.engine import arm_const, unicorn, unicorn_const
+from tinyrobust.virtual.faults import Fault
+from tinyrobust.virtual.hooks import Requests, Span, State
+from tinyrobust.virtual.mpu import Mpu
+from tinyrobust.virtual.peripherals import RegisterMap, Role
+
+_POLLS_BEFORE_READ, _POLLS_BEFORE_SLEEP = 16, 64
+_SLEEP_S, _GIVE_UP_S = 0.05, 5.0
+_FLUSH_AFTER_INSTRUCTIONS = 200_000
+_REGIONS = 16
+_REGISTERS = [
+    *(getattr(arm_const, f"UC_ARM_REG_R{i}") for i in range(13)),
+    arm_const.UC_ARM_REG_SP,
+    arm_const.UC_ARM_REG_LR,
+    arm_const.UC_ARM_REG_PC,
+]
+
+
+class PortableHooks:
+    """The hooks in Python; see ``hooks.Hooks``."""
+
+    kind = "portable"
+
+    def __init__(
+        self, uc: Any, registers: RegisterMap, spans: Sequence[Span], fd: int, strict: bool
+    ) -> None:
+        self.count = 0
+        self._uc, self._map, self._spans, self._fd, self._strict = uc, registers, spans, fd, strict
+        self._blocks = {b.base: b for b in registers.blocks}
+        self._known: dict[tuple[int, int], tuple[bytes, int, dict[int, int]]] = {}
+        self._guards: list[Any] = []
+        self.reset_state()
+        uc.hook_add(unicorn.UC_HOOK_BLOCK, self._on_block)
+        if strict:
+            uc.hook_add(unicorn.UC_HOOK_CODE, self._on_code)
+        for page in registers.pages:
+            uc.mmio_map(page, peripherals.PAGE, self._on_read, page, self._on_write, page)
+
+    def reset_state(self) -> None:
+        """Everything that a system reset clears."""
+        self._words = {r.address: r.reset for r in self._map.registers.values()}
+        self._requests = Requests(0)
+        self._fault = (Fault.NONE, 0, 0, False)
+        self._mpu_control = self._mpu_number = 0
+        self._mpu_base, self._mpu_attributes = [0] * _REGIONS, [0] * _REGIONS
+        self._uart_control = self._cpacr = self._dwt_control = self._demcr = 0
+        self._cycles_run, self._cycles_from, self._cycles_frozen = False, 0, 0
+        self._idle_polls = 0
+        self._sent_at = 0
+        self._rx, self._tx = bytearray(), bytearray()
+        self._checks: dict[int, int] = {}
+        self._block: tuple[int, bytes] = (0, b"")
+        self._rearm_at: int | None = None
+
+    # The interface of Hooks.
+
+    def take(self) -> State:
+        """What stopped the engine; the requests are cleared, faults stay."""
+        state = State(self._requests, *self._fault)
+        self._requests = Requests(0)
+        return state
+
+    def mpu(self) -> Mpu:
+        """The MPU's registers."""
+        return Mpu(self._mpu_control, tuple(self._mpu_base), tuple(self._mpu_attributes))
+
+    def reset(self) -> None:
+        """All registers to their reset values; the count goes on."""
+        self.flush()
+        self.reset_state()
+
+    def rewind(self, pc: int) -> None:
+        """Take back the count of what follows ``pc`` in its block: it will run again."""
+        start, code = self._block
+        if start <= pc < start + len(code):
+            self.count -= thumb.instructions(code[pc - start :])
+
+    def rearm(self, instructions: int) -> None:
+        """Ask for ``Requests.REARM`` after so many instructions."""
+        self._rearm_at = self.count + instructions
+
+    def peek(self, address: int) -> int:
+        """The stored word of a register."""
+        return self._words.get(address, 0)
+
+    def guard(self, pieces: Sequence[tuple[int, int, bool, bool]]) -> None:
+        """Watch ``(start, end, reads, writes)`` smaller than a page; replaces earlier ones."""
+        for handle in self._guards:
+            self._uc.hook_del(handle)
+        self._guards = []
+        for low, high, reads, writes in pieces:
+            kinds = (unicorn.UC_HOOK_MEM_READ if reads else 0) | (
+                unicorn.UC_HOOK_MEM_WRITE if writes else 0
+            )
+            self._guards.append(self._uc.hook_add(kinds, self._on_guard, begin=low, end=high - 1))
+
+    def flush(self) -> None:
+        """Send what the UART still holds; when nobody reads, let it go after a while."""
+        waited = 0.0
+        while self._tx:
+            if select.select([], [self._fd], [], 0.1)[1]:
+                try:
+                    del self._tx[: os.write(self._fd, self._tx)]
+                    continue
+                except BlockingIOError:
+                    pass
+            waited += 0.1
+            if waited >= _GIVE_UP_S:
+                self._tx.clear()
+
+    # Code.
+
+    def _on_block(self, uc: Any, address: int, size: int, _user: object) -> None:
+        if self._rearm_at is not None and self.count >= self._rearm_at:
+            self._rearm_at = None
+            self._requests |= Requests.REARM
+        if self._requests:
+            uc.emu_stop()  # before the block: it is neither run nor counted
+            return
+        span = next((s for s in self._spans if s.base <= address < s.base + s.size), None)
+        if span is None:
+            return
+        known = self._known.get((address, size))
+        if known is None or not span.is_flash:  # code in RAM may have changed
+            code = bytes(span.data[address - span.base : address - span.base + size])
+            if known is None or known[0] != code:
+                found = thumb.block_checks(code) if self._strict else {}
+                known = self._known[address, size] = (code, thumb.instructions(code), found)
+        code, count, self._checks = known
+        self._block = (address, code)
+        self.count += count
+        if self._tx and self.count - self._sent_at > _FLUSH_AFTER_INSTRUCTIONS:
+            self.flush()
+
+    def _on_code(self, uc: Any, address: int, _size: int, _user: object) -> None:
+        check = self._checks.get(address - self._block[0])
+        if not check:
+            return
+        if check & thumb.CHECK_FPU and self._cpacr >> 20 & 15 != 15:
+            self._raise(Fault.NO_FPU, address, 0, False)
+            return
+        if not check & (thumb.CHECK_ALIGNED | thumb.CHECK_DIVISOR):
+            return
+        value = uc.reg_read(_REGISTERS[check & thumb.REGISTER]) & 0xFFFFFFFF
+        if check & thumb.CHECK_ALIGNED and value & 3:
+            self._raise(Fault.MISALIGNED, value, 0, False)
+        if check & thumb.CHECK_DIVISOR and not value:
+            self._raise(Fault.DIVISION, 0, 0, False)
+
+    def _on_guard(
+        self, _uc: Any, kind: int, address: int, size: int, _value: int, _user: object
+    ) -> None:
+        self._raise(Fault.PROTECTION, address, size, kind == unicorn_const.UC_MEM_WRITE)
+
+    def _raise(self, kind: Fault, address: int, size: int, is_write: bool) -> None:
+        if self._fault[0] is Fault.NONE:
+            self._fault = (kind, address, size, is_write)
+        self._requests |= Requests.FAULT
+        self._uc.emu_stop()
+
+    # The UART.
+
+    def _uart_on(self, bit: int) -> bool:
+        both = peripherals.USART_UE | bit
+        return self._uart_control & both == both
+
+    def _uart_status(self) -> int:
+        value = peripherals.USART_TC | peripherals.USART_TXE
+        if self._uart_on(peripherals.USART_TE):
+            value |= peripherals.USART_TEACK
+        if not self._uart_on(peripherals.USART_RE):
+            return value
+        value |= peripherals.USART_REACK
+        if not self._rx:
+            self._idle_polls += 1
+            if self._idle_polls > _POLLS_BEFORE_READ:
+                self.flush()
+                wait = _SLEEP_S if self._idle_polls > _POLLS_BEFORE_SLEEP else 0
+                if select.select([self._fd], [], [], wait)[0]:
+                    self._rx += os.read(self._fd, 65536)
+        return value | (peripherals.USART_RXNE if self._rx else 0)
+
+    # The cycle counter.
+
+    def _cycles(self) -> int:
+        value = self.count - self._cycles_from if self._cycles_run else self._cycles_frozen
+        return value & 0xFFFFFFFF
+
+    def _set_cycles(self, value: int) -> None:
+        self._cycles_frozen = value
+        self._cycles_from = self.count - value
+
+    def _gate_cycles(self) -> None:
+        now = self._cycles()
+        self._cycles_run = bool(self._dwt_control & 1 and self._demcr >> 24 & 1)
+        self._set_cycles(now)
+
+    # Peripherals.
+
+    def _allowed(self, address: int, size: int, is_write: bool) -> bool:
+        block = self._map.block_at(address)
+        if block is None:
+            self._raise(Fault.UNMAPPED, address, size, is_write)
+            return False
+        if self._strict and not block.open and address & ~3 not in self._map.registers:
+            self._raise(Fault.REGISTER, address, size, is_write)
+            return False
+        return True
+
+    def _on_read(self, _uc: Any, offset: int, size: int, page: int) -> int:
+        address = page + offset
+        if not self._allowed(address, size, False):
+            return 0
+        value = self._read_word(address & ~3) >> 8 * (address & 3)
+        return value if size >= 4 else value & ((1 << 8 * size) - 1)
+
+    def _on_write(self, _uc: Any, offset: int, size: int, value: int, page: int) -> None:
+        address = page + offset
+        if not self._allowed(address, size, True):
+            return
+        word = address & ~3
+        register = self._map.registers.get(word)
+        role = register.role if register else Role.PLAIN
+        if size < 4 and role is not Role.UART_TRANSMIT:
+            shift = 8 * (address & 3)
+            mask = ((1 << 8 * size) - 1) << shift
+            value = (self._words.get(word, 0) & ~mask) | (value << shift & mask)
+        self._write_word(word, role, value & 0xFFFFFFFF)
+
+    def _read_word(self, address: int) -> int:
+        stored = self._words.get(address, 0)
+        register = self._map.registers.get(address)
+        if register is None:
+            return stored
+        match register.role:
+            case Role.UART_STATUS:
+                return self._uart_status()
+            case Role.UART_RECEIVE:
+                self._idle_polls = 0
+                return self._rx.pop(0) if self._rx else 0
+            case Role.DWT_CYCLES:
+                return self._cycles()
+            case Role.CACHE_SIZE:
+                instructions = self._words.get(address + 4, 0) & 1
+                return (
+                    peripherals.INSTRUCTION_CACHE_ID if instructions else peripherals.DATA_CACHE_ID
+                )
+            case Role.MPU_CONTROL:
+                return self._mpu_control
+            case Role.MPU_NUMBER:
+                return self._mpu_number
+            case Role.MPU_BASE:
+                return self._mpu_base[self._mpu_number] | self._mpu_number
+            case Role.MPU_ATTRIBUTES:
+                return self._mpu_attributes[self._mpu_number]
+        value = stored | register.ones
+        for follow in register.follows:
+            mask = (1 << follow.width) - 1
+            value = (value & ~(mask << follow.to)) | ((stored >> follow.of & mask) << follow.to)
+        return value
+
+    def _write_word(self, address: int, role: Role, value: int) -> None:
+        match role:
+            case Role.CONSTANT | Role.UART_STATUS:
+                return
+            case Role.UART_CONTROL:
+                self._uart_control = value
+            case Role.UART_TRANSMIT:
+                self._idle_polls = 0
+                if self._uart_on(peripherals.USART_TE):
+                    if len(self._tx) >= 4096:
+                        self.flush()
+                    self._tx.append(value & 0xFF)
+                    self._sent_at = self.count
+                return
+            case Role.DWT_CONTROL:
+                self._dwt_control = value
+                self._gate_cycles()
+            case Role.DEBUG_CONTROL:
+                self._demcr = value
+                self._gate_cycles()
+            case Role.DWT_CYCLES:
+                self._set_cycles(value)
+                return
+            case Role.RESET_CONTROL:
+                if value >> 16 == 0x05FA and value & 4:
+                    self._requests |= Requests.RESET
+                    self._uc.emu_stop()
+                return
+            case Role.FPU_ACCESS:
+                self._cpacr = value
+            case Role.MPU_CONTROL | Role.MPU_NUMBER | Role.MPU_BASE | Role.MPU_ATTRIBUTES:
+                self._write_mpu(role, value)
+                return
+        self._words[address] = value
+
+    def _write_mpu(self, role: Role, value: int) -> None:
+        if role is Role.MPU_CONTROL:
+            self._mpu_control = value & 7
+            self._requests |= Requests.MPU  # taken up at the next block
+            return
+        if role is Role.MPU_NUMBER:
+            self._mpu_number = value & (_REGIONS - 1)
+            return
+        if role is Role.MPU_BASE:
+            if value & 0x10:
+                self._mpu_number = value & (_REGIONS - 1)
+            self._mpu_base[self._mpu_number] = value & ~31
+        else:
+            self._mpu_attributes[self._mpu_number] = value
+        if self._mpu_control & 1:
+            self._requests |= Requests.MPU
