@@ -60,7 +60,7 @@ void core_supply_boost() {
   // RM0433, PWR, "Voltage scaling": VOS0 is VOS1 plus SYSCFG_PWRCR.ODEN; SYSCFG needs its clock
   // (RCC_APB4ENR.SYSCFGEN; the read back waits until it runs).
   reg(kRccApb4enr) = reg(kRccApb4enr) | (1u << 1);
-  (void)reg(kRccApb4enr);
+  [[maybe_unused]] const uint32_t running = reg(kRccApb4enr);
   reg(kSyscfgPwrcr) = reg(kSyscfgPwrcr) | 1u;
   wait_set(kPwrD3cr, 1u << 13);
 }

@@ -70,7 +70,7 @@ void serial_on() {
   reg(kRccAhb4enr) = reg(kRccAhb4enr) | (1u << 3);
   reg(kRccApb1lenr) = reg(kRccApb1lenr) | (1u << 18);
   reg(kRccD2ccip2r) = reg(kRccD2ccip2r) & ~7u;
-  (void)reg(kRccApb1lenr);
+  [[maybe_unused]] const uint32_t running = reg(kRccApb1lenr);
   // DS12110, "Port D alternate functions": AF7 is USART3_TX on PD8 and USART3_RX on PD9.
   reg(kAfrh) = (reg(kAfrh) & ~0xFFu) | 0x77u;
   reg(kOspeedr) = (reg(kOspeedr) & ~(0xFu << 16)) | (0x5u << 16);  // medium speed

@@ -1,0 +1,9 @@
+"""Stage ``image``: compile, link and measure what ``codegen`` wrote.
+
+In: a Graph and a Board. Out: an Image (ELF, bin, hex, memory report), or a host library.
+"""
+
+from tinyrobust.image.build import Image, build, load
+from tinyrobust.image.memory_report import MemoryReport
+
+__all__ = ["Image", "MemoryReport", "build", "load"]

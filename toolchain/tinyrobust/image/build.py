@@ -1,0 +1,292 @@
+"""Graph to image: plan, generate, compile, link, measure, check the budget.
+
+In: a Graph and a Board. Out: a folder with firmware.elf, .bin, .hex, image.json, memory.json, the
+generated sources and the objects. It is built in a temporary folder and renamed when all is
+well, so a failed build leaves the earlier one as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyrobust import __version__, codegen, memory, resources
+from tinyrobust.artefact import sha256, write_bytes, write_json, write_text
+from tinyrobust.boards import Board
+from tinyrobust.errors import BuildError, TinyRobustError
+from tinyrobust.graph.nodes import Graph
+from tinyrobust.image import compilers, hexfile, stack
+from tinyrobust.image.elf import PADDING, Elf
+from tinyrobust.image.link import link
+from tinyrobust.image.memory_report import MemoryReport, Stack, measure
+from tinyrobust.image.objects import Source, compile_all
+
+SCHEMA = "tinyrobust.image/1"
+KERNEL_FLAGS = ("-O2",)
+OTHER_FLAGS = ("-O2",)
+_ELEMENT_BYTES = {"u8": 1, "i8": 1, "i16": 2, "i32": 4}
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image: its files, ``meta`` (image.json) and ``memory`` (memory.json)."""
+
+    folder: Path
+    meta: dict[str, Any]
+    memory: MemoryReport
+
+    @property
+    def elf(self) -> Path:
+        """The linked program; for board ``host`` a Linux executable."""
+        return self.folder / "firmware.elf"
+
+    @property
+    def bin(self) -> Path:
+        """What is programmed, from the first flash address, padded to the flash word."""
+        return self.folder / "firmware.bin"
+
+    @property
+    def hex(self) -> Path:
+        """The same as Intel HEX."""
+        return self.folder / "firmware.hex"
+
+
+def build(
+    graph: Graph,
+    board: Board,
+    out: Path,
+    *,
+    model_name: str,
+    force: Mapping[str, str] | None = None,
+) -> Image:
+    """Build ``graph`` for ``board`` into the folder ``out``.
+
+    ``force`` maps layer names to kernel ids. Raises BudgetError (too large; nothing is written),
+    BuildError (compiler missing or failed), GraphError (an unknown layer in ``force``).
+    """
+    plan = memory.plan(graph, board, force=force or {})
+    generated = codegen.generate(plan)
+    compiler = compilers.for_board(board)
+    _refuse_foreign(out)
+    work = _temporary_beside(out)
+    try:
+        objects = compile_all(
+            _sources(board, plan, generated, work), compiler, _include(board, generated),
+            work / "objects",
+        )  # fmt: skip
+        elf_path = link(board, compiler, [o.path for o in objects], work)
+        elf = Elf(elf_path)
+        steps = _steps(plan, generated)
+        report = measure(elf, board, model_name, steps, _stack(board, elf, objects))
+        report.check()
+        base, image = _programmed(board, elf_path, elf)
+        meta = _meta(graph, board, model_name, steps, image, compiler)
+        write_bytes(work / "firmware.bin", image)
+        write_text(work / "firmware.hex", hexfile.encode(base, image))
+        write_json(work / "memory.json", report.as_json())
+        write_json(work / "plan.json", plan.as_json())
+        write_json(work / "image.json", meta)
+        _replace(work, out)
+    except OSError as error:
+        raise TinyRobustError(
+            f"cannot write {out}: {error.strerror}", "check the disk and the folder's permissions"
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Image(out, meta, report)
+
+
+def load(folder: Path) -> Image:
+    """An image built earlier. Raises BuildError when the folder is none, or is damaged."""
+    meta = _read_json(folder / "image.json")
+    report = MemoryReport.from_json(_read_json(folder / "memory.json"), folder / "memory.json")
+    if meta.get("schema") != SCHEMA:
+        raise BuildError(f"{folder / 'image.json'} has another schema", "build the image again")
+    image = Image(folder, meta, report)
+    for path in (image.elf, image.bin):
+        if not path.is_file():
+            raise BuildError(f"{path} is missing", "build the image again")
+    if sha256(image.bin.read_bytes()) != meta["image_sha256"]:
+        raise BuildError(f"{image.bin} is not the image that image.json names", "build it again")
+    return image
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise BuildError(f"no built image: {path} is missing", "run `tinyrobust build`") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise BuildError(f"{path} is damaged: {error}", "build the image again") from error
+
+
+def _refuse_foreign(out: Path) -> None:
+    """A build replaces its folder, so it must be ours."""
+    if out.exists() and not (out.is_dir() and ((out / "image.json").is_file()
+                                               or not any(out.iterdir()))):  # fmt: skip
+        raise TinyRobustError(
+            f"{out} exists and is not a build folder", "give another folder with --out"
+        )
+
+
+def _temporary_beside(out: Path) -> Path:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # absolute: the compiler runs in other folders
+        return Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent)).resolve()
+    except OSError as error:
+        raise TinyRobustError(
+            f"cannot write {out.parent}: {error.strerror}", "give another folder with --out"
+        ) from error
+
+
+def _replace(work: Path, out: Path) -> None:
+    work.chmod(0o755)
+    if out.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
+        out.rename(old / "old")
+        work.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        work.rename(out)
+
+
+def _include(board: Board, generated: codegen.Generated) -> list[Path]:
+    firmware = resources.root() / "firmware"
+    ports = firmware / "ports"
+    shared = [] if board.is_host else [ports / "armv7m"]
+    found = [*generated.include_dirs, firmware / "include", firmware / "protocol",
+             ports / board.port, *shared]  # fmt: skip
+    return list(dict.fromkeys(found))
+
+
+def _sources(
+    board: Board, plan: memory.Plan, generated: codegen.Generated, work: Path
+) -> list[Source]:
+    firmware = resources.root() / "firmware"
+    folders = ["app", "protocol", f"ports/{board.port}"]
+    if not board.is_host:
+        folders.append("ports/armv7m")
+    if not (firmware / "ports" / board.port).is_dir():
+        raise BuildError(f"board '{board.id}' wants port '{board.port}', which does not exist")
+    sources = model_sources(plan, generated, work)
+    for folder in folders:
+        for path in sorted((firmware / folder).iterdir()):
+            if path.suffix in (".cpp", ".S"):
+                sources.append(firmware_source(path))
+    write_text(work / "generated" / "tr_board.cpp", _board_text(board))
+    return [
+        *sources,
+        Source(work / "generated/tr_board.cpp", "generated/tr_board.cpp", OTHER_FLAGS),
+    ]
+
+
+def model_sources(plan: memory.Plan, generated: codegen.Generated, work: Path) -> list[Source]:
+    """The model by itself, written to ``work / "generated"``: generated code, runtime, kernels,
+    and its arena."""
+    files = {**generated.files, "tr_image.cpp": _arena_text(plan)}
+    sources = []
+    for name, content in files.items():
+        write_text(work / "generated" / name, content)
+        sources.append(Source(work / "generated" / name, f"generated/{name}", KERNEL_FLAGS))
+    return sources + [firmware_source(path) for path in generated.sources]
+
+
+def firmware_source(path: Path) -> Source:
+    """A file of ``firmware/`` with the flags of its folder."""
+    name = path.relative_to(resources.root() / "firmware").as_posix()
+    fast = name.startswith(("kernels/", "runtime/"))
+    flags = KERNEL_FLAGS if fast else OTHER_FLAGS
+    if name == "ports/armv7m/memory.cpp":
+        flags = (*flags, "-fno-tree-loop-distribute-patterns")
+    return Source(path, name, flags)
+
+
+def _arena_text(plan: memory.Plan) -> str:
+    size = max(plan.arena_bytes, 8)
+    return (
+        "// Generated by tinyrobust: the memory of the model (tr_image.h).\n"
+        '#include "tr_image.h"\n\n'
+        'extern "C" {\n'
+        '__attribute__((section(".bss.tr_arena"), aligned(8)))\n'
+        f"uint8_t tr_arena[{size}];\n"
+        f"const uint32_t tr_arena_bytes = {size};\n"
+        "}\n"
+    )
+
+
+def _board_text(board: Board) -> str:
+    return (
+        "// Generated by tinyrobust: the board file's facts (tr_image.h).\n"
+        '#include "tr_image.h"\n\n'
+        'extern "C" {\n'
+        f"const char tr_board_id[] = {json.dumps(board.id)};\n"
+        f"const uint32_t tr_board_baud_max = {board.serial.baud_max};\n"
+        "}\n"
+    )
+
+
+def _steps(plan: memory.Plan, generated: codegen.Generated) -> list[dict[str, Any]]:
+    return [
+        {
+            **made,
+            "scratch_bytes": step.scratch_bytes,
+            "output_bytes": plan.places[step.output].count
+            * _ELEMENT_BYTES[plan.places[step.output].type],
+        }
+        for made, step in zip(generated.steps, plan.steps, strict=True)
+    ]
+
+
+def _stack(board: Board, elf: Elf, objects: list[Any]) -> Stack:
+    reserved = board.budget.stack_bytes
+    if board.is_host:
+        return Stack(reserved_bytes=reserved, bound_bytes=None)
+    bound = stack.bound(elf, objects)
+    return Stack(reserved_bytes=reserved, bound_bytes=bound.bytes, path=list(bound.path))
+
+
+def _programmed(board: Board, path: Path, elf: Elf) -> tuple[int, bytes]:
+    """First address and content of the .bin file, padded to the flash word.
+
+    A process's image is its executable, which the host port hashes through /proc/self/exe.
+    """
+    if not board.is_host:
+        return elf.flash_image()
+    data = path.read_bytes()
+    data += bytes([PADDING]) * (-len(data) % board.flash_word_bytes)
+    mode = path.stat().st_mode
+    write_bytes(path, data)
+    path.chmod(mode)
+    return 0, data
+
+
+def _meta(
+    graph: Graph, board: Board, model_name: str, steps: list[dict[str, Any]], image: bytes,
+    compiler: compilers.Compiler,
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "schema": SCHEMA,
+        "board": board.id,
+        "model": model_name,
+        "task": graph.task,
+        "graph_sha256": graph.sha256,
+        "image_sha256": sha256(image),
+        "image_bytes": len(image),
+        "input_shape": list(graph.input.shape),
+        "classes": list(graph.labels),
+        "steps": [
+            {key: step[key] for key in ("name", "kernel", "macs", "output")} for step in steps
+        ],
+        "versions": {
+            "tinyrobust": __version__,
+            "compiler": compiler.version,
+            "python": platform.python_version(),
+        },
+    }

@@ -1,0 +1,93 @@
+"""The compilers of the image stage, and the flags they get.
+
+In: a Board. Out: a ``Compiler`` that is installed, with its flags and version.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tinyrobust.boards import Board
+from tinyrobust.errors import BuildError
+
+ARM_PACKAGES = "sudo apt-get install -y gcc-arm-none-eabi libnewlib-arm-none-eabi"
+HOST_PACKAGES = "sudo apt-get install -y g++"
+
+# Freestanding C++17 without exceptions, RTTI, static destructors or unwind tables; every warning
+# is an error; every function's stack frame and calls are written beside its object.
+LANGUAGE = (
+    "-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics",
+    "-fno-use-cxa-atexit", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
+    "-ffunction-sections", "-fdata-sections", "-fstack-usage", "-fcallgraph-info=su,da",
+    "-Wall", "-Wextra", "-Wconversion", "-Wvla", "-Werror", "-g",
+)  # fmt: skip
+SANITIZERS = (
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+)
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C++ compiler driver with the flags of one target."""
+
+    program: str
+    flags: tuple[str, ...]
+    link_flags: tuple[str, ...]
+    version: str
+
+    def run(self, arguments: list[str], cwd: Path, what: str) -> str:
+        """Run it; returns what it printed. Raises BuildError with its last lines on failure."""
+        try:
+            done = subprocess.run(
+                [self.program, *arguments], cwd=cwd, capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            raise BuildError(f"cannot run {self.program}: {error.strerror}") from error
+        output = done.stdout + done.stderr
+        if done.returncode != 0:
+            tail = "\n".join(output.strip().splitlines()[-12:])
+            raise BuildError(f"{self.program} failed on {what}:\n{tail}")
+        return output
+
+
+def for_board(board: Board) -> Compiler:
+    """The compiler that builds images for ``board``; raises BuildError when it is missing."""
+    if board.is_host:
+        return host()
+    core = [f"-mcpu={board.core}", "-mthumb", "-ffreestanding"]
+    core += [f"-mfpu={board.fpu}", "-mfloat-abi=hard"] if board.fpu else ["-mfloat-abi=soft"]
+    # newlib gives <string.h>; its functions are not linked (ports/armv7m/memory.cpp).
+    link = ["-nostdlib", "-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
+    return _compiler("arm-none-eabi-g++", (*core, *LANGUAGE), (*core, *link), ARM_PACKAGES)
+
+
+def host(*, sanitize: bool = False, shared: bool = False) -> Compiler:
+    """The native compiler, for board ``host`` and for the host library."""
+    extra = (*(SANITIZERS if sanitize else ()), *(("-fPIC",) if shared else ()))
+    link = ("-Wl,--gc-sections", *extra, *(("-shared",) if shared else ()))
+    return _compiler("g++", (*LANGUAGE, *extra), link, HOST_PACKAGES)
+
+
+def _compiler(
+    program: str, flags: tuple[str, ...], link_flags: tuple[str, ...], packages: str
+) -> Compiler:
+    if shutil.which(program) is None:
+        raise BuildError(f"the compiler {program} is not installed", packages)
+    return Compiler(program, flags, link_flags, _version(program, packages))
+
+
+@cache
+def _version(program: str, packages: str) -> str:
+    try:
+        done = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildError(f"{program} --version failed: {error}", packages) from error
+    return done.stdout.splitlines()[0]

@@ -1,0 +1,111 @@
+"""Objects to an ELF at the board's addresses.
+
+In: objects, a Board. Out: a linked ELF in which every use (stack, buffers, arena, data) lies in
+the first memory of the board file that has room. The link is done first as if each memory were
+large, so that what does not fit is known to the byte and can be named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from tinyrobust import resources
+from tinyrobust.artefact import write_text
+from tinyrobust.boards import Board
+from tinyrobust.errors import BoardError
+from tinyrobust.image.compilers import Compiler
+from tinyrobust.image.elf import Elf
+
+GUARD_BYTES = 32  # the smallest MPU region (DDI0403, "MPU Region Attribute and Size Register")
+_UNLIMITED = 0x04000000
+# Output sections by use; those of one use lie together.
+USES = {
+    "stack": (".tr_stack",),
+    "data": (".data", ".bss"),
+    "buffers": (".tr_buffers",),
+    "arena": (".tr_arena",),
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Name of the memory for each use of RAM."""
+
+    stack: str
+    data: str
+    buffers: str
+    arena: str
+
+
+def link(
+    board: Board, compiler: Compiler, objects: list[Path], folder: Path, name: str = "firmware.elf"
+) -> Path:
+    """Link ``objects`` into ``folder / name``; the map and the script stay beside it.
+
+    What does not fit its memory is left for the memory report to say. Raises BuildError when the
+    linker fails (for example an undefined symbol).
+    """
+    elf = folder / name
+    if board.is_host:
+        arguments = [*compiler.link_flags, *(str(o) for o in objects), "-o", str(elf)]
+        compiler.run(arguments, folder, "the link")
+        return elf
+    first = Placement(**{use: board.placed(use)[0].name for use in USES})
+    _link(board, compiler, objects, elf, first)
+    better = _place(board, Elf(elf))
+    if better != first:
+        _link(board, compiler, objects, elf, better)
+    return elf
+
+
+def _link(
+    board: Board, compiler: Compiler, objects: list[Path], elf: Path, placement: Placement
+) -> None:
+    script = elf.with_suffix(".ld")
+    write_text(script, _script(board, placement))
+    arguments = [
+        *compiler.link_flags, f"-Wl,-T,{script}", f"-Wl,-Map,{elf.with_suffix('.map')}",
+        *(str(o) for o in objects), "-lgcc", "-o", str(elf),
+    ]  # fmt: skip
+    compiler.run(arguments, elf.parent, "the link")
+
+
+def _place(board: Board, elf: Elf) -> Placement:
+    """First memory with room for each use, in the order stack, data, buffers, arena."""
+    free = {m.name: m.length for m in board.memories}
+    chosen: dict[str, str] = {}
+    for use, sections in USES.items():
+        # each section starts and ends on 8 bytes
+        need = sum(-(-elf.section_bytes(s) // 8) * 8 for s in sections)
+        allowed = board.placed(use)
+        fits = [m for m in allowed if free[m.name] >= need]
+        memory = (fits or allowed)[0]
+        free[memory.name] -= need
+        chosen[use] = memory.name
+    return Placement(**chosen)
+
+
+def _script(board: Board, placement: Placement) -> str:
+    folder = resources.root() / "firmware" / "ports"
+    own, shared = folder / board.port / "image.ld.j2", folder / "armv7m" / "image.ld.j2"
+    template = own if own.is_file() else shared
+    used = {m.name for use in USES for m in board.placed(use)}
+    flash = board.flash.name
+    if flash in used:
+        raise BoardError(f"board '{board.id}': memory {flash} holds the image and cannot hold data")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    return environment.from_string(template.read_text()).render(
+        memories=[
+            {"name": m.name, "origin": m.origin, "length": _UNLIMITED}
+            for m in board.memories if m.name in used or m.name == flash
+        ],
+        ram=[m.name for m in board.memories if m.name in used],
+        flash=flash,
+        place=placement,
+        stack_bytes=board.budget.stack_bytes,
+        guard_bytes=GUARD_BYTES,
+        flash_word_bytes=board.flash_word_bytes,
+    )  # fmt: skip

@@ -1,0 +1,139 @@
+"""Sources to objects, two at a time, each compiled once per content.
+
+In: sources and a compiler. Out: objects with the stack usage and call graph that GCC wrote. The
+cache (under the user's cache folder) is keyed by the content of the source and of every firmware
+header, the flags and the compiler's version; paths do not matter and are mapped out of the object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from tinyrobust import resources
+from tinyrobust.errors import BuildError, TinyRobustError
+from tinyrobust.image.compilers import Compiler
+
+JOBS = 2
+KEEP_ENTRIES = 2000
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to compile: where it is, what it is called in objects and messages, its own flags."""
+
+    path: Path
+    name: str
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Object:
+    """A compiled source; ``calls`` is GCC's call graph (VCG text), empty for assembly."""
+
+    source: Source
+    path: Path
+    calls: str
+
+
+def cache_folder() -> Path:
+    """Where objects are kept between builds."""
+    return platformdirs.user_cache_path("tinyrobust") / "objects"
+
+
+def compile_all(
+    sources: list[Source], compiler: Compiler, include: list[Path], folder: Path
+) -> list[Object]:
+    """Objects of ``sources`` in ``folder``, in order.
+
+    Raises BuildError with the compiler's last lines when a source does not compile.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    headers = _headers_digest(include)
+    with ThreadPoolExecutor(JOBS) as pool:
+        jobs = [pool.submit(_compile, s, compiler, include, headers, folder) for s in sources]
+        try:
+            objects = [job.result() for job in jobs]
+        except BaseException:
+            for job in jobs:
+                job.cancel()
+            raise
+    _prune(cache_folder())
+    return objects
+
+
+def _headers_digest(include: list[Path]) -> bytes:
+    digest = hashlib.sha256()
+    roots = {resources.root() / "firmware", *include}
+    for path in sorted({p for r in roots for p in r.rglob("*.h*")}):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.digest()
+
+
+def _compile(
+    source: Source, compiler: Compiler, include: list[Path], headers: bytes, folder: Path
+) -> Object:
+    flags = [*compiler.flags, *source.flags]
+    key = hashlib.sha256(
+        "\0".join([compiler.program, compiler.version, source.name, *flags]).encode()
+        + headers + source.path.read_bytes()
+    ).hexdigest()  # fmt: skip
+    entry = cache_folder() / key[:2] / key
+    if not entry.is_dir():
+        _compile_into(entry, source, compiler, flags, include)
+    stem = source.name.replace("/", "_")
+    target = folder / f"{stem}.o"
+    try:
+        shutil.copyfile(entry / "object.o", target)
+        calls = (entry / "object.ci").read_text() if (entry / "object.ci").is_file() else ""
+        os.utime(entry)
+    except OSError as error:
+        raise BuildError(
+            f"the object cache entry {entry} is damaged ({error.strerror})", f"rm -r {entry}"
+        ) from error
+    return Object(source, target, calls)
+
+
+def _compile_into(
+    entry: Path, source: Source, compiler: Compiler, flags: list[str], include: list[Path]
+) -> None:
+    """Compile in a temporary folder beside ``entry`` and rename it there."""
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
+    except OSError as error:
+        raise TinyRobustError(
+            f"cannot write the object cache {entry.parent}: {error.strerror}",
+            "set XDG_CACHE_HOME to a folder that can be written",
+        ) from error
+    try:
+        maps = [f"-ffile-prefix-map={source.path.parent}={Path(source.name).parent}",
+                f"-ffile-prefix-map={resources.root()}=.", f"-ffile-prefix-map={work}=."]  # fmt: skip
+        arguments = [*flags, *maps, *(f"-I{path}" for path in include),
+                     "-c", str(source.path), "-o", "object.o"]  # fmt: skip
+        compiler.run(arguments, work, source.name)
+        try:
+            work.rename(entry)
+        except OSError:
+            if not entry.is_dir():  # else another build was quicker with the same content
+                raise
+    except OSError as error:
+        raise TinyRobustError(f"cannot write {entry}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _prune(cache: Path) -> None:
+    """Forget the entries that were not used for longest, beyond KEEP_ENTRIES."""
+    entries = list(cache.glob("??/*"))
+    if len(entries) > KEEP_ENTRIES:
+        entries.sort(key=lambda p: p.stat().st_mtime)
+        for old in entries[: len(entries) - KEEP_ENTRIES]:
+            shutil.rmtree(old, ignore_errors=True)
