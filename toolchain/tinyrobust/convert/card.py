@@ -55,7 +55,7 @@ def markdown(card: dict[str, Any]) -> str:
     lines += [f"| {key} | {value} |" for key, value in rows]
     lines += ["", "## QKeras's float forward minus the integers, in steps", ""]
     lines += histogram_lines(qkeras["differences"])
-    lines += ["", "The step of a tensor is its own; of the scores (last row) it is 1/32.",
+    lines += ["", "The step of a tensor is its own; of the scores (last row) it is 1/8.",
               "", "## Known weaknesses", ""]  # fmt: skip
     lines += [f"- {line}" for line in card["known_weaknesses"]]
     return "\n".join(lines) + "\n"

@@ -25,7 +25,7 @@ from tinyrobust.graph import GlobalAveragePool, Graph, Requantize, interpreter
 
 PIECES = ("recipe.yaml", "weights.npz", "training.json")
 REQUIRED_AGREEMENT = 0.995
-LOGIT_STEP_BITS = 5
+LOGIT_STEP_BITS = 3
 CLIP = 4
 _BATCH = 64
 
@@ -47,7 +47,7 @@ class Agreement:
     """QKeras's float forward beside the Graph, on ``samples`` images.
 
     ``differences``: per activation tensor, and for the scores, how often QKeras minus Graph is
-    -4 (or less) .. 4 (or more) steps; a step is the tensor's own, for scores 2**-5.
+    -4 (or less) .. 4 (or more) steps; a step is the tensor's own, for scores 2**-3.
     """
 
     samples: int
