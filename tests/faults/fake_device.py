@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyrobust import resources
+from tinyrobust.device import wire
 from tinyrobust.errors import LinkError
 
 SOURCES = Path(__file__).parent / "fake_device"
@@ -92,44 +93,25 @@ def no_fault(direction: str, index: int, data: bytes) -> Frames:
 
 
 class Device:
-    """The process; ``baud`` is the rate it listens at now."""
+    """The process."""
 
     def __init__(self, *, real_board: bool = False) -> None:
-        report, given = os.pipe()
-        os.set_blocking(report, False)
-        self._report = report
         self._environment = {"TR_TEST_REAL": "1"} if real_board else {}
-        self._given = given
         self.process = self._start()
-        self._baud = 115200
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # The report goes to descriptor 3, whatever its number is here.
-        command = ["sh", "-c", f'exec "$0" 3>&{self._given}', str(build())]
         return subprocess.Popen(
-            command,
+            [str(build())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=[self._given],
             env={**os.environ, **self._environment},
             bufsize=0,
         )
-
-    @property
-    def baud(self) -> int:
-        try:
-            while data := os.read(self._report, 4):
-                self._baud = int.from_bytes(data, "little")
-        except BlockingIOError:
-            pass
-        return self._baud
 
     def restart(self) -> None:
         """What a watchdog or a power cut does."""
         self.process.kill()
         self._close_pipes()
-        _ = self.baud
-        self._baud = 115200
         self.process = self._start()
 
     def stop(self) -> int:
@@ -138,8 +120,6 @@ class Device:
         self.process.stdin.close()
         status = self.process.wait(10)
         self._close_pipes()
-        os.close(self._report)
-        os.close(self._given)
         return status
 
     def _close_pipes(self) -> None:
@@ -150,59 +130,77 @@ class Device:
 
 
 class Wire:
-    """A transport to a Device through which every frame passes a ``fault``."""
+    """A transport to a Device through which every frame passes a ``fault``.
+
+    ``device_baud`` is the device's rate; what is sent at another one is garbled. The test port
+    reports its changes among the bytes it sends, in their order.
+    """
 
     name = "test-wire"
 
     def __init__(self, device: Device, fault: Fault = no_fault, poll_s: float = 0.01) -> None:
         self.device, self.fault, self.poll_s = device, fault, poll_s
-        self.baud = 115200
+        self.baud = self.device_baud = wire.BAUD_BASE
         self.rates_refused: set[int] = set()
         self.counts = {"out": 0, "in": 0}
         self.recorded: list[tuple[str, bytes]] = []
-        self._partial = b""
+        self._partial = self._ready = b""
+        self._process = device.process
 
-    def _pass(self, direction: str, data: bytes) -> bytes:
-        """``data`` is whole frames, each with a zero byte at either end."""
-        passed = []
-        for block in filter(None, data.split(b"\0")):
-            frame = b"\0" + block + b"\0"
-            self.recorded.append((direction, frame))
-            passed += self.fault(direction, self.counts[direction], frame)
-            self.counts[direction] += 1
-        joined = b"".join(passed)
-        if self.baud != self.device.baud:
-            return bytes(byte ^ 0xA5 for byte in joined[::3])
-        return joined
+    def _pass(self, direction: str, block: bytes) -> bytes:
+        frame = b"\0" + block + b"\0"
+        self.recorded.append((direction, frame))
+        passed = b"".join(self.fault(direction, self.counts[direction], frame))
+        self.counts[direction] += 1
+        if self.baud != self.device_baud:
+            return bytes(byte ^ 0xA5 for byte in passed[::3])
+        return passed
 
     def write(self, data: bytes) -> None:
-        passed = self._pass("out", data)
-        try:
-            while passed:
-                assert self.device.process.stdin is not None
-                passed = passed[self.device.process.stdin.write(passed) :]
-        except (BrokenPipeError, ValueError) as error:
-            raise LinkError(f"{self.name} is gone", "start it again") from error
+        for block in filter(None, data.split(b"\0")):
+            self._collect(0)
+            passed = self._pass("out", block)
+            try:
+                while passed:
+                    assert self.device.process.stdin is not None
+                    passed = passed[self.device.process.stdin.write(passed) :]
+            except (BrokenPipeError, ValueError) as error:
+                raise LinkError(f"{self.name} is gone", "start it again") from error
 
     def read(self) -> bytes:
-        stdout = self.device.process.stdout
+        if not self._ready:
+            self._collect(self.poll_s)
+        data, self._ready = self._ready, b""
+        return data
+
+    def _collect(self, wait_s: float) -> None:
+        """Take what the device has sent, through the fault, until nothing is there."""
+        if self.device.process is not self._process:  # it was restarted
+            self._process, self._partial, self.device_baud = self.device.process, b"", 115200
+        stdout = self._process.stdout
         assert stdout is not None
-        if not select.select([stdout], [], [], self.poll_s)[0]:
-            return b""
+        if not select.select([stdout], [], [], wait_s)[0]:
+            return
         data = os.read(stdout.fileno(), 1 << 16)
         if not data:
             raise LinkError(f"{self.name} is gone", "start it again")
-        whole, zero, self._partial = (self._partial + data).rpartition(b"\0")
-        return self._pass("in", whole + zero) if zero else b""
+        *blocks, self._partial = (self._partial + data).split(b"\0")
+        for block in filter(None, blocks):
+            if block.startswith(b"BAUD"):
+                self.device_baud = int(block[4:])
+            else:
+                self._ready += self._pass("in", block)
 
     def set_baud(self, baud: int) -> None:
         if baud in self.rates_refused:
             raise LinkError(f"{self.name} cannot be set to {baud} baud", "choose a lower rate")
-        time.sleep(0.002)  # the device changes after its reply has left
+        if baud != self.baud:
+            time.sleep(0.002)  # the device changes after its reply has left
         self.baud = baud
 
     def discard_input(self) -> None:
-        pass
+        self._collect(0)
+        self._ready = b""
 
     def close(self) -> None:
         pass
