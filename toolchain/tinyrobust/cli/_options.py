@@ -12,12 +12,28 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def _names(folder: str, pattern: str) -> Callable[..., list[str]]:
+    """Shell completion from the names of files in ``folder`` of the installation."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        from tinyrobust.resources import root
+
+        found = (root() / folder).glob(pattern)
+        return sorted(p.stem for p in found if p.stem.startswith(incomplete))
+
+    return complete
+
+
 board_option = click.option(
-    "--board", "board_name", required=True, metavar="NAME|FILE.yaml", help="Board, or a board file."
-)
+    "--board", "board_name", required=True, metavar="NAME|FILE.yaml",
+    help="Board, or a board file.",
+    shell_complete=_names("boards", "*.yaml"),
+)  # fmt: skip
 model_option = click.option(
     "--model", "model_name", default=None, metavar="NAME|FILE",
     help="Zoo model or Graph file.  [default: shapes-small]",
+    shell_complete=_names("models/zoo", "*"),
 )  # fmt: skip
 json_option = click.option(
     "--json", "json_file", default=None, metavar="FILE",

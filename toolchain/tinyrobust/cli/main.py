@@ -7,6 +7,7 @@ becomes ``-``). Its first docstring line is read without importing it, so ``--he
 from __future__ import annotations
 
 import ast
+import errno
 import importlib
 import os
 import sys
@@ -21,6 +22,8 @@ from tinyrobust.registry import nearest
 
 _HERE = Path(__file__).parent
 _NOT_COMMANDS = {"main", "__init__"}
+# What a disk does to its user; anything else the system reports is a bug that we did not expect.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 
 
 class _Commands(click.Group):
@@ -93,9 +96,19 @@ def run(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; exit quietly
         return 0
+    except OSError as error:
+        if error.errno not in _DISK:
+            return _bug()
+        click.echo(f"error: {error.strerror}: {error.filename or 'while writing'}", err=True)
+        return EXIT_USER
     except Exception:  # the one place that may catch everything: it reports our own bugs
-        import traceback
+        return _bug()
 
-        traceback.print_exc()
-        click.echo("this is a bug in tinyrobust; please report the lines above", err=True)
-        return EXIT_BUG
+
+def _bug() -> int:
+    """Print the traceback of the exception being handled, and where it belongs."""
+    import traceback
+
+    traceback.print_exc()
+    click.echo("this is a bug in tinyrobust; please report the lines above", err=True)
+    return EXIT_BUG

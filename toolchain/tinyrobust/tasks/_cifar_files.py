@@ -34,6 +34,16 @@ ARCHIVE = _data.Archive(
 )
 
 
+def folder() -> Path | None:
+    """The first folder that holds a whole layout, or None; never downloads."""
+    for root in _data.folders():
+        for layout in (BINARY, PYTHON):
+            paths = [root / name for name in (*layout["train"], *layout["test"])]
+            if all(path.is_file() for path in paths):
+                return paths[0].parent
+    return None
+
+
 def batches(split: Split) -> list[Path]:
     """The split's batch files, in order; downloads the official archive when there are none.
 

@@ -27,6 +27,9 @@ class Task(Protocol):
     def labels(self) -> tuple[str, ...]:
         """Class names in label order."""
 
+    def where(self) -> str | None:
+        """Where ``load`` takes the data from, for people; None when it would have to download."""
+
     def load(self, split: Split, limit: int | None = None) -> tuple[Images, Labels]:
         """Images uint8 [N,H,W,C] and labels int64 [N]; the first ``limit`` ones if given.
 

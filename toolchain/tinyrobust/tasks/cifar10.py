@@ -38,6 +38,11 @@ class Cifar10:
     input_shape: tuple[int, int, int] = (32, 32, 3)
     labels: tuple[str, ...] = LABELS
 
+    def where(self) -> str | None:
+        """The folder with the official batches, if there is one."""
+        found = _cifar_files.folder()
+        return None if found is None else str(found)
+
     def load(self, split: Split, limit: int | None = None) -> tuple[Images, Labels]:
         """Images uint8 [N,32,32,3] and labels int64 [N] of a split, in file order.
 

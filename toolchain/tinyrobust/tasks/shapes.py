@@ -54,6 +54,10 @@ class Shapes:
     input_shape: tuple[int, int, int] = (SIDE, SIDE, 3)
     labels: tuple[str, ...] = LABELS
 
+    def where(self) -> str:
+        """Nothing is read: the images are made."""
+        return "made from a seed"
+
     def load(self, split: Split, limit: int | None = None) -> tuple[Images, Labels]:
         """Images uint8 [N,32,32,3] and labels int64 [N] of a split (train 20,000, test 4,000)."""
         count = COUNTS[split] if limit is None else limit
