@@ -20,6 +20,7 @@ constexpr int kIdleMs = 100;  // an idle process sleeps in poll()
 
 int in_fd = STDIN_FILENO;
 int out_fd = STDOUT_FILENO;
+pid_t parent;
 char** arguments;
 const char* terminal;
 uint8_t pending[4096];
@@ -30,6 +31,7 @@ uint32_t image_bytes;
 
 // glibc hands argc and argv to constructors; main() in app/ takes none.
 __attribute__((constructor)) void keep_arguments(int argc, char** argv) {
+  parent = getppid();
   arguments = argv;
   terminal = argc > 1 ? argv[1] : nullptr;
 }
@@ -75,8 +77,9 @@ void fill() {
     pending_at = 0;
     pending_bytes = static_cast<uint32_t>(got);
   } else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
-    // End of input. A terminal whose other side is closed for now says EIO: wait for the next one.
-    if (terminal == nullptr || errno != EIO) exit(0);
+    // End of input. A terminal whose other side is closed for now says EIO: wait for the next one,
+    // as long as whoever started us is there.
+    if (errno != EIO || got == 0 || getppid() != parent) exit(0);
     (void)usleep(kIdleMs * 1000);
   }
 }
@@ -104,7 +107,8 @@ void tr_port_write(const uint8_t* data, uint32_t bytes) {
     const ssize_t sent = write(out_fd, data, bytes);
     if (sent < 0) {
       if (errno == EINTR || errno == EAGAIN) continue;
-      exit(0);  // nobody listens any more
+      if (errno == EIO) return;  // nobody listens for now
+      exit(0);
     }
     data += sent;
     bytes -= static_cast<uint32_t>(sent);

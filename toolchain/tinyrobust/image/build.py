@@ -202,7 +202,7 @@ def firmware_source(path: Path) -> Source:
     """A file of ``firmware/`` with the flags of its folder."""
     name = path.relative_to(resources.root() / "firmware").as_posix()
     fast = name.startswith(("kernels/", "runtime/"))
-    flags = KERNEL_FLAGS if fast else OTHER_FLAGS
+    flags: tuple[str, ...] = KERNEL_FLAGS if fast else OTHER_FLAGS
     if name == "ports/armv7m/memory.cpp":
         flags = (*flags, "-fno-tree-loop-distribute-patterns")
     return Source(path, name, flags)

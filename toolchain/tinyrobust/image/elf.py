@@ -11,6 +11,7 @@ from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from tinyrobust.errors import BuildError
 
@@ -70,7 +71,7 @@ class Elf:
                 Section(section.name, section["sh_addr"], section["sh_size"], load)
             )
         table = elf.get_section_by_name(".symtab")
-        for entry in table.iter_symbols() if table is not None else ():
+        for entry in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
             index = entry["st_shndx"]
             home = elf.get_section(index).name if isinstance(index, int) else ""
             self.symbols.append(

@@ -114,10 +114,13 @@ def _compile_into(
             "set XDG_CACHE_HOME to a folder that can be written",
         ) from error
     try:
-        maps = [f"-ffile-prefix-map={source.path.parent}={Path(source.name).parent}",
-                f"-ffile-prefix-map={resources.root()}=.", f"-ffile-prefix-map={work}=."]  # fmt: skip
-        arguments = [*flags, *maps, *(f"-I{path}" for path in include),
-                     "-c", str(source.path), "-o", "object.o"]  # fmt: skip
+        maps = {source.path.parent: Path(source.name).parent, resources.root(): ".", work: "."}
+        arguments = [
+            *flags,
+            *(f"-ffile-prefix-map={old}={new}" for old, new in maps.items()),
+            *(f"-I{path}" for path in include),
+            *("-c", str(source.path), "-o", "object.o"),
+        ]
         compiler.run(arguments, work, source.name)
         try:
             work.rename(entry)

@@ -3,8 +3,9 @@
 In: objects with GCC's call graphs (``-fcallgraph-info=su,da``) and the linked ELF. Out: a bound in
 bytes with the chain of calls that reaches it. Frames come from the compiler; library functions are
 read from their instructions. An indirect call goes to every function of the family declared for
-its caller (a kernel's goes to every function of its own file whose address is taken); a function whose address is taken and that no family holds, recursion, or a frame of
-unknown size is a BuildError, so the bound never rests on a guess.
+its caller (a kernel's goes to every function of its own file whose address is taken). A function
+whose address is taken and that no family holds, recursion, or a frame of unknown size is a
+BuildError, so the bound never rests on a guess.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
+from elftools.elf.sections import SymbolTableSection
 
 from tinyrobust.errors import BuildError
 from tinyrobust.image.elf import Elf
@@ -107,12 +110,13 @@ def _address_taken(item: Object) -> set[str]:
     with item.path.open("rb") as file:
         elf = ELFFile(file)
         for section in elf.iter_sections():
-            if section["sh_type"] not in ("SHT_REL", "SHT_RELA"):
+            if not isinstance(section, RelocationSection):
                 continue
             home = elf.get_section(section["sh_info"])
             if not home["sh_flags"] & 2 or home.name.startswith((".ARM.ex", ".eh_frame")):
                 continue  # debug information, unwind tables
             symbols = elf.get_section(section["sh_link"])
+            assert isinstance(symbols, SymbolTableSection)
             for entry in section.iter_relocations():
                 if entry["r_info_type"] in _CALL_TYPES:
                     continue
