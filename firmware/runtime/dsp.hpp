@@ -37,7 +37,11 @@ inline uint32_t usat(int32_t value) {
 
 // Bytes 0 and 2 as two halfwords; with `ror` 8: bytes 1 and 3.
 inline uint32_t uxtb16(uint32_t x) { return __uxtb16(x); }
-inline uint32_t uxtb16_ror8(uint32_t x) { return __uxtb16((x >> 8) | (x << 24)); }
+inline uint32_t uxtb16_ror8(uint32_t x) {
+  uint32_t pair;
+  asm("uxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(x));  // the compiler rotates separately
+  return pair;
+}
 
 // sum + (signed low halves product) + (signed high halves product).
 inline int32_t smlad(uint32_t a, uint32_t b, int32_t sum) {

@@ -1,5 +1,6 @@
 // Requantisation, the arithmetic family `fixed` of the Graph: per channel
-//   t = bias + ((m * acc) >> 16) [+ ((m2 * operand) >> 16)],  q = clamp((t + half) >> shift, lo, hi)
+//   t = bias + ((m * acc) >> 16) [+ ((m2 * operand) >> 16)],  q = clamp((t + half) >> shift, lo,
+//   hi)
 // with arithmetic shifts, each branch floored by itself. graph/verify.py proves that every partial
 // sum fits int32, so plain additions are exact.
 #ifndef TR_RUNTIME_FIXED_HPP
@@ -13,15 +14,6 @@ namespace tr {
 // (m * acc) >> 16, exact for any int32 pair whose result fits int32.
 inline int32_t scale(int32_t m, int32_t acc) {
   return static_cast<int32_t>((static_cast<int64_t>(m) * acc) >> 16);
-}
-
-// The same for an accumulator that fits int16: one SMLAWB.
-inline int32_t scale_narrow(int32_t t, int32_t m, int32_t acc) {
-#if TR_DSP
-  return smlawb(m, acc, t);
-#else
-  return t + scale(m, acc);
-#endif
 }
 
 inline int32_t load(Type type, const uint8_t* base, size_t index) {
@@ -43,59 +35,82 @@ inline uint8_t quantise(const Requantize& r, int32_t t) {
   return static_cast<uint8_t>(q < r.lo ? r.lo : q > r.hi ? r.hi : q);
 }
 
-// Finish `N` accumulators of channel `c` whose elements lie `step` apart, the first at `index`:
-// the caller has them in registers, so the decisions are made once for N outputs.
-template <int N>
+// Finish `n` accumulators of channel `c` whose elements lie `step` apart, the first at `index`.
 inline void finish(const Requantize& r, size_t c, size_t index, size_t step, const int32_t* acc,
-                   const Buffers& at) {
-  if (r.finish == Finish::raw) {
-    if (r.out == Type::i16) {
-      int16_t* out = reinterpret_cast<int16_t*>(at.out) + index;
-      for (int i = 0; i < N; ++i) out[static_cast<size_t>(i) * step] = static_cast<int16_t>(acc[i]);
-    } else {
-      int32_t* out = reinterpret_cast<int32_t*>(at.out) + index;
-      for (int i = 0; i < N; ++i) out[static_cast<size_t>(i) * step] = acc[i];
+                   size_t n, const Buffers& at) {
+  for (size_t i = 0; i < n; ++i, index += step) {
+    if (r.finish == Finish::raw) {
+      if (r.out == Type::i16) {
+        reinterpret_cast<int16_t*>(at.out)[index] = static_cast<int16_t>(acc[i]);
+      } else {
+        reinterpret_cast<int32_t*>(at.out)[index] = acc[i];
+      }
+      continue;
     }
+    int32_t t = r.bias[c] + scale(r.multiplier[c], acc[i]);
+    if (r.multiplier2 != nullptr) t += scale(r.multiplier2[c], load(r.operand, at.operand, index));
+    if (r.finish == Finish::scores) {
+      reinterpret_cast<int32_t*>(at.out)[index] = t;
+    } else {
+      at.out[index] = quantise(r, t);
+    }
+  }
+}
+
+// The layers that most of the time goes to, with their decisions made once per layer.
+enum class Quick : uint8_t {
+  none,   // finish() above
+  raw,    // int16 accumulators, stored
+  plain,  // narrow accumulators to 0..127
+  add8,   // the same with a u8 operand
+  add16,  // the same with an i16 operand
+};
+
+#if TR_DSP
+
+inline Quick quick(const Requantize& r) {
+  if (r.finish == Finish::raw) return r.out == Type::i16 ? Quick::raw : Quick::none;
+  if (r.finish != Finish::quantise || !r.narrow || !r.saturate || r.bits != 7) return Quick::none;
+  if (r.multiplier2 == nullptr) return Quick::plain;
+  if (r.operand == Type::u8) return Quick::add8;
+  return r.operand == Type::i16 ? Quick::add16 : Quick::none;
+}
+
+// finish() for four accumulators of a quick layer: SMLAWB, ASR, USAT and a store per output. The
+// half of the rounding goes in with the bias; sums may wrap on the way, the result fits.
+template <Quick kind>
+inline void finish4(const Requantize& r, size_t c, size_t index, size_t step, const int32_t* acc,
+                    const Buffers& at) {
+  if (kind == Quick::raw) {
+    int16_t* out = reinterpret_cast<int16_t*>(at.out) + index;
+    for (size_t i = 0; i < 4; ++i, out += step) *out = static_cast<int16_t>(acc[i]);
     return;
   }
-  const int32_t bias = r.bias[c];
+  const uint32_t shift = r.shift;  // read once: the stores below could change it, for all C++ knows
+  const uint32_t half = (1u << shift) >> 1;
+  const int32_t start = static_cast<int32_t>(static_cast<uint32_t>(r.bias[c]) + half);
   const int32_t m = r.multiplier[c];
-  int32_t t[N];
-  if (r.narrow) {
-    for (int i = 0; i < N; ++i) t[i] = scale_narrow(bias, m, acc[i]);
-  } else {
-    for (int i = 0; i < N; ++i) t[i] = bias + scale(m, acc[i]);
-  }
-  if (r.multiplier2 != nullptr) {
+  int32_t t[4];
+  for (size_t i = 0; i < 4; ++i) t[i] = smlawb(m, acc[i], start);
+  if (kind == Quick::add8) {
     const int32_t m2 = r.multiplier2[c];
-    if (r.operand == Type::u8) {
-      const uint8_t* operand = at.operand + index;
-      for (int i = 0; i < N; ++i) t[i] = scale_narrow(t[i], m2, operand[static_cast<size_t>(i) * step]);
-    } else if (r.operand == Type::i16) {
-      const int16_t* operand = reinterpret_cast<const int16_t*>(at.operand) + index;
-      for (int i = 0; i < N; ++i) t[i] = scale_narrow(t[i], m2, operand[static_cast<size_t>(i) * step]);
-    } else {
-      const int32_t* operand = reinterpret_cast<const int32_t*>(at.operand) + index;
-      for (int i = 0; i < N; ++i) t[i] += scale(m2, operand[static_cast<size_t>(i) * step]);
-    }
+    const uint8_t* operand = at.operand + index;
+    for (size_t i = 0; i < 4; ++i, operand += step) t[i] = smlawb(m2, *operand, t[i]);
   }
-  if (r.finish == Finish::scores) {
-    int32_t* out = reinterpret_cast<int32_t*>(at.out) + index;
-    for (int i = 0; i < N; ++i) out[static_cast<size_t>(i) * step] = t[i];
-    return;
+  if (kind == Quick::add16) {
+    const int32_t m2 = r.multiplier2[c];
+    const int16_t* operand = reinterpret_cast<const int16_t*>(at.operand) + index;
+    for (size_t i = 0; i < 4; ++i, operand += step) t[i] = smlawb(m2, *operand, t[i]);
   }
   uint8_t* out = at.out + index;
-#if TR_DSP
-  if (r.saturate && r.bits == 7) {  // the usual activation
-    const int32_t half = (1 << r.shift) >> 1;
-    for (int i = 0; i < N; ++i) {
-      out[static_cast<size_t>(i) * step] = static_cast<uint8_t>(usat<7>((t[i] + half) >> r.shift));
-    }
-    return;
-  }
-#endif
-  for (int i = 0; i < N; ++i) out[static_cast<size_t>(i) * step] = quantise(r, t[i]);
+  for (size_t i = 0; i < 4; ++i, out += step) *out = static_cast<uint8_t>(usat<7>(t[i] >> shift));
 }
+
+#else
+
+inline Quick quick(const Requantize&) { return Quick::none; }
+
+#endif
 
 }  // namespace tr
 

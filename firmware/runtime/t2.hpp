@@ -22,6 +22,14 @@ constexpr uint32_t t2_mask = 0x00030003u;
 template <size_t Columns>
 inline uint32_t t2_expand(const uint8_t* in, size_t count, uint32_t* column) {
   uint32_t sum = 0;
+  for (; count >= 16; count -= 16, in += 16) {
+    for (size_t i = 0; i < 16; i += 4, column += 2 * Columns) {
+      const uint32_t x = load4(in + i);
+      column[0] = uxtb16(x);
+      column[Columns] = uxtb16_ror8(x);
+      sum = add_bytes(x, sum);
+    }
+  }
   for (; count >= 4; count -= 4, in += 4, column += 2 * Columns) {
     const uint32_t x = load4(in);
     column[0] = uxtb16(x);
@@ -54,12 +62,13 @@ inline void t2_pair(uint32_t codes, const uint32_t* x, int32_t* acc) {
 
 #if TR_DSP
 // One word of weights (16) times four columns; the compiler would load the columns one by one.
-#define TR_T2_PAIR(shift)                   \
-  "and   %[codes], %[mask], %[w]" shift "\n" \
-  "ldmia %[x]!, {r3, r4, r5, r6}\n"         \
-  "smlad %[a], %[codes], r3, %[a]\n"        \
-  "smlad %[b], %[codes], r4, %[b]\n"        \
-  "smlad %[c], %[codes], r5, %[c]\n"        \
+#define TR_T2_PAIR(shift)               \
+  "and   %[codes], %[mask], %[w]" shift \
+  "\n"                                  \
+  "ldmia %[x]!, {r3, r4, r5, r6}\n"     \
+  "smlad %[a], %[codes], r3, %[a]\n"    \
+  "smlad %[b], %[codes], r4, %[b]\n"    \
+  "smlad %[c], %[codes], r5, %[c]\n"    \
   "smlad %[d], %[codes], r6, %[d]\n"
 
 inline void t2_words4(const uint32_t*& weights, const uint32_t*& column, size_t words,
@@ -68,8 +77,8 @@ inline void t2_words4(const uint32_t*& weights, const uint32_t*& column, size_t 
   uint32_t w, codes;
   asm volatile(
       "1:\n"
-      "ldr   %[w], [%[weights]], #4\n"             //
-      TR_T2_PAIR("") TR_T2_PAIR(", lsr #2")        //
+      "ldr   %[w], [%[weights]], #4\n"                 //
+      TR_T2_PAIR("") TR_T2_PAIR(", lsr #2")            //
       TR_T2_PAIR(", lsr #4") TR_T2_PAIR(", lsr #6")    //
       TR_T2_PAIR(", lsr #8") TR_T2_PAIR(", lsr #10")   //
       TR_T2_PAIR(", lsr #12") TR_T2_PAIR(", lsr #14")  //

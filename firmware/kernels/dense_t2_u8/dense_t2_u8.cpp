@@ -15,7 +15,7 @@ void dense_t2_u8(const Dense& layer, const Buffers& at) {
   for (size_t o = 0; o < layer.requantize.channels; ++o) {
     int32_t acc[1] = {-static_cast<int32_t>(sum)};
     weights = t2_dot<1>(weights, column, quads, acc);
-    finish<1>(layer.requantize, o, o, 1, acc, at);
+    finish(layer.requantize, o, o, 1, acc, 1, at);
   }
 }
 

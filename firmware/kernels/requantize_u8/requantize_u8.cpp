@@ -12,7 +12,7 @@ void requantize_u8(const RequantizeAlone& layer, const Buffers& at) {
   for (uint32_t p = 0; p < layer.pixels; ++p) {
     for (size_t c = 0; c < r.channels; ++c, ++index) {
       const int32_t acc = load(r.in, at.in, index);
-      finish<1>(r, c, index, 1, &acc, at);
+      finish(r, c, index, 1, &acc, 1, at);
     }
   }
 }
