@@ -64,7 +64,8 @@ def _explain(
     model: type[BaseModel],
     error: type[TinyRobustError],
 ) -> TinyRobustError:
-    first = failure.errors()[0]
+    # a misspelt key is both unknown and missing: say the unknown one
+    first = min(failure.errors(), key=lambda item: item["type"] != "extra_forbidden")
     where = tuple(part for part in first["loc"])
     line, keys = _locate(tree, where)
     name = ".".join(str(part) for part in keys) or "the file"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -80,21 +81,22 @@ def _set(tree: Any, text: str) -> None:
         value = YAML(typ="safe", pure=True).load(raw)
     except (YAMLError, ValueError) as failure:
         raise RecipeError(f"--set {text}: the value is not valid YAML") from failure
-    parts = key.strip().split(".")
-    node: Any = tree
-    for depth, part in enumerate(parts):
-        step: Any = part
-        if isinstance(node, list):
-            if not part.isdigit() or int(part) >= len(node):
-                raise RecipeError(f"--set {text}: '{part}' is not an index below {len(node)}")
-            step = int(part)
-        elif not isinstance(node, dict):
-            raise RecipeError(f"--set {text}: '{'.'.join(parts[:depth])}' has no keys")
-        elif part not in node:
-            raise RecipeError(f"--set {text}: unknown key '{part}'", nearest(part, node))
-        if depth == len(parts) - 1:
-            node[step] = value
-        else:
-            if node[step] is None:
-                node[step] = {}
-            node = node[step]
+    _assign(tree, key.strip().split("."), value, text)
+
+
+def _assign(node: Any, keys: list[str], value: Any, text: str) -> None:
+    step: Any = keys[0]
+    if isinstance(node, list):
+        if not step.isdigit() or int(step) >= len(node):
+            raise RecipeError(f"--set {text}: '{step}' is not an index below {len(node)}")
+        step = int(step)
+    elif not isinstance(node, dict):
+        raise RecipeError(f"--set {text}: what holds '{step}' has no keys")
+    elif step not in node:
+        raise RecipeError(f"--set {text}: unknown key '{step}'", nearest(step, node))
+    if len(keys) == 1:
+        node[step] = value
+    elif node[step] is None:  # an optional part that was left out; the schema checks its keys
+        node[step] = reduce(lambda inner, name: {name: inner}, reversed(keys[1:]), value)
+    else:
+        _assign(node[step], keys[1:], value, text)

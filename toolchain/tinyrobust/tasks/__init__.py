@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from tinyrobust.errors import TaskError
 from tinyrobust.registry import discover, nearest
+from tinyrobust.tasks._data import download_progress
 from tinyrobust.tasks._task import Images, Labels, Split, Task
 
-__all__ = ["Images", "Labels", "Split", "Task", "get", "names"]
+__all__ = ["Images", "Labels", "Split", "Task", "download_progress", "get", "names"]
 
 
 def names() -> list[str]:

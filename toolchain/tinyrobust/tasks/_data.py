@@ -13,7 +13,8 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -28,7 +29,7 @@ TIMEOUT_S = 20.0
 _CHUNK_BYTES = 1 << 18
 
 Progress = Callable[[int, int], None]
-_progress: list[Progress] = []
+_listeners: list[Progress] = []
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,14 @@ def folders() -> list[Path]:
     return [*([Path(named).expanduser()] if named else []), cache_folder()]
 
 
-def on_progress(callback: Progress) -> None:
-    """Call ``callback(bytes so far, bytes in all)`` during downloads from now on."""
-    _progress[:] = [callback]
+@contextmanager
+def download_progress(callback: Progress) -> Iterator[None]:
+    """Within this block, downloads call ``callback(bytes so far, bytes in all)``."""
+    _listeners.append(callback)
+    try:
+        yield
+    finally:
+        _listeners.remove(callback)
 
 
 def fetch(archive: Archive, task: str, members: Sequence[str]) -> Path:
@@ -116,7 +122,7 @@ def _copy(answer: object, file: object, have: int, total: int) -> None:
     while chunk := read(_CHUNK_BYTES):
         write(chunk)
         have += len(chunk)
-        for callback in _progress:
+        for callback in _listeners:
             callback(have, total)
 
 

@@ -7,14 +7,22 @@ TensorFlow is imported when one of these functions is first used.
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tinyrobust.errors import TinyRobustError
+
+os.environ["TF_USE_LEGACY_KERAS"] = "0"  # 1 breaks QKeras on TensorFlow 2.15
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
 
 if TYPE_CHECKING:
     from tinyrobust.train.layers import build_model
     from tinyrobust.train.loop import train
     from tinyrobust.train.trained import rebuild
 
-__all__ = ["build_model", "rebuild", "train"]
+__all__ = ["build_model", "is_finished", "is_resumable", "rebuild", "require", "train"]
 
 _HOME = {"build_model": "layers", "rebuild": "trained", "train": "loop"}
 
@@ -25,3 +33,23 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(f"tinyrobust.train.{_HOME[name]}"), name)
+
+
+def require() -> None:
+    """Raise TinyRobustError unless the training extra is installed."""
+    missing = [name for name in ("tensorflow", "qkeras") if find_spec(name) is None]
+    if missing:
+        raise TinyRobustError(
+            f"training needs {' and '.join(missing)}, not installed here",
+            "pip install 'tinyrobust[train]' with Python 3.10 or 3.11",
+        )
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds a whole training."""
+    return (folder / "training.json").exists()
+
+
+def is_resumable(folder: Path) -> bool:
+    """Whether the folder holds a checkpoint to go on from."""
+    return (folder / "checkpoint.npz").exists()

@@ -8,11 +8,7 @@ each kernel layer's batch norm is ``<name>_bn``, activations are ``<name>_act``.
 
 from __future__ import annotations
 
-import os
 from typing import Any
-
-os.environ["TF_USE_LEGACY_KERAS"] = "0"  # 1 breaks QKeras on TensorFlow 2.15
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import numpy.typing as npt

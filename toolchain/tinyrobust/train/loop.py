@@ -20,7 +20,7 @@ from tinyrobust import artefact, tasks
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.recipes import Recipe
 from tinyrobust.tasks import Images, Labels
-from tinyrobust.train import checkpoint, curve, data, trained
+from tinyrobust.train import checkpoint, curve, data, is_finished, is_resumable, trained
 from tinyrobust.train.checkpoint import Checkpoint
 from tinyrobust.train.inference import Predictor, estimate_batch_norm
 from tinyrobust.train.jacobian import directions, projected_norm
@@ -109,11 +109,11 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, listener: Liste
     A resumed run gives the history that an unbroken one gives. Raises TaskError, RecipeError,
     and TinyRobustError when the folder is in use or the disk is full; the last checkpoint stays.
     """
-    if (folder / "training.json").exists():
+    if is_finished(folder):
         if resume:
             return folder
         raise TinyRobustError(f"{folder} holds a finished training", "choose another --out")
-    if not resume and (folder / checkpoint.NAME).exists():
+    if not resume and is_resumable(folder):
         raise TinyRobustError(
             f"{folder} holds an unfinished training", "add --resume, or choose another --out"
         )
