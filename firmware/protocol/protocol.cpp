@@ -21,9 +21,9 @@ TR_BUFFER static Sender tr_link_sender;
 TR_BUFFER static uint32_t tr_link_cycles[TR_WIRE_MAX_STEPS];
 
 struct LinkState {
-  tr_status model; /* what tr_init said */
-  uint32_t session;   /* 0 until a HELLO, so a reset shows */
-  uint32_t received;  /* bytes of the input of transfer `transfer`, without a gap */
+  tr_status model;   /* what tr_init said */
+  uint32_t session;  /* 0 until a HELLO, so a reset shows */
+  uint32_t received; /* bytes of the input of transfer `transfer`, without a gap */
   uint16_t transfer;
   bool transfer_open; /* false before the first PUT and once the input was consumed */
   bool cycles_valid;
@@ -47,7 +47,8 @@ static uint32_t buffer_bytes() {
                     sizeof tr_link_state);
 }
 
-/* ---- Sending ---------------------------------------------------------------------------------- */
+/* ---- Sending ----------------------------------------------------------------------------------
+ */
 
 static Sender& begin(const Header& request, uint8_t type) {
   tr_link_state.sent_valid = false;
@@ -74,7 +75,8 @@ static void send_error(const Header& request, uint8_t code, uint32_t detail) {
   send();
 }
 
-/* ---- Input and inference ---------------------------------------------------------------------- */
+/* ---- Input and inference ----------------------------------------------------------------------
+ */
 
 /* Pieces arrive in order; a repeated one is dropped, one after a gap too. The reply to INFER tells
  * when something is missing, so a PUT itself is never answered unless it is wrong in itself. */
@@ -212,7 +214,8 @@ static void do_trace(const Header& request, const uint8_t* payload) {
   send();
 }
 
-/* ---- Questions about the device --------------------------------------------------------------- */
+/* ---- Questions about the device ---------------------------------------------------------------
+ */
 
 static void do_hello(const Header& request, const uint8_t*) {
   LinkState& link = tr_link_state;
@@ -316,7 +319,8 @@ static void do_link_stats(const Header& request, const uint8_t*) {
   send();
 }
 
-/* ---- Baud rate and reset ---------------------------------------------------------------------- */
+/* ---- Baud rate and reset ----------------------------------------------------------------------
+ */
 
 static void do_set_baud(const Header& request, const uint8_t* payload) {
   LinkState& link = tr_link_state;
@@ -349,7 +353,8 @@ static void do_reset(const Header& request, const uint8_t*) {
   tr_port_reset();
 }
 
-/* ---- Dispatch --------------------------------------------------------------------------------- */
+/* ---- Dispatch ---------------------------------------------------------------------------------
+ */
 
 struct Command {
   uint8_t type;
@@ -379,8 +384,7 @@ static void dispatch(const Header& request, const uint8_t* payload) {
     return send_error(request, TR_WIRE_E_VERSION, TR_WIRE_VERSION);
   if (request.session == 0 || (request.type != TR_WIRE_HELLO && request.session != link.session))
     return send_error(request, TR_WIRE_E_SESSION, 0);
-  if (link.sent_valid && link.sent_type == request.type &&
-      link.sent_sequence == request.sequence) {
+  if (link.sent_valid && link.sent_type == request.type && link.sent_sequence == request.sequence) {
     ++link.duplicates;
     tr_port_write(tr_link_sender.data(), tr_link_sender.bytes());
     return;

@@ -48,18 +48,13 @@ static const tr_step kSteps[] = {
 };
 
 extern "C" {
-const tr_model_t tr_model = {"fake",
-                             {0xAB, 0xCD, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 255, 254},
-                             {32, 32, 3},
-                             10,
-                             kInput,
-                             kArena,
-                             8,
-                             0,
-                             kScores,
-                             -3,
-                             4,
-                             kSteps};
+const tr_model_t tr_model = {
+    "fake",      {0xAB, 0xCD, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 255, 254},
+    {32, 32, 3}, 10,
+    kInput,      kArena,
+    8,           0,
+    kScores,     -3,
+    4,           kSteps};
 alignas(8) uint8_t tr_arena[kArena];
 extern const uint32_t tr_arena_bytes = kArena;
 extern const char tr_board_id[] = "fake-board";

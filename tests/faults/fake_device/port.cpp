@@ -1,8 +1,6 @@
 /* tr_port.h for tests: standard input and output, and a report of every change of the baud rate
- * between its frames, so that a test can garble what is sent at the wrong one. TR_TEST_REAL makes it call
- * itself a real board, which is deaf while it computes. */
-#include "tr_port.h"
-
+ * between its frames, so that a test can garble what is sent at the wrong one. TR_TEST_REAL makes
+ * it call itself a real board, which is deaf while it computes. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -10,6 +8,7 @@
 #include <unistd.h>
 
 #include "tr_image.h"
+#include "tr_port.h"
 
 static uint8_t pending[65536];
 static ssize_t pending_bytes;
