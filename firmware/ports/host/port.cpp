@@ -1,7 +1,5 @@
 // port.cpp: tr_port.h in a Linux process. Bytes come from standard input and go to standard output,
 // or both over the terminal named by the first argument. Needs POSIX and no C++ library.
-#include "tr_port.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,6 +11,7 @@
 #include <unistd.h>
 
 #include "tr_image.h"
+#include "tr_port.h"
 
 namespace {
 

@@ -1,9 +1,8 @@
 // port.cpp: tr_port.h on Arm's MPS2 as QEMU models it (hw/arm/mps2.c), for the AN386 and AN500
 // images. UART and timer are those of DDI0479, the Cortex-M System Design Kit manual.
-#include "tr_port.h"
-
 #include "armv7m.hpp"
 #include "tr_image.h"
+#include "tr_port.h"
 
 namespace {
 

@@ -1,10 +1,9 @@
 // port.cpp: tr_port.h on an STM32H743: USART3 to the ST-LINK, DWT, unique id. RM0433 is the
 // reference manual; each register has a section of its own in the chapter named beside it.
-#include "tr_port.h"
-
 #include "armv7m.hpp"
 #include "clock.hpp"
 #include "tr_image.h"
+#include "tr_port.h"
 
 namespace {
 
@@ -35,11 +34,11 @@ constexpr uint32_t kUe = 1u << 0;
 constexpr uint32_t kRe = 1u << 2;
 constexpr uint32_t kTe = 1u << 3;
 constexpr uint32_t kFifoEnable = 1u << 29;
-constexpr uint32_t kErrors = 0xFu;             // ISR and ICR: PE, FE, NE, ORE
-constexpr uint32_t kRxNotEmpty = 1u << 5;      // ISR.RXFNE
-constexpr uint32_t kTransmitDone = 1u << 6;    // ISR.TC
-constexpr uint32_t kTxNotFull = 1u << 7;       // ISR.TXFNF
-constexpr uint32_t kAcknowledged = 3u << 21;   // ISR: TEACK, REACK
+constexpr uint32_t kErrors = 0xFu;            // ISR and ICR: PE, FE, NE, ORE
+constexpr uint32_t kRxNotEmpty = 1u << 5;     // ISR.RXFNE
+constexpr uint32_t kTransmitDone = 1u << 6;   // ISR.TC
+constexpr uint32_t kTxNotFull = 1u << 7;      // ISR.TXFNF
+constexpr uint32_t kAcknowledged = 3u << 21;  // ISR: TEACK, REACK
 
 constexpr uint32_t kDefaultBaud = 115200u;
 constexpr uint32_t kImageBase = 0x08000000u;  // RM0433, "Memory organization": flash bank 1

@@ -4,6 +4,7 @@ In: a Graph and a Board. Out: an Image (ELF, bin, hex, memory report), or a host
 """
 
 from tinyrobust.image.build import Image, build, load
+from tinyrobust.image.host import HostModel, host_library
 from tinyrobust.image.memory_report import MemoryReport
 
-__all__ = ["Image", "MemoryReport", "build", "load"]
+__all__ = ["HostModel", "Image", "MemoryReport", "build", "host_library", "load"]

@@ -1,0 +1,128 @@
+"""The firmware's model as a library of this computer: the same C++ without port and protocol.
+
+In: a Graph. Out: a shared library, and ``HostModel``, which calls it through ctypes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrobust import boards, codegen, memory, resources
+from tinyrobust.artefact import write_json
+from tinyrobust.errors import BuildError, GraphError
+from tinyrobust.graph.nodes import Graph
+from tinyrobust.image import compilers
+from tinyrobust.image.build import firmware_source, model_sources
+from tinyrobust.image.objects import compile_all
+
+LIBRARY = "libmodel.so"
+SCHEMA = "tinyrobust.hostlibrary/1"
+Ints = npt.NDArray[np.int32]
+
+
+def host_library(graph: Graph, out: Path, *, sanitize: bool = False) -> Path:
+    """Build ``graph`` as a shared library in the folder ``out``; returns its path.
+
+    Beside it ``<library>.json`` says what the steps are. ``sanitize`` compiles with address and
+    undefined-behaviour checks (the process must then preload libasan). Raises BuildError.
+    """
+    plan = memory.plan(graph, boards.load("host"))
+    generated = codegen.generate(plan)
+    compiler = compilers.host(sanitize=sanitize, shared=True)
+    out.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".host-", dir=out)).resolve()
+    try:
+        firmware = resources.root() / "firmware"
+        sources = model_sources(plan, generated, work)
+        sources.append(firmware_source(firmware / "ports/host/library/library.cpp"))
+        include = list(dict.fromkeys([*generated.include_dirs, firmware / "include"]))
+        objects = compile_all(sources, compiler, include, work / "objects")
+        arguments = [*compiler.link_flags, *(str(o.path) for o in objects), "-o", LIBRARY]
+        compiler.run(arguments, work, "the link")
+        # A new file of the same name must be a new inode, or a process that has loaded the old
+        # one would see its code change: rename, never overwrite.
+        (work / LIBRARY).replace(out / LIBRARY)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    write_json(
+        out / f"{LIBRARY}.json",
+        {
+            "schema": SCHEMA,
+            "graph_sha256": graph.sha256,
+            "input_shape": list(graph.input.shape),
+            "classes": graph.output.size,
+            "outputs": [
+                {"name": s.output, "shape": list(graph.tensor[s.output].shape)} for s in plan.steps
+            ],
+        },
+    )
+    return out / LIBRARY
+
+
+class HostModel:
+    """A host library, loaded. Not thread-safe: the model has one arena.
+
+    Raises BuildError when the library or its description cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        description = path.with_name(f"{path.name}.json")
+        try:
+            self.meta = json.loads(description.read_text())
+            # Loading goes by name and inode; a private copy keeps two builds of one name apart.
+            with tempfile.TemporaryDirectory(prefix="tinyrobust-") as folder:
+                copy = Path(folder) / path.name
+                shutil.copyfile(path, copy)
+                self._library = ctypes.CDLL(str(copy))
+        except (OSError, ValueError) as error:
+            raise BuildError(f"cannot load {path}: {error}", "build the library again") from error
+        self.input_shape = tuple(int(d) for d in self.meta["input_shape"])
+        self.classes = int(self.meta["classes"])
+        self._library.tr_trace_values.restype = ctypes.c_uint32
+
+    def predict(self, images: npt.NDArray[np.uint8]) -> Ints:
+        """Scores int32 (N, classes) of uint8 images (N, H, W, C)."""
+        images = self._checked(images)
+        scores = np.zeros((len(images), self.classes), np.int32)
+        status = self._library.tr_predict(
+            images.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint32(len(images)),
+            scores.ctypes.data_as(ctypes.c_void_p),
+        )  # fmt: skip
+        self._ok(status)
+        return scores
+
+    def trace(self, image: npt.NDArray[np.uint8]) -> dict[str, Ints]:
+        """Every tensor that a step leaves in memory, by the Graph's name, for one image
+        (H, W, C). Accumulators that a kernel keeps in registers are not among them."""
+        images = self._checked(image[None])
+        values = np.zeros(self._library.tr_trace_values(), np.int32)
+        status = self._library.tr_trace(
+            images.ctypes.data_as(ctypes.c_void_p), values.ctypes.data_as(ctypes.c_void_p)
+        )
+        self._ok(status)
+        found, at = {}, 0
+        for output in self.meta["outputs"]:
+            size = int(np.prod(output["shape"]))
+            found[output["name"]] = values[at : at + size].reshape(output["shape"])
+            at += size
+        return found
+
+    def _checked(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        if images.dtype != np.uint8 or images.shape[1:] != self.input_shape:
+            raise GraphError(
+                f"the model takes uint8 images {self.input_shape}, got {images.dtype} "
+                f"{images.shape[1:]}"
+            )
+        return np.ascontiguousarray(images)
+
+    @staticmethod
+    def _ok(status: int) -> None:
+        if status != 0:
+            raise BuildError(f"the host library refused to run: status {status} (tinyrobust.h)")
