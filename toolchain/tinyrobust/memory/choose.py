@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
+import highspy
 
 from tinyrobust.kernels import Cost, Kernel, Layer
 
@@ -36,47 +35,28 @@ def choose(
 
     ``alive_bytes``: bytes of tensors alive at each layer, without scratch.
     """
-    pairs = [(i, j) for i, row in enumerate(options) for j in range(len(row))]
-    kernels = sorted({o.kernel.id for row in options for o in row})
-    column = {pair: n for n, pair in enumerate(pairs)}
-    code_column = {kernel: len(pairs) + n for n, kernel in enumerate(kernels)}
-    width = len(pairs) + len(kernels)
-
-    cost = np.zeros(width)
-    upper = np.ones(width)
-    flash = np.zeros(width)
     code = {o.kernel.id: o.code_bytes for row in options for o in row}
-    for kernel, n in code_column.items():
-        flash[n] = code[kernel]
-        cost[n] = 1e-3  # of equally fast plans, the one with fewer kernels
-    rows = [(flash, 0.0, float(flash_bytes))]
-    for i, row in enumerate(options):
-        one = np.zeros(width)
-        for j, option in enumerate(row):
-            n = column[i, j]
-            one[n] = 1
-            cost[n] = option.cost.instructions
-            flash[n] = option.cost.flash_weights + option.cost.flash_tables
-            if alive_bytes[i] + option.cost.scratch_bytes > ram_bytes:
-                upper[n] = 0
-            needs_code = np.zeros(width)
-            needs_code[n], needs_code[code_column[option.kernel.id]] = 1, -1
-            rows.append((needs_code, -1.0, 0.0))
-        rows.append((one, 1.0, 1.0))
-    result = milp(
-        cost,
-        constraints=LinearConstraint(
-            np.array([r[0] for r in rows]), [r[1] for r in rows], [r[2] for r in rows]
-        ),
-        integrality=np.ones(width),
-        bounds=Bounds(np.zeros(width), upper),
-    )
-    if result.x is None:
+    solver = highspy.Highs()
+    solver.silent()
+    solver.setOptionValue("mip_rel_gap", 0.0)
+    # Of equally fast plans, the one with fewer kernels.
+    linked = {kernel: solver.addBinary(obj=1e-3) for kernel in sorted(code)}
+    taken = [[solver.addBinary(obj=float(o.cost.instructions)) for o in row] for row in options]
+    flash = [linked[kernel] * n_bytes for kernel, n_bytes in code.items()]
+    for row, variables, alive in zip(options, taken, alive_bytes, strict=True):
+        if not row:
+            return None
+        solver.addConstr(solver.qsum(variables) == 1)
+        for option, variable in zip(row, variables, strict=True):
+            solver.addConstr(variable <= linked[option.kernel.id])
+            flash.append(variable * (option.cost.flash_weights + option.cost.flash_tables))
+            if alive + option.cost.scratch_bytes > ram_bytes:
+                solver.addConstr(variable <= 0)
+    solver.addConstr(solver.qsum(flash) <= flash_bytes)
+    solver.minimize()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
-    taken = np.round(result.x).astype(int)
-    return tuple(
-        next(j for j in range(len(row)) if taken[column[i, j]]) for i, row in enumerate(options)
-    )
+    return tuple(max(range(len(row)), key=lambda j: solver.val(row[j])) for row in taken)
 
 
 def forced(
