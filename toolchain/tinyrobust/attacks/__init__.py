@@ -1,0 +1,41 @@
+"""Stage ``attacks``: one attack per file; an attack sees nothing but a Victim.
+
+In: a Victim (scores, and gradients for white-box attacks), uint8 images, labels, a size and a
+seed. Out: ``Crafted``, uint8 images within the size and the valid range. ``registry.discover``
+finds every module here that defines ``attack``.
+
+An attack is a subclass of ``Attack`` with one method, ``craft``; the base class keeps the
+contract (``_attack.py``). The Adversarial Robustness Toolbox is imported here only, when needed.
+"""
+
+from __future__ import annotations
+
+from tinyrobust.attacks._attack import Attack, Crafted, Progress, within
+from tinyrobust.attacks._victim import GraphVictim, Victim
+from tinyrobust.errors import TinyRobustError
+from tinyrobust.registry import discover, nearest
+
+__all__ = [
+    "Attack",
+    "Crafted",
+    "GraphVictim",
+    "Progress",
+    "Victim",
+    "get",
+    "names",
+    "within",
+]
+
+
+def names() -> list[str]:
+    """Names of all attacks."""
+    return sorted(discover(__name__, "attack"))
+
+
+def get(name: str) -> Attack:
+    """The attack called ``name``; raises TinyRobustError with the nearest known name."""
+    found = discover(__name__, "attack")
+    if name not in found:
+        raise TinyRobustError(f"no attack '{name}'", nearest(name, found))
+    attack: Attack = found[name]
+    return attack

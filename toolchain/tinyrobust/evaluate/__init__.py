@@ -1,0 +1,37 @@
+"""Stage ``evaluate``: a device, a task and attacks -> records.
+
+In: a Session with a flashed (or virtual) board, the Graph it runs, labelled uint8 images, and a
+Config. Out: ``<out>/records.jsonl`` (specified in ``journal.py``), from which ``summary``
+makes the figures that ``report`` shows. Attacks are crafted on the host, on the integers that
+the device computes too; every adversarial image is then classified by the device itself.
+"""
+
+from __future__ import annotations
+
+from tinyrobust.evaluate.adversarial import AdversarialSet
+from tinyrobust.evaluate.config import Config, Series, generator, versions
+from tinyrobust.evaluate.journal import Journal
+from tinyrobust.evaluate.prepare import Prepared, Wish, choose_model, prepare
+from tinyrobust.evaluate.run import Device, Progress, check_device, crafted_set, evaluate
+from tinyrobust.evaluate.statistics import wilson
+from tinyrobust.evaluate.summary import summarise
+
+__all__ = [
+    "AdversarialSet",
+    "Config",
+    "Device",
+    "Journal",
+    "Prepared",
+    "Progress",
+    "Series",
+    "Wish",
+    "check_device",
+    "choose_model",
+    "crafted_set",
+    "evaluate",
+    "generator",
+    "prepare",
+    "summarise",
+    "versions",
+    "wilson",
+]

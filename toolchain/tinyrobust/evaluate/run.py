@@ -1,0 +1,202 @@
+"""The evaluation itself: craft on the host, classify on the device, write down, resume.
+
+In: Config, Graph, images, labels, a Device, a folder. Out: a Journal with every record.
+Adversarial images are kept in ``<out>/adversarial/`` so that a killed run crafts nothing twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tinyrobust import attacks
+from tinyrobust.errors import LinkError, ProtocolError, TinyRobustError
+from tinyrobust.evaluate.adversarial import AdversarialSet, UInt8, header_of
+from tinyrobust.evaluate.cache import Cache, CraftedBatch
+from tinyrobust.evaluate.config import Config, Series
+from tinyrobust.evaluate.journal import Journal, now
+from tinyrobust.graph import interpreter
+from tinyrobust.graph.nodes import Graph
+
+Progress = Callable[[Series, float], None]  # images done of a series, fractions included
+
+
+class Device(Protocol):
+    """What evaluation needs of ``device.Session``."""
+
+    hello: Any
+
+    def infer_many(self, images: UInt8) -> Any: ...
+    def layer_cycles(self) -> list[tuple[str, int]]: ...
+    def steps(self) -> list[Any]: ...
+    def memory(self) -> Any: ...
+    def image_hash(self) -> str: ...
+
+
+def check_device(device: Device, config: Config) -> None:
+    """Raise ProtocolError unless the device runs the image and the graph of ``config``.
+
+    The device computes the image's hash over its own flash, now.
+    """
+    for what, found, wanted in (
+        ("image", device.image_hash(), config.image_sha256),
+        ("graph", device.hello.graph_sha256, config.graph_sha256),
+    ):
+        if found != wanted:
+            raise ProtocolError(
+                f"the device runs another {what}: {found[:12]}, '{config.model}' built for "
+                f"{config.board} is {wanted[:12]}",
+                f"flash it first: tinyrobust flash --board {config.board} --model {config.model}",
+            )
+
+
+def evaluate(
+    config: Config,
+    graph: Graph,
+    images: UInt8,
+    labels: Any,
+    device: Device,
+    out: Path,
+    *,
+    replay: AdversarialSet | None = None,
+    memory: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+    header: Mapping[str, Any] | None = None,
+    progress: Progress = lambda series, done: None,
+    notice: Callable[[str], None] = lambda text: None,
+) -> Journal:
+    """Evaluate clean images (N, H, W, C) uint8 and each attack of ``config`` on ``device``.
+
+    ``replay`` gives the adversarial images instead of crafting them. ``memory`` is the build's
+    memory.json. Records of another Config in ``out`` are put aside; ``fresh`` deletes all.
+    Raises ProtocolError when the device runs another image, LinkError, DeviceFault, and
+    TinyRobustError when the disk is full; what was recorded stays, and the same call goes on.
+    """
+    started = time.monotonic()
+    check_device(device, config)
+    if fresh:
+        Cache.clear(out)
+    journal = Journal(out, config, fresh=fresh, **(header or {}))
+    if journal.put_aside:
+        notice(f"records of another configuration were put aside as {journal.put_aside}")
+    done = {(r["series"], r["first"]) for r in journal.batches()}
+    if done:
+        notice(f"going on after {len(done)} recorded batches in {journal.path}")
+    work = _Work(config, graph, images, labels, device, Cache(out, config), replay, journal)
+    journal.append(_device_record(device, config))
+    for series in config.series:
+        for first in range(0, len(images), config.batch_images):
+            if (series.key, first) not in done:
+                work.batch(series, first, progress)
+            progress(series, min(first + config.batch_images, len(images)))
+        if series.attack is None and journal.last("layers") is None:
+            journal.append({"type": "layers", "layers": _layers(device, images)})
+    marks = {k: int(v) for k, v in vars(device.memory()).items()}
+    journal.append({"type": "memory", "image": dict(memory or {}), "marks": marks})
+    journal.append({"type": "done", "seconds": time.monotonic() - started, "finished": now()})
+    return journal
+
+
+def _device_record(device: Device, config: Config) -> dict[str, Any]:
+    hello = device.hello
+    return {
+        "type": "device", "board": hello.board, "model": hello.model,
+        "image_sha256": config.image_sha256, "graph_sha256": hello.graph_sha256,
+        "clock_hz": hello.clock_hz, "is_virtual": bool(hello.is_virtual),
+    }  # fmt: skip
+
+
+def _layers(device: Device, images: UInt8) -> list[dict[str, Any]]:
+    if len(images):
+        device.infer_many(images[:1])
+    steps = {step.name: step for step in device.steps()}
+    return [
+        {"name": name, "kernel": steps[name].kernel, "macs": steps[name].macs, "cycles": cycles}
+        for name, cycles in device.layer_cycles()
+    ]
+
+
+@dataclass
+class _Work:
+    """One run's things, and the steps of one batch."""
+
+    config: Config
+    graph: Graph
+    images: UInt8
+    labels: Any
+    device: Device
+    cache: Cache
+    replay: AdversarialSet | None
+    journal: Journal
+
+    def __post_init__(self) -> None:
+        self.victim = attacks.GraphVictim(self.graph)
+
+    def batch(self, series: Series, first: int, progress: Progress) -> None:
+        """Craft or fetch, classify on the device, compare, record."""
+        span = slice(first, min(first + self.config.batch_images, len(self.images)))
+        labels = np.asarray(self.labels[span], np.int64)
+        shown, extra = self.images[span], {}
+        if series.attack is not None:
+            crafted = self._crafted(series, first, span, progress)
+            shown, extra = crafted.images, crafted.record(self.images[span])
+        began = time.monotonic()
+        answer = self.device.infer_many(shown)
+        device_s = time.monotonic() - began
+        predicted = np.asarray(answer.labels, np.int64)
+        if len(predicted) != len(labels):
+            raise LinkError(f"the device answered {len(predicted)} of {len(labels)} images")
+        expected = interpreter.run(self.graph, shown)
+        cycles = np.asarray(answer.cycles, np.int64)
+        self.journal.append({
+            "type": "batch", "series": series.key, "first": first,
+            "labels": labels.tolist(), "predicted": predicted.tolist(),
+            "expected": expected.argmax(axis=1).tolist(),
+            "score_differences": int(np.count_nonzero(answer.scores != expected)),
+            "cycles": {k: int(getattr(cycles, k)()) for k in ("min", "max", "sum")},
+            "device_s": round(device_s, 3), **extra,
+        })  # fmt: skip
+
+    def _crafted(self, series: Series, first: int, span: slice, progress: Progress) -> CraftedBatch:
+        images = self.images[span]
+        if self.replay is not None:
+            return CraftedBatch(self.replay.crafted[series][span])
+        found = self.cache.get(series, first, images)
+        if found is not None:
+            return found
+        began = time.monotonic()
+        result = attacks.get(str(series.attack)).run(
+            self.victim, images, np.asarray(self.labels[span], np.int64),
+            eps_255=series.eps_255, seed=self.config.seed, first=first,
+            progress=lambda fraction: progress(series, first + fraction * len(images)),
+        )  # fmt: skip
+        seconds = round(time.monotonic() - began, 3)
+        made = CraftedBatch(result.images, int(result.queries.sum()), seconds)
+        self.cache.put(series, first, made)
+        return made
+
+
+def crafted_set(config: Config, out: Path, images: UInt8, labels: Any) -> AdversarialSet:
+    """The adversarial images of a finished evaluation as a set that can be saved and replayed.
+
+    Raises TinyRobustError when the folder's crafted images are gone.
+    """
+    cache = Cache(out, config)
+    made: dict[Series, UInt8] = {}
+    for series in config.attacks:
+        parts = []
+        for first in range(0, len(images), config.batch_images):
+            batch = cache.get(series, first, images[first : first + config.batch_images])
+            if batch is None:
+                raise TinyRobustError(
+                    f"the crafted images of '{series.key}' from {first} on are gone from {out}",
+                    "run again with --fresh",
+                )
+            parts.append(batch.images)
+        made[series] = np.concatenate(parts)
+    return AdversarialSet(header_of(config), images, np.asarray(labels, np.int64), made)

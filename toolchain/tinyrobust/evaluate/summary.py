@@ -1,0 +1,161 @@
+"""Records -> figures, as plain data under schema ``tinyrobust.evaluate/1``.
+
+In: the records of ``journal.read``. Out: one JSON-ready dict, the only thing that ``report`` and
+the command line show. ``complete`` is false when batches are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyrobust import attacks
+from tinyrobust.errors import TinyRobustError
+from tinyrobust.evaluate import masking
+from tinyrobust.evaluate.config import Series
+from tinyrobust.evaluate.statistics import wilson
+from tinyrobust.registry import discover
+
+SCHEMA = "tinyrobust.evaluate/1"
+
+Record = Mapping[str, Any]
+
+
+def summarise(records: Sequence[Record]) -> dict[str, Any]:
+    """Figures of an evaluation; raises TinyRobustError when not even one batch is recorded."""
+    header = records[0]
+    config = header["config"]
+    newest = {r["type"]: r for r in records if r["type"] != "batch"}
+    batches: dict[str, dict[int, Record]] = {}
+    for record in records:
+        if record["type"] == "batch":
+            batches.setdefault(record["series"], {})[record["first"]] = record
+    if "clean" not in batches or "device" not in newest:
+        raise TinyRobustError("no batch is recorded yet", "run `tinyrobust evaluate` first")
+    device = newest["device"]
+    clean = _series(Series(), batches["clean"], config)
+    attacked = [
+        _series(Series.parse(key), batches[key], config)
+        for key in config["attacks"]
+        if key in batches
+    ]
+    complete = len(attacked) == len(config["attacks"]) and all(
+        s["samples"] == config["samples"] for s in [clean, *attacked]
+    )
+    return {
+        "schema": SCHEMA,
+        "complete": complete,
+        "board": config["board"],
+        "model": config["model"],
+        "task": config["task"],
+        "about": header.get("about", {}),
+        "is_virtual": device["is_virtual"],
+        "clean": clean,
+        "attacks": attacked,
+        "worst": _worst(batches, config),
+        "score_differences": sum(s["score_differences"] for s in [clean, *attacked]),
+        "cost": _cost(batches, device, newest.get("layers", {}).get("layers", [])),
+        "memory": {k: newest["memory"][k] for k in ("image", "marks")}
+        if "memory" in newest else {},
+        "warnings": masking.warnings([s for s in attacked if s["samples"] == clean["samples"]]),
+        "seconds": _seconds(batches),
+        "repeat": {
+            "command": header.get("command", ""), "started": header.get("started"),
+            "finished": newest.get("done", {}).get("finished"), "seed": config["seed"],
+            "config_sha256": header["config_sha256"], "graph_sha256": config["graph_sha256"],
+            "image_sha256": config["image_sha256"], "data_sha256": config["data_sha256"],
+            "adversarial_sha256": config["adversarial_sha256"],
+            "versions": header.get("versions", {}), "config": config,
+        },
+    }  # fmt: skip
+
+
+def _series(series: Series, batches: Mapping[int, Record], config: Record) -> dict[str, Any]:
+    correct = sum(int(_correct(b).sum()) for b in batches.values())
+    samples = sum(len(b["labels"]) for b in batches.values())
+    low, high = wilson(correct, samples)
+    figures: dict[str, Any] = {
+        "key": series.key, "samples": samples, "correct": correct,
+        "accuracy": correct / samples, "low": low, "high": high,
+        "interpreter_correct": sum(
+            int((np.asarray(b["labels"]) == np.asarray(b["expected"])).sum())
+            for b in batches.values()
+        ),
+        "score_differences": sum(b["score_differences"] for b in batches.values()),
+        "device_s": sum(b["device_s"] for b in batches.values()),
+    }  # fmt: skip
+    if series.attack is None:
+        return figures
+    known = discover("tinyrobust.attacks", "attack").get(series.attack)
+    queries = [b["queries"] for b in batches.values()]
+    seconds = [b["craft_s"] for b in batches.values()]
+    replayed = None in queries
+    return figures | {
+        "attack": series.attack,
+        "eps_255": series.eps_255,
+        "title": known.title if isinstance(known, attacks.Attack) else series.attack,
+        "kind": known.kind if isinstance(known, attacks.Attack) else "unknown",
+        "strong": known.strong if isinstance(known, attacks.Attack) else False,
+        "paper": known.paper if isinstance(known, attacks.Attack) else "",
+        "parameters": config["parameters"].get(series.key, {}),
+        "replayed": replayed,
+        "distance_255": max(b["distance_255"] for b in batches.values()),
+        "queries": None if replayed else sum(queries),
+        "craft_s": None if replayed else sum(seconds),
+    }
+
+
+def _correct(batch: Record) -> Any:
+    return np.asarray(batch["labels"]) == np.asarray(batch["predicted"])
+
+
+def _worst(batches: Mapping[str, Mapping[int, Record]], config: Record) -> list[dict[str, Any]]:
+    """Per size, images that are right when clean and under every attack of that size."""
+    series = [Series.parse(key) for key in config["attacks"] if key in batches]
+    rows = []
+    for eps in sorted({s.eps_255 for s in series}):
+        keys = ["clean", *(s.key for s in series if s.eps_255 == eps)]
+        shared = set.intersection(*(set(batches[k]) for k in keys))
+        if not shared:
+            continue
+        right = np.concatenate(
+            [np.all([_correct(batches[k][i]) for k in keys], axis=0) for i in sorted(shared)]
+        )
+        low, high = wilson(int(right.sum()), len(right))
+        rows.append({
+            "eps_255": eps, "of": keys[1:], "samples": len(right), "correct": int(right.sum()),
+            "accuracy": float(right.mean()), "low": low, "high": high,
+        })  # fmt: skip
+    return rows
+
+
+def _cost(
+    batches: Mapping[str, Mapping[int, Record]], device: Record, layers: Sequence[Record]
+) -> dict[str, Any]:
+    """Instructions (virtual) or cycles and milliseconds (hardware) per inference and layer."""
+    cycles = [b["cycles"] for s in batches.values() for b in s.values()]
+    count = sum(len(b["labels"]) for s in batches.values() for b in s.values())
+    mean = sum(c["sum"] for c in cycles) / count
+    counter = "instructions" if device["is_virtual"] else "cycles"
+    unit = counter if mean else None  # the host has no counter
+    hertz = device["clock_hz"]
+    return {
+        "unit": unit,
+        "mean": mean,
+        "min": min(c["min"] for c in cycles),
+        "max": max(c["max"] for c in cycles),
+        "clock_hz": hertz,
+        "mean_ms": 1e3 * mean / hertz if unit == "cycles" and hertz else None,
+        "layers": [dict(layer) for layer in layers],
+        "macs": sum(layer["macs"] for layer in layers),
+    }
+
+
+def _seconds(batches: Mapping[str, Mapping[int, Record]]) -> dict[str, float]:
+    every = [b for s in batches.values() for b in s.values()]
+    return {
+        "device": sum(b["device_s"] for b in every),
+        "crafting": sum(b.get("craft_s") or 0.0 for b in every),
+    }

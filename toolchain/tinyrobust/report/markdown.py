@@ -1,0 +1,73 @@
+"""The Markdown report.
+
+In: the evaluation's figures. Out: Markdown text, for terminals and code hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tinyrobust.report.words import cost, layer_rows, memory_rows, rows, statements
+from tinyrobust.units import count, kib, percent
+
+
+def render(figures: Mapping[str, Any]) -> str:
+    """The report."""
+    repeat = figures["repeat"]
+    parts = [f"# {figures['model']} on {figures['board']}", ""]
+    parts += [f"> **Warning:** {text}" for text in figures["warnings"]]
+    parts += ["", "## Accuracy, classified by the board", ""]
+    parts += _table(
+        ["images", "size (Linf)", "board", "95 % interval", "correct", "numpy interpreter",
+         "integers that differ", ""],
+        ([r["name"], r["eps"], r["accuracy"], r["interval"], r["correct"], r["interpreter"],
+          r["differ"], r["note"]]
+         for r in rows(figures)),
+    )  # fmt: skip
+    parts += ["", "## Cost", "", f"One inference: {cost(figures)}.", ""]
+    layers = layer_rows(figures)
+    if layers:
+        unit = figures["cost"]["unit"] or "not counted"
+        parts += _table(
+            ["layer", "kernel", "MACs", unit, "share", "weights and tables"],
+            ([la["name"], la["kernel"], count(la["macs"]), f"{la['cycles']:,}",
+              percent(la["share"]), "" if la["bytes"] is None else kib(la["bytes"])]
+             for la in layers),
+        )  # fmt: skip
+    memory = memory_rows(figures)
+    if memory:
+        parts += ["", "## Memory", ""]
+        parts += _table(
+            ["", "used", "budget", "share"],
+            ([r["name"], kib(r["used"]), kib(r["budget"]), percent(r["share"])] for r in memory),
+        )
+    parts += ["", "## What was measured", ""]
+    parts += [f"- {text}" for text in statements(figures)]
+    parts += ["", "## To repeat it", "", "```", str(repeat["command"]), "```", ""]
+    parts += _table(
+        ["what", "value"],
+        ([key.replace("_", " "), f"`{repeat[key]}`"] for key in (
+            "graph_sha256", "image_sha256", "data_sha256", "adversarial_sha256", "config_sha256",
+            "seed", "started", "finished",
+        ) if repeat[key] is not None),
+    )  # fmt: skip
+    parts += [
+        "",
+        "Versions: " + ", ".join(f"{k} {v or '-'}" for k, v in repeat["versions"].items()),
+    ]
+    for series in figures["attacks"]:
+        settings = ", ".join(f"{k} {v}" for k, v in series["parameters"].items())
+        parts.append(
+            f"- {series['title']} at {series['eps_255']}/255: {settings}. {series['paper']}"
+        )
+    return "\n".join(parts) + "\n"
+
+
+def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return lines + ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in body]
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")

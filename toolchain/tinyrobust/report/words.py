@@ -1,0 +1,128 @@
+"""The figures in words, the same ones in every form of the report and on the screen.
+
+In: the evaluation's figures. Out: sentences and table rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tinyrobust.units import count, kib, percent
+
+Figures = Mapping[str, Any]
+
+
+def rows(figures: Figures) -> list[dict[str, str]]:
+    """Accuracy table: one row for clean, each attack and the worst of them, as text."""
+    table = [_row("clean", "-", figures["clean"], "")]
+    for series in figures["attacks"]:
+        note = series["kind"] + (", replayed" if series["replayed"] else "")
+        table.append(_row(series["title"], f"{series['eps_255']}/255", series, note))
+    for worst in figures["worst"]:
+        if len(worst["of"]) > 1:
+            note = "worst of the suite"
+            table.append(_row("any attack", f"{worst['eps_255']}/255", worst, note))
+    return table
+
+
+def _row(name: str, eps: str, series: Figures, note: str) -> dict[str, str]:
+    host = series.get("interpreter_correct")
+    differ = series.get("score_differences")
+    return {
+        "name": name,
+        "eps": eps,
+        "accuracy": percent(series["accuracy"]),
+        "interval": interval(series),
+        "correct": f"{series['correct']:,} of {series['samples']:,}",
+        "interpreter": "" if host is None else percent(host / series["samples"]),
+        "differ": "" if differ is None else f"{differ:,}",
+        "note": note,
+    }
+
+
+def interval(series: Figures) -> str:
+    """``"60.1-66.2 %"``."""
+    return f"{100 * series['low']:.1f}-{100 * series['high']:.1f} %"
+
+
+def cost(figures: Figures) -> str:
+    """Cost of an inference in the only unit that was measured."""
+    spent = figures["cost"]
+    if spent["unit"] is None:
+        return "not counted on this board"
+    text = f"{count(spent['mean'])} {spent['unit']}"
+    if spent["mean_ms"] is not None:
+        text += f" ({spent['mean_ms']:.2f} ms at {spent['clock_hz'] / 1e6:g} MHz)"
+    return text
+
+
+def statements(figures: Figures) -> list[str]:
+    """What was done and what was not, in plain words."""
+    board = figures["about"].get("board_title") or figures["board"]
+    lines = []
+    if figures["is_virtual"]:
+        lines.append(
+            f"A virtual board was used: a program that imitates the {board} ran the very firmware "
+            "image that would be flashed. Instructions were counted exactly, but no time was "
+            "measured: cycles and milliseconds come from real hardware only."
+        )
+    else:
+        lines.append(
+            f"A real board was used: {board}. Cycles were counted by the board's own counter; "
+            "milliseconds are cycles divided by the clock that the board reports."
+        )
+    lines.append(
+        "Every image, clean and adversarial, was classified by the board itself over its serial "
+        "port. Adversarial images were crafted on the host, on the same integers, and differ from "
+        "the clean uint8 image by at most the stated size in every value (Linf, of 255)."
+    )
+    different = figures["score_differences"]
+    lines.append(
+        "The board's scores equal the numpy interpreter's in every integer of every image."
+        if different == 0
+        else f"The board's scores differ from the numpy interpreter's in {different:,} integers: "
+        "the board does not compute the network that was checked. Do not trust the figures."
+    )
+    if any(series["replayed"] for series in figures["attacks"]):
+        lines.append(
+            "The adversarial images were replayed from a file that was crafted on this very "
+            "network, not crafted in this run."
+        )
+    if not figures["complete"]:
+        lines.append("The evaluation is not finished: the figures cover what is recorded so far.")
+    return lines
+
+
+def memory_rows(figures: Figures) -> list[dict[str, Any]]:
+    """Flash, RAM and stack against their budgets; empty when no build report is recorded."""
+    image = figures["memory"].get("image") if figures["memory"] else None
+    if not image:
+        return []
+    table = [
+        {"name": name, "used": image[key]["used_bytes"], "budget": image[key]["budget_bytes"],
+         "parts": image[key]["parts"]}
+        for name, key in (("Flash", "flash"), ("RAM", "ram"))
+    ]  # fmt: skip
+    bound = image["stack"]["bound_bytes"]
+    if bound is not None and image["stack"]["reserved_bytes"]:
+        table.append({
+            "name": "Stack (worst case)", "used": bound,
+            "budget": image["stack"]["reserved_bytes"], "parts": [],
+        })  # fmt: skip
+    for row in table:
+        row["text"] = f"{kib(row['used'])} of {kib(row['budget'])}"
+        row["share"] = row["used"] / row["budget"] if row["budget"] else 0.0
+    return table
+
+
+def layer_rows(figures: Figures) -> list[dict[str, Any]]:
+    """Per layer: name, kernel, MACs, cycles, share of all cycles, bytes of weights and tables."""
+    spent = figures["cost"]
+    image = figures["memory"].get("image", {}) if figures["memory"] else {}
+    sizes = {la["name"]: la["weights_bytes"] + la["tables_bytes"] for la in image.get("layers", [])}
+    total = sum(layer["cycles"] for layer in spent["layers"]) or 1
+    return [
+        dict(layer) | {"share": layer["cycles"] / total, "bytes": sizes.get(layer["name"])}
+        for layer in spent["layers"]
+    ]
