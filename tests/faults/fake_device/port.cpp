@@ -68,6 +68,7 @@ const char* tr_port_board(void) { return tr_board_id; }
 
 void tr_port_reset(void) {
   const char* const name = "fake-device";
+  tr_port_set_baud(115200);
   execl("/proc/self/exe", name, nullptr);
   _exit(3);
 }
