@@ -117,6 +117,37 @@ def load(folder: Path) -> Image:
     return image
 
 
+def remeasure(image: Image, board: Board) -> MemoryReport:
+    """Measure the ELF of ``image`` again, against ``board``: its own, or one of the same core and
+    addresses with another budget.
+
+    Raises BuildError when the ELF is not the one that memory.json describes, or the board is of
+    another kind.
+    """
+    elf = Elf(image.elf)
+    if board.core != image.meta["core"] or (
+        not board.is_host and board.flash.origin != elf.flash_image()[0]
+    ):
+        raise BuildError(
+            f"{image.folder} is for {image.meta['board']} and does not run on {board.id}",
+            f"build it: tinyrobust build --board {board.id}",
+        )
+    steps = [
+        {**step, "scratch_bytes": layer.scratch_bytes, "output_bytes": layer.output_bytes}
+        for step, layer in zip(image.meta["steps"], image.memory.layers, strict=True)
+    ]
+    bound = image.memory.stack.model_copy(update={"reserved_bytes": board.budget.stack_bytes})
+    report = measure(elf, board, image.meta["model"], steps, bound)
+    for mine, said in ((report.flash, image.memory.flash), (report.ram, image.memory.ram)):
+        if mine.parts != said.parts:
+            raise BuildError(
+                f"{image.elf} holds {mine.used_bytes:,} B where memory.json says "
+                f"{said.used_bytes:,} B",
+                "build the image again",
+            )
+    return report
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text()))
@@ -274,6 +305,7 @@ def _meta(
     return {
         "schema": SCHEMA,
         "board": board.id,
+        "core": board.core,
         "model": model_name,
         "task": graph.task,
         "graph_sha256": graph.sha256,
@@ -282,7 +314,8 @@ def _meta(
         "input_shape": list(graph.input.shape),
         "classes": list(graph.labels),
         "steps": [
-            {key: step[key] for key in ("name", "kernel", "macs", "output")} for step in steps
+            {key: step[key] for key in ("name", "kernel", "macs", "output", "symbol")}
+            for step in steps
         ],
         "versions": {
             "tinyrobust": __version__,

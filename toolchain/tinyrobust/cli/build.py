@@ -1,0 +1,76 @@
+"""Build firmware for a board and show what memory it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinyrobust.cli._options import (
+    board_option,
+    build_folder,
+    console,
+    json_option,
+    model_option,
+    out_option,
+    write_result,
+)
+
+
+def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """``LAYER=ID`` options as a mapping."""
+    found = {}
+    for value in values:
+        layer, equals, kernel = value.partition("=")
+        if not (layer and equals and kernel):
+            raise click.BadParameter(f"'{value}' is not LAYER=ID")
+        found[layer] = kernel
+    return found
+
+
+@click.command(short_help="Build firmware for a board and show what memory it takes.")
+@board_option
+@model_option
+@click.option(
+    "--kernel", "force", multiple=True, metavar="LAYER=ID", callback=_pairs,
+    help="Compute LAYER with kernel ID; may be repeated.",
+)  # fmt: skip
+@out_option
+@json_option
+def command(
+    board_name: str,
+    model_name: str | None,
+    force: dict[str, str],
+    out: Path | None,
+    json_file: str | None,
+) -> None:
+    """Build firmware for a board and show what memory it takes.
+
+    Writes firmware.elf, .bin, .hex, image.json and memory.json. Over the board's budget: exit 1,
+    the numbers, and nothing is written.
+    """
+    import time
+
+    from tinyrobust import boards, image
+    from tinyrobust.cli._memory import print_memory
+    from tinyrobust.graph.model import DEFAULT_MODEL, load_model
+
+    start = time.monotonic()
+    board = boards.load(board_name)
+    model = load_model(model_name or DEFAULT_MODEL)
+    folder = build_folder(out, board.id, model.name)
+    screen = console(json_file)
+    with screen.status(f"building {model.name} for {board.id}"):
+        built = image.build(model.graph, board, folder, model_name=model.name, force=force)
+    print_memory(screen, built.memory)
+    screen.print(
+        f"built {folder} in {time.monotonic() - start:.1f} s, "
+        f"image SHA-256 {built.meta['image_sha256'][:16]}...\n"
+        f"next: tinyrobust flash --board {board_name}"
+        + (f" --model {model_name}" if model_name else "")
+    )
+    write_result(
+        json_file,
+        "build",
+        {"folder": str(folder), "image": built.meta, "memory": built.memory.as_json()},
+    )

@@ -1,0 +1,77 @@
+"""Prove that every back end computes the same integers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinyrobust.cli._options import board_option, console, json_option, model_option, write_result
+
+if TYPE_CHECKING:
+    from tinyrobust.evaluate.verify import Verification
+
+
+@click.command(short_help="Prove that every back end computes the same integers.")
+@model_option
+@board_option
+@click.option("--samples", type=click.IntRange(1), default=100, show_default=True,
+              help="Images whose scores are compared.")  # fmt: skip
+@click.option("--layers", "traced", type=click.IntRange(0), default=20, show_default=True,
+              help="Images of which every layer's integers are compared.")  # fmt: skip
+@json_option
+def command(
+    model_name: str | None, board_name: str, samples: int, traced: int, json_file: str | None
+) -> None:
+    """Count the output integers that differ from the numpy interpreter's: hls4ml's C simulation,
+    the host build, the virtual board, and QEMU mps2-an500. Anything above 0 is exit 1.
+    """
+    from tinyrobust import boards
+    from tinyrobust.cli._progress import Bars
+    from tinyrobust.errors import CheckFailed
+    from tinyrobust.evaluate.verify import verify
+    from tinyrobust.graph.model import DEFAULT_MODEL, load_model
+
+    model = load_model(model_name or DEFAULT_MODEL)
+    board = boards.load(board_name)
+    screen = console(json_file)
+    with Bars(screen) as bars:
+        result = verify(model, board, samples=samples, traced=traced, progress=bars)
+    _print(screen, result)
+    write_result(json_file, "verify", result.as_json())
+    if not result.holds:
+        bad = [c.name for c in result.columns if not c.equal]
+        raise CheckFailed(
+            f"integers differ: {', '.join(bad)}" if bad
+            else "one changed weight was not noticed, so the comparison proves nothing",
+            "see the layers above: the first that differs is at fault",
+        )  # fmt: skip
+
+
+def _print(screen: Any, result: Verification) -> None:
+    from rich.table import Table
+
+    table = Table("computed by", "differing integers", "of", "layers' integers differing", "of",
+                  "seconds", title=f"{result.model}: {result.source}")  # fmt: skip
+    for column in range(1, 6):
+        table.columns[column].justify = "right"
+    table.add_row("numpy interpreter", "reference", "", "reference", "", "")
+    for c in result.columns:
+        if c.skipped:
+            table.add_row(c.name, f"not run: {c.skipped}", "", "", "", "")
+            continue
+        bad = sum(n for n, _ in c.layers.values())
+        total = sum(n for _, n in c.layers.values())
+        table.add_row(c.name, f"{c.differing:,}", f"{c.integers:,}", f"{bad:,}",
+                      f"{total:,} in {len(c.layers)} tensors", f"{c.seconds:.1f}")  # fmt: skip
+    screen.print(table)
+    for c in result.columns:
+        for name, (bad, total) in c.layers.items():
+            if bad:
+                screen.print(f"{c.name}: {name}: {bad:,} of {total:,} integers differ")
+    w = result.changed
+    screen.print(
+        f"one weight changed on purpose ({w.layer}{list(w.index)}: {w.before} -> {w.after}, host "
+        f"build): {w.differing:,} differing",
+        markup=False,
+    )

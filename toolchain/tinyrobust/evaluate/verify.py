@@ -1,0 +1,279 @@
+"""Prove the integers: the same images through every way of computing the network.
+
+In: a model and a board. Out: a Verification: per back end the number of output integers that
+differ from the numpy interpreter's, the same for every layer's tensor, and, as a check of the
+check, the count after one weight was changed on purpose.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrobust import boards, device, graph, image, tasks, virtual
+from tinyrobust.boards import Board
+from tinyrobust.errors import CheckFailed, GraphError, TaskError, TinyRobustError
+from tinyrobust.graph import Conv2D, Dense, Graph
+from tinyrobust.graph.model import Model
+from tinyrobust.graph.verify import accumulator_range
+
+INTERPRETER, ORACLE, HOST = "numpy interpreter", "hls4ml C simulation", "host build"
+QEMU_BOARD = "mps2-an500"
+SEED = 0
+_BATCH = 50
+_ORACLE_BATCH = 500  # each call starts processes
+_SILENCE_S = 120.0  # QEMU on a busy computer; one inference takes well under a second
+_CHANGES = 8
+Images = npt.NDArray[np.uint8]
+Scores = npt.NDArray[Any]
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+class Progress(Protocol):
+    """``done`` of ``total`` images of what is running."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Column:
+    """One back end against the interpreter. ``differing`` and ``integers`` count scores;
+    ``layers`` maps a tensor to (differing, integers). ``skipped`` says why it was not run."""
+
+    name: str
+    differing: int | None
+    integers: int
+    seconds: float
+    layers: dict[str, tuple[int, int]]
+    skipped: str = ""
+
+    @property
+    def equal(self) -> bool:
+        """No integer differs (or it was not run)."""
+        return not self.differing and not any(n for n, _ in self.layers.values())
+
+
+@dataclass(frozen=True)
+class ChangedWeight:
+    """The check of the check: ``differing`` scores of the host build with one other weight."""
+
+    layer: str
+    index: tuple[int, ...]
+    before: int
+    after: int
+    differing: int
+    tried: int
+
+
+@dataclass(frozen=True)
+class Verification:
+    """See the module. ``source`` says where the images came from."""
+
+    model: str
+    graph_sha256: str
+    board: str
+    samples: int
+    traced: int
+    source: str
+    columns: tuple[Column, ...]
+    changed: ChangedWeight
+
+    @property
+    def holds(self) -> bool:
+        """Every back end that ran is equal, and the changed weight was noticed."""
+        return all(c.equal for c in self.columns) and self.changed.differing > 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**dataclasses.asdict(self), "holds": self.holds}
+
+
+def verify(
+    model: Model, board: Board, *, samples: int, traced: int, progress: Progress
+) -> Verification:
+    """Compare hls4ml's C simulation, the host build, the virtual ``board`` and QEMU with the
+    interpreter on ``samples`` images, and every layer on ``traced`` of them.
+
+    Raises what the stages raise (BudgetError, BuildError, LinkError, ...); a difference is no
+    exception but a count.
+    """
+    net = model.graph
+    images, source = load_images(net, samples)
+    traced = min(traced, len(images))
+    expected = _expected(net, images, progress)
+    layers = graph.trace(net, images[:traced])
+    columns = [_run_oracle(model, images, expected, layers, traced, progress)]
+    with tempfile.TemporaryDirectory(prefix="tinyrobust-verify-") as name:
+        work = Path(name)
+        columns.append(_run_host(net, images, expected, layers, traced, work / "host", progress))
+        ids = dict.fromkeys([board.id, QEMU_BOARD])
+        for other in ids:
+            target = board if other == board.id else boards.load(other)
+            columns.append(
+                _run_board(model, target, images, expected, layers, traced, work / other, progress)
+            )
+        changed = change_a_weight(net, images[: max(traced, 20)], expected, work / "changed")
+    return Verification(
+        model.name, net.sha256, board.id, len(images), traced, source, tuple(columns), changed
+    )
+
+
+def load_images(net: Graph, samples: int) -> tuple[Images, str]:
+    """The task's first test images; seeded random ones where the task or its data is missing."""
+    try:
+        task = tasks.get(net.task)
+        images, _ = task.load("test", samples)
+        if images.shape[1:] == net.input.shape:
+            return images, f"first {len(images):,} test images of {net.task}"
+        reason = f"{net.task} has images {images.shape[1:]}, the model takes {net.input.shape}"
+    except TaskError as error:
+        reason = error.message
+    rng = np.random.default_rng(SEED)
+    shape = (samples, *net.input.shape)
+    return rng.integers(0, 256, shape, dtype=np.uint8), f"random images, seed {SEED} ({reason})"
+
+
+def _expected(net: Graph, images: Images, progress: Progress) -> Scores:
+    parts = []
+    for start in range(0, len(images), _BATCH):
+        parts.append(graph.run(net, images[start : start + _BATCH]))
+        progress(INTERPRETER, min(start + _BATCH, len(images)), len(images))
+    return np.concatenate(parts)
+
+
+def _differing(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> int:
+    return int(np.count_nonzero(a.astype(np.int64).reshape(-1) != b.astype(np.int64).reshape(-1)))
+
+
+def _layer_counts(found: Iterator[Tensors], layers: Tensors) -> dict[str, tuple[int, int]]:
+    """Counts per tensor over images; ``found`` gives the tensors of one image after another."""
+    counts: dict[str, tuple[int, int]] = {}
+    for i, tensors in enumerate(found):
+        for name, values in tensors.items():
+            bad, total = counts.get(name, (0, 0))
+            counts[name] = bad + _differing(values, layers[name][i]), total + int(values.size)
+    return counts
+
+
+def _run_oracle(
+    model: Model, images: Images, expected: Scores, layers: Tensors, traced: int,
+    progress: Progress,
+) -> Column:  # fmt: skip
+    start = time.monotonic()
+    try:
+        from tinyrobust.convert import oracle
+
+        simulation = oracle.for_model(model.folder, model.graph)
+    except (TinyRobustError, ImportError) as error:
+        complete = find_spec("hls4ml") is not None and find_spec("tensorflow") is not None
+        if complete and (model.folder / "train").is_dir():
+            raise
+        message = error.message if isinstance(error, TinyRobustError) else str(error)
+        return Column(ORACLE, None, 0, 0.0, {}, skipped=message)
+    parts = []
+    for first in range(0, len(images), _ORACLE_BATCH):
+        parts.append(simulation.scores(images[first : first + _ORACLE_BATCH]))
+        progress(ORACLE, min(first + _ORACLE_BATCH, len(images)), len(images))
+    scores = np.concatenate(parts)
+    found = simulation.trace(images[:traced]) if traced else {}
+    one_by_one = ({name: t[i] for name, t in found.items()} for i in range(traced))
+    counts = _layer_counts(one_by_one, layers)
+    seconds = time.monotonic() - start
+    return Column(ORACLE, _differing(scores, expected), scores.size, seconds, counts)
+
+
+def _run_host(
+    net: Graph, images: Images, expected: Scores, layers: Tensors, traced: int, work: Path,
+    progress: Progress,
+) -> Column:  # fmt: skip
+    start = time.monotonic()
+    progress(HOST, 0, len(images))
+    model = image.HostModel(image.host_library(net, work))
+    scores = model.predict(images)
+    progress(HOST, len(images), len(images))
+    counts = _layer_counts((model.trace(x) for x in images[:traced]), layers)
+    seconds = time.monotonic() - start
+    return Column(HOST, _differing(scores, expected), scores.size, seconds, counts)
+
+
+def _run_board(
+    model: Model, board: Board, images: Images, expected: Scores, layers: Tensors, traced: int,
+    work: Path, progress: Progress,
+) -> Column:  # fmt: skip
+    name = {"unicorn": "virtual", "qemu": "QEMU", "host": "process"}.get(str(board.virtual), "?")
+    name = f"{name} {board.id}"
+    start = time.monotonic()
+    progress(name, 0, len(images))
+    built = image.build(model.graph, board, work, model_name=model.name)
+    tensor = {step["name"]: step["output"] for step in built.meta["steps"]}
+    with (
+        virtual.start(board, built) as running,
+        device.Session.open(
+            running.port, timeout_s=_SILENCE_S, fault=running.raise_if_faulted
+        ) as session,
+    ):
+        session.check_image(built.meta["image_sha256"])
+        report: Callable[[int, int], None] = lambda done, total: progress(name, done, total)  # noqa: E731
+        scores = session.infer_many(images, progress=report).scores
+        counts = _layer_counts(
+            ({tensor[k]: v for k, v in session.trace(x).items()} for x in images[:traced]), layers
+        )
+    seconds = time.monotonic() - start
+    return Column(name, _differing(scores, expected), scores.size, seconds, counts)
+
+
+def change_a_weight(net: Graph, images: Images, expected: Scores, work: Path) -> ChangedWeight:
+    """Host build of ``net`` with one trit changed, against the scores of the unchanged one.
+
+    A weight whose channel never reaches the scores proves nothing; then another is tried, up to a
+    few. Raises CheckFailed when none is noticed.
+    """
+    changes = weight_changes(net)
+    for tried, (other, where) in enumerate(changes, 1):
+        model = image.HostModel(image.host_library(other, work / str(tried)))
+        differing = _differing(model.predict(images), expected[: len(images)])
+        if differing or tried == _CHANGES:
+            layer, index, before, after = where
+            return ChangedWeight(layer, index, before, after, differing, tried)
+    raise CheckFailed(f"'{net.name}' has no weight that can be changed", "convert the model again")
+
+
+def weight_changes(
+    net: Graph,
+) -> Iterator[tuple[Graph, tuple[str, tuple[int, ...], int, int]]]:
+    """Graphs that differ from ``net`` in one trit, with layer, index, old and new value.
+
+    From the first layer on, one weight of the middle of each layer.
+    """
+    for position, node in enumerate(net.nodes):
+        if not isinstance(node, (Conv2D, Dense)):
+            continue
+        index = tuple(int(n) // 2 for n in node.weights.shape)
+        before = int(node.weights[index])
+        after = 1 if before <= 0 else -1
+        weights = node.weights.copy()
+        weights[index] = after
+        changed = dataclasses.replace(node, weights=weights)
+        low, high = accumulator_range(weights, net.tensor[node.inputs[0]])
+        tensors = tuple(
+            dataclasses.replace(t, lo=int(low.min()), hi=int(high.max()))
+            if t.name == node.output else t
+            for t in net.tensors
+        )  # fmt: skip
+        nodes = (*net.nodes[:position], changed, *net.nodes[position + 1 :])
+        try:
+            yield (
+                dataclasses.replace(net, tensors=tensors, nodes=nodes),
+                (node.name, index, before, after),
+            )
+        except GraphError:
+            continue  # the changed weight leaves a proved range: not a Graph
