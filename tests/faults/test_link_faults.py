@@ -9,11 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-import fake_device
 import numpy as np
 import pytest
-from fake_device import Device, Fault, Frames, Wire
 
+from tests import fake_device
+from tests.fake_device import Device, Fault, Frames, Wire
 from tinyrobust.device import Session
 from tinyrobust.errors import DeviceFault, LinkError, ProtocolError
 
@@ -163,7 +163,7 @@ def test_many_faults_at_once(device: Device, rate: float) -> None:
 
 def test_a_reset_in_mid_run_is_noticed(device: Device, all_places: list[tuple[str, int]]) -> None:
     outcomes = set()
-    for index in range(2, sum(way == "out" for way, _ in all_places), 5):
+    for index in range(2, sum(way == "out" for way, _ in all_places), 9):
         device.restart()
 
         def power_cut(data: bytes) -> Frames:

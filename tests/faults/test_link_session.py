@@ -11,12 +11,12 @@ import tty
 from collections.abc import Iterator
 from pathlib import Path
 
-import fake_device
 import numpy as np
 import pytest
 import serial
-from fake_device import Device, Wire
 
+from tests import fake_device
+from tests.fake_device import Device, Wire
 from tinyrobust.device import Session, wire
 from tinyrobust.device.framing import Decoder, Frame, encode
 from tinyrobust.errors import DeviceFault, LinkError, ProtocolError

@@ -158,6 +158,8 @@ class Link:
             return ProtocolError(
                 f"the device speaks protocol {detail}, this tinyrobust {wire.VERSION}", hint
             )
+        if code == wire.E_NOT_READY:
+            hint = "run an inference first"
         return ProtocolError(f"the device refused {what}: {why} ({detail})", hint)
 
     def set_baud(self, baud: int) -> None:

@@ -1,7 +1,8 @@
 """A device for tests of the link: the real protocol over a fake model, and wires that fail.
 
-``build`` compiles firmware/protocol, runtime and app with ``fake_device/*.cpp`` under ASan and
-UBSan; ``Wire`` is a transport to such a process that can lose, double, flip, cut and invent.
+``build`` compiles firmware/protocol, runtime and app with ``fake_device_sources/*.cpp`` under
+ASan and UBSan; ``Wire`` is a transport to such a process that can lose, double, flip, cut and
+invent.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tinyrobust import resources
 from tinyrobust.device import wire
 from tinyrobust.errors import LinkError
 
-SOURCES = Path(__file__).parent / "fake_device"
+SOURCES = Path(__file__).parent / "fake_device_sources"
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wvla", "-Werror"]
 IMAGE_SHA256 = hashlib.sha256(bytes([1, 2, 3]) + bytes(97)).hexdigest()
@@ -66,7 +67,7 @@ def images(count: int, seed: int = 1) -> np.ndarray:
 
 
 def tensors(image: np.ndarray) -> dict[str, np.ndarray]:
-    """What fake_device/model.cpp computes, step by step."""
+    """What fake_device_sources/model.cpp computes, step by step."""
     data = image.reshape(-1).astype(np.int64)
     mix = (data * 5 + np.arange(3072)) & 0xFF
     wide = mix.reshape(1024, 3).sum(axis=1) - 384

@@ -1,6 +1,6 @@
 /* A small model for tests of the link: every input byte matters, each step overwrites what an
  * earlier one needs, so an input that is incomplete, stale or used twice gives other scores.
- * tests/faults/fake_device.py computes the same in numpy. */
+ * tests/fake_device.py computes the same in numpy. */
 #include "tinyrobust.h"
 #include "tr_image.h"
 
