@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import errno
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +77,8 @@ def main(args: Sequence[str] | None = None) -> None:
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     try:
-        result = cli.main(args=None if args is None else list(args), standalone_mode=False)
+        words = None if args is None else list(args)
+        result = cli.main(words, prog_name="tinyrobust", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -93,9 +93,6 @@ def run(args: Sequence[str] | None = None) -> int:
         if error.hint:
             click.echo(f"  try: {error.hint}", err=True)
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; exit quietly
-        return 0
     except OSError as error:
         if error.errno not in _DISK:
             return _bug()
