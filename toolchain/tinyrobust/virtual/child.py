@@ -13,6 +13,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -69,12 +70,26 @@ def tell_fault(report: FaultReport) -> NoReturn:
 
 
 def leave(code: int) -> NoReturn:
-    """End now; threads and the emulator need no goodbye."""
+    """End now, and all children with it; threads and the emulator need no goodbye."""
+    for process in _children:
+        process.kill()
+        process.wait()
     os._exit(code)
 
 
-def die_with_parent() -> None:
-    """For children of this process: be killed when it dies."""
+_children: list[subprocess.Popen[bytes]] = []
+
+
+def launch(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    """Start a child that ends with this process, however this process ends."""
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, preexec_fn=_die_with_parent, start_new_session=True, **how
+    )
+    _children.append(process)
+    return process
+
+
+def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 
 from tinyrobust.boards.schema import Board
 from tinyrobust.errors import BuildError
-from tinyrobust.virtual.child import Job, die_with_parent, tell, tell_fault
+from tinyrobust.virtual.child import Job, launch, tell, tell_fault
 from tinyrobust.virtual.faults import TEXT, Fault, FaultReport
 from tinyrobust.virtual.terminal import Terminal
 
@@ -20,13 +19,7 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
         raise BuildError(f"board {board.id} needs an executable to run")
     os.set_blocking(terminal.device, True)
     try:
-        process = subprocess.Popen(
-            [program],
-            stdin=terminal.device,
-            stdout=terminal.device,
-            stderr=subprocess.PIPE,
-            preexec_fn=die_with_parent,
-        )
+        process = launch([program], stdin=terminal.device, stdout=terminal.device)
     except OSError as error:
         raise BuildError(
             f"cannot run {program}: {error.strerror}", "build it again: tinyrobust build"
