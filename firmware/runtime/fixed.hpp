@@ -61,7 +61,7 @@ inline void finish(const Requantize& r, size_t c, size_t index, size_t step, con
 enum class Quick : uint8_t {
   none,   // finish() above
   raw,    // int16 accumulators, stored
-  plain,  // narrow accumulators to 0..127
+  plain,  // narrow accumulators to 0..2^bits - 1
   add8,   // the same with a u8 operand
   add16,  // the same with an i16 operand
 };
@@ -70,7 +70,7 @@ enum class Quick : uint8_t {
 
 inline Quick quick(const Requantize& r) {
   if (r.finish == Finish::raw) return r.out == Type::i16 ? Quick::raw : Quick::none;
-  if (r.finish != Finish::quantise || !r.narrow || !r.saturate || r.bits != 7) return Quick::none;
+  if (r.finish != Finish::quantise || !r.narrow || !r.saturate) return Quick::none;
   if (r.multiplier2 == nullptr) return Quick::plain;
   if (r.operand == Type::u8) return Quick::add8;
   return r.operand == Type::i16 ? Quick::add16 : Quick::none;
@@ -103,7 +103,15 @@ inline void finish4(const Requantize& r, size_t c, size_t index, size_t step, co
     for (size_t i = 0; i < 4; ++i, operand += step) t[i] = smlawb(m2, *operand, t[i]);
   }
   uint8_t* out = at.out + index;
-  for (size_t i = 0; i < 4; ++i, out += step) *out = static_cast<uint8_t>(usat<7>(t[i] >> shift));
+  if (r.bits == 7) {
+    for (size_t i = 0; i < 4; ++i, out += step) *out = static_cast<uint8_t>(usat<7>(t[i] >> shift));
+  } else {
+    const int32_t hi = r.hi;
+    for (size_t i = 0; i < 4; ++i, out += step) {
+      const int32_t q = t[i] >> shift;
+      *out = static_cast<uint8_t>(q < 0 ? 0 : q > hi ? hi : q);
+    }
+  }
 }
 
 #else

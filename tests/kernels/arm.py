@@ -34,12 +34,13 @@ STUBS = r"""
 #include <stddef.h>
 #include <stdint.h>
 extern "C" {
+using bytes = volatile uint8_t*;
 void* memcpy(void* to, const void* from, size_t n) {
-  for (size_t i = 0; i < n; ++i) static_cast<volatile uint8_t*>(to)[i] = static_cast<const uint8_t*>(from)[i];
+  while (n-- != 0) static_cast<bytes>(to)[n] = static_cast<const uint8_t*>(from)[n];
   return to;
 }
 void* memset(void* to, int value, size_t n) {
-  for (size_t i = 0; i < n; ++i) static_cast<volatile uint8_t*>(to)[i] = static_cast<uint8_t>(value);
+  while (n-- != 0) static_cast<bytes>(to)[n] = static_cast<uint8_t>(value);
   return to;
 }
 }

@@ -36,6 +36,14 @@ int shim_run(uint8_t* arena, uint32_t bytes, const uint8_t* in, uint8_t* out) {
   next = out;
   return tr_invoke(out != nullptr ? keep : nullptr, nullptr);
 }
+// The whole arena after every step, one after the other.
+static void copy(void*, uint16_t, const tr_step*, const uint8_t* arena) {
+  for (uint32_t i = 0; i < tr_model.arena_bytes; ++i) *next++ = arena[i];
+}
+void shim_snapshots(uint8_t* out) {
+  next = out;
+  tr_invoke(copy, nullptr);
+}
 const int32_t* shim_scores(void) { return tr_scores(); }
 }
 """
@@ -84,6 +92,17 @@ class Compiled:
         out = np.zeros(total, np.uint8)
         assert self._run(image, out) == 0
         return split(self.plan, out)
+
+    def snapshots(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (steps + 1, arena bytes): the arena before the first and after every step."""
+        assert self._run(image, None) == 0
+        start = np.full(self.arena.size, 0xA5, np.uint8)
+        place = self.plan.image
+        start[place.offset : place.offset + place.count] = image.ravel()
+        self.arena[:] = start
+        after = np.zeros((len(self.plan.steps), self.arena.size), np.uint8)
+        self.library.shim_snapshots(ctypes.c_void_p(after.ctypes.data))
+        return np.concatenate([start[None], after])
 
     def _run(self, image: np.ndarray, out: np.ndarray | None) -> int:
         image = np.ascontiguousarray(image)

@@ -15,7 +15,7 @@ from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import expression
 from tinyrobust.kernels.layers import Layer, storage
 from tinyrobust.kernels.schema import KernelFile
-from tinyrobust.kernels.variables import variables
+from tinyrobust.kernels.variables import known_names
 
 # What a core offers beyond plain C++.
 FEATURES: dict[str, frozenset[str]] = {
@@ -74,7 +74,7 @@ def refusal(kernel: Kernel, layer: Layer, graph: Graph, core: str) -> str:
     missing = set(accepts.features) - FEATURES[core]
     if missing:
         return f"{core} has no {', '.join(sorted(missing))} instructions"
-    known = variables(layer, graph)
+    known = known_names(kernel.file.let, layer, graph)
     for condition in accepts.where:
         if not expression.evaluate(condition, known):
             return f"it needs {condition}"

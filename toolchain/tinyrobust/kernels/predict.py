@@ -14,7 +14,7 @@ from tinyrobust.kernels import expression
 from tinyrobust.kernels.catalogue import Kernel
 from tinyrobust.kernels.layers import Layer
 from tinyrobust.kernels.schema import Instructions
-from tinyrobust.kernels.variables import variables
+from tinyrobust.kernels.variables import known_names
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ def predict(kernel: Kernel, layer: Layer, graph: Graph, core: str) -> Cost:
 
     Raises BuildError when kernel.yaml has no instruction terms for the core.
     """
-    known = variables(layer, graph)
     file = kernel.file
+    known = known_names(file.let, layer, graph)
     terms = _instructions(kernel, core).terms.values()
     return Cost(
         flash_weights=math.ceil(expression.evaluate(file.flash.weights, known)),

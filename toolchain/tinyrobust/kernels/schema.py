@@ -1,7 +1,7 @@
 """The schema of ``firmware/kernels/<id>/kernel.yaml``; this docstring is its specification.
 
 Formulas are expressions (``expression.py``) over the variables that ``predict.variables`` gives
-for a layer. Keys:
+for a layer, and over the names in ``let``. Keys:
 
 * ``id``: the folder's name, ``<op>_<weights>_<activations>`` (no weights part where there are
   none), and the name of the C++ function ``tr::<id>``. ``op``: the Graph operation it computes.
@@ -12,6 +12,7 @@ for a layer. Keys:
   the output's (``operand``: of the same size, because tiles are not finished in order).
 * ``flash``: ``code_bytes`` of the kernel's object per core, measured; ``weights`` and ``tables``
   (constants and parameters) in bytes, formulas.
+* ``let``: named formulas that the others may use (each over the layer's variables only).
 * ``scratch_bytes``: formula.
 * ``instructions``: per group of cores, a sum of terms ``each * of``: ``each`` is fitted to
   counted runs, ``of`` a formula; ``error_percent`` is the largest error of the fit over the
@@ -23,7 +24,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
 from tinyrobust.kernels import expression
 
@@ -32,9 +34,7 @@ Core = Literal["cortex-m4", "cortex-m7", "host"]
 
 
 def _checked(text: str) -> str:
-    unknown = expression.names(text) - VARIABLES
-    if unknown:
-        raise ValueError(f"unknown variable {sorted(unknown)}; known: {sorted(VARIABLES)}")
+    expression.names(text)  # raises ValueError when it is not an expression
     return text
 
 
@@ -44,7 +44,8 @@ Formula = Annotated[str, AfterValidator(_checked)]
 VARIABLES = frozenset({
     "in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "inputs", "outputs", "pixels",
     "kernel_h", "kernel_w", "stride_y", "stride_x", "taps", "nonzero", "macs",
-    "edge_pixels", "residual", "raw", "scores", "wide", "operand_wide", "input_max", "average",
+    "edge_pixels", "border_pixels", "residual", "raw", "scores", "wide", "operand_wide",
+    "input_max", "average",
 })  # fmt: skip
 
 
@@ -98,3 +99,17 @@ class KernelFile(_Strict):
     scratch_bytes: Formula = "0"
     instructions: Annotated[list[Instructions], Field(min_length=1)]
     sources: Annotated[list[str], Field(min_length=1)]
+    let: dict[str, Formula] = {}
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        known = VARIABLES | set(self.let)
+        formulas = [self.flash.weights, self.flash.tables, self.scratch_bytes]
+        formulas += [t.of for group in self.instructions for t in group.terms.values()]
+        for text, allowed in [(f, known) for f in (*formulas, *self.accepts.where)] + [
+            (f, VARIABLES) for f in self.let.values()
+        ]:
+            unknown = expression.names(text) - allowed
+            if unknown:
+                raise ValueError(f"'{text}': unknown variable {sorted(unknown)}")
+        return self

@@ -5,9 +5,12 @@ In: a layer and its Graph. Out: named numbers; ``schema.VARIABLES`` lists the na
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tinyrobust.graph.nodes import Conv2D, Dense, Graph, Pool2D
+from tinyrobust.kernels import expression
 from tinyrobust.kernels.layers import Layer, narrow, storage
 
 
@@ -15,7 +18,8 @@ def variables(layer: Layer, graph: Graph) -> dict[str, float]:
     """Every variable of ``layer``.
 
     ``taps``: weights of one output channel; ``nonzero``: weights that are not zero;
-    ``edge_pixels``: output pixels whose window crosses the left or right edge; ``wide``: 1 when
+    ``edge_pixels``: output pixels whose window crosses the left or right edge, ``border_pixels``:
+    any edge; ``wide``: 1 when
     accumulators need int32; ``input_max``: largest value of the source; the flags ``residual``,
     ``raw``, ``scores``, ``operand_wide``, ``average`` are 1 or 0.
     """
@@ -29,7 +33,7 @@ def variables(layer: Layer, graph: Graph) -> dict[str, float]:
         "out_h": out_h, "out_w": out_w, "out_c": out_c, "outputs": out.size,
         "pixels": out_h * out_w, "macs": graph.macs(node), "input_max": source.hi,
         "kernel_h": 1, "kernel_w": 1, "stride_y": 1, "stride_x": 1,
-        "taps": 1, "nonzero": 0, "edge_pixels": 0, "average": 0, "wide": 0,
+        "taps": 1, "nonzero": 0, "edge_pixels": 0, "border_pixels": 0, "average": 0, "wide": 0,
         "residual": int(bool(layer.operand)), "raw": int(layer.finish == "raw"),
         "scores": int(layer.finish == "scores"),
         "operand_wide": int(bool(layer.operand) and storage(graph)[layer.operand] == "i32"),
@@ -40,7 +44,10 @@ def variables(layer: Layer, graph: Graph) -> dict[str, float]:
         found["wide"] = int(not narrow(graph, node))
     if isinstance(node, Conv2D):
         found["kernel_h"], found["kernel_w"] = node.weights.shape[1:3]
-        found["edge_pixels"] = out_h * _edge_columns(node, in_w, out_w)
+        columns = _crossing(in_w, out_w, node.weights.shape[2], node.strides[1], node.pads[2])
+        rows = _crossing(in_h, out_h, node.weights.shape[1], node.strides[0], node.pads[0])
+        found["edge_pixels"] = out_h * columns
+        found["border_pixels"] = out_h * out_w - (out_h - rows) * (out_w - columns)
     if isinstance(node, Pool2D):
         found["kernel_h"], found["kernel_w"] = node.size
         found["average"] = int(node.kind == "average")
@@ -49,10 +56,17 @@ def variables(layer: Layer, graph: Graph) -> dict[str, float]:
     return found
 
 
+def known_names(let: Mapping[str, str], layer: Layer, graph: Graph) -> dict[str, float]:
+    """What a kernel's formulas may name: the layer's variables and the kernel's ``let``."""
+    known = variables(layer, graph)
+    return known | {name: expression.evaluate(text, known) for name, text in let.items()}
+
+
 def _hwc(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return (1, 1, shape[0]) if len(shape) == 1 else (shape[0], shape[1], shape[2])
 
 
-def _edge_columns(node: Conv2D, in_w: int, out_w: int) -> int:
-    left = np.arange(out_w) * node.strides[1] - node.pads[2]
-    return int(np.count_nonzero((left < 0) | (left + node.weights.shape[2] > in_w)))
+def _crossing(size: int, outputs: int, kernel: int, stride: int, before: int) -> int:
+    """How many of the windows along one axis cross its ends."""
+    first = np.arange(outputs) * stride - before
+    return int(np.count_nonzero((first < 0) | (first + kernel > size)))

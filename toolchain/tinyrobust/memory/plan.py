@@ -115,7 +115,10 @@ class Plan:
             "arena_lower_bound_bytes": self.arena_lower_bound_bytes,
             "code_bytes": self.code_bytes,
             "instructions": self.instructions,
-            "steps": [asdict(step) for step in self.steps],
+            "steps": [
+                {**asdict(step), "nodes": list(step.nodes), "reads": list(step.reads)}
+                for step in self.steps
+            ],
             "places": {name: asdict(p) for name, p in self.places.items()},
             "choices": [asdict(choice) for choice in self.choices],
         }

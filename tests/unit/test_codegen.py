@@ -1,0 +1,79 @@
+"""Generated text: packing, escaping, and equal text for equal plans."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.graphs import random_graph, resnet8_graph, tiny_graph
+from tinyrobust import boards, codegen, memory
+from tinyrobust.codegen import text
+from tinyrobust.codegen.packers import t2_rows
+from tinyrobust.errors import BuildError
+from tinyrobust.kernels import catalogue
+
+
+def decode(word: int) -> list[int]:
+    """The sixteen trits of a word, in input order, as t2.hpp says."""
+    found = []
+    for quad in range(4):
+        low = [(word >> (4 * quad + shift)) & 3 for shift in (0, 2)]
+        high = [(word >> (16 + 4 * quad + shift)) & 3 for shift in (0, 2)]
+        found += [low[0] - 1, low[1] - 1, high[0] - 1, high[1] - 1]
+    return found
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 16), (3, 21), (1, 1), (4, 3, 3, 3), (2, 3, 3, 16), (5, 1, 1, 7), (2, 2, 5, 6)]
+)
+def test_packed_weights_read_back(shape: tuple[int, ...]) -> None:
+    weights = np.random.default_rng(0).integers(-1, 2, shape).astype(np.int8)
+    words = t2_rows.pack(weights)
+    assert words.dtype == np.uint32 and words.size % shape[0] == 0
+    per_output = words.reshape(shape[0], -1)
+    rows = weights.reshape(shape[0], shape[1] if len(shape) == 4 else 1, -1)
+    for output, kernel_rows in zip(per_output, rows, strict=True):
+        trits = [t for word in output.tolist() for t in decode(word)]
+        expected: list[int] = []
+        for row in kernel_rows.tolist():
+            expected += row + [0] * (-len(row) % 4)
+        assert trits[: len(expected)] == expected
+        assert not any(trits[len(expected) :])
+
+
+@pytest.mark.parametrize("graph", [resnet8_graph(), random_graph(3)], ids=["resnet8", "random3"])
+def test_predicted_flash_is_what_is_generated(graph: object) -> None:
+    plan = memory.plan(graph, boards.load("nucleo-h743"))  # type: ignore[arg-type]
+    for layer, step in zip(plan.layers, plan.steps, strict=True):
+        packing = catalogue()[step.kernel].file.packing
+        if packing == "t2_rows":
+            assert t2_rows.pack(layer.node.arrays["weights"]).nbytes == step.flash_weights
+
+
+def test_equal_plans_give_equal_text() -> None:
+    first = codegen.generate(memory.plan(tiny_graph(), boards.load("nucleo-h743")))
+    second = codegen.generate(memory.plan(tiny_graph(), boards.load("nucleo-h743")))
+    assert first.files == second.files
+    assert tiny_graph().sha256 in first.files["model.cpp"].splitlines()[0]
+    assert [s["name"] for s in first.steps] == ["input", "conv1", "pool3", "conv4", "average",
+                                                "dense7"]  # fmt: skip
+
+
+def test_names_cannot_leave_their_string() -> None:
+    assert text.string('a"b') == r'"a\042b"'
+    assert text.string("a\\n\n") == r'"a\134n\012"'
+    assert text.string("é") == r'"\303\251"'
+    assert text.string("??/") == r'"\077\077/"'  # no trigraphs
+
+
+def test_the_smallest_int32_is_a_valid_literal() -> None:
+    values = np.array([-(1 << 31), 5], np.int32)
+    assert "-2147483647 - 1, 5" in text.array("TR_TABLES", "int32_t", "x", values)
+
+
+def test_an_unknown_packing_is_a_build_error() -> None:
+    from tinyrobust.codegen.generate import _packer
+
+    with pytest.raises(BuildError) as caught:
+        _packer("t3_rows")
+    assert "t2_rows" in str(caught.value)
