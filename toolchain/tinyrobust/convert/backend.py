@@ -49,7 +49,7 @@ class CortexM(FPGABackend):
         return str(self._writer_flow)
 
     def create_initial_config(
-        self, model_name: str | None = None, task: str = "", labels: tuple[str, ...] = (),
+        self, model_name: str | None = None, task: str = "custom", labels: tuple[str, ...] = (),
         made_from: str = "", board: str = DEFAULT_BOARD, **_: Any,
     ) -> dict[str, Any]:  # fmt: skip
         """hls4ml: options of ``convert_from_keras_model`` that belong to this back end."""

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from tinyrobust.convert import formats
 from tinyrobust.convert.formats import Branch
-from tinyrobust.errors import ConvertError
+from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
@@ -128,10 +128,10 @@ class _Lowering:
                 )
             self.values[layer.outputs[0]] = handler(self, layer, sources)
         self._scores(self.values[self.model.outputs[0]])
-        graph = Graph(
-            name=name, task=task, labels=labels, tensors=tuple(self.tensors),
-            nodes=tuple(self.nodes), made_from=made_from,
-        )  # fmt: skip
+        try:
+            graph = Graph(name, task, labels, tuple(self.tensors), tuple(self.nodes), made_from)
+        except GraphError as error:  # a name or a size that no Graph may have
+            raise ConvertError(f"the model makes no Graph: {error.message}", error.hint) from error
         return Lowered(graph, self.precision, self.bits)
 
     def add(self, node: Node, tensor: Tensor) -> Tensor:
