@@ -43,7 +43,7 @@ def _parse(path: Path, error: type[TinyRobustError]) -> Any:
         line = failure.problem_mark.line + 1 if failure.problem_mark else 1
         raise error(f"{path}:{line}: not valid YAML: {failure.problem}") from failure
     except (YAMLError, RecursionError, ValueError) as failure:
-        raise error(f"{path}: not valid YAML: {failure}") from failure
+        raise error(f"{path}: not valid YAML: {' '.join(str(failure).split())}") from failure
     if not isinstance(tree, CommentedMap):
         raise error(f"{path}: expected a mapping of keys to values at the top")
     return tree
@@ -108,5 +108,5 @@ def _fields(model: type[BaseModel], where: tuple[Any, ...]) -> list[str]:
             continue
         current = field.annotation
     if isinstance(current, type) and issubclass(current, BaseModel):
-        return list(current.model_fields)
+        return [field.alias or name for name, field in current.model_fields.items()]
     return []

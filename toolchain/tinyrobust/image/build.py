@@ -108,6 +108,8 @@ def load(folder: Path) -> Image:
     report = MemoryReport.from_json(_read_json(folder / "memory.json"), folder / "memory.json")
     if meta.get("schema") != SCHEMA:
         raise BuildError(f"{folder / 'image.json'} has another schema", "build the image again")
+    if not {"board", "model", "core", "graph_sha256", "image_sha256"} <= meta.keys():
+        raise BuildError(f"{folder / 'image.json'} lacks keys", "build the image again")
     image = Image(folder, meta, report)
     for path in (image.elf, image.bin):
         if not path.is_file():

@@ -120,7 +120,11 @@ class MemoryReport(_Record):
             return MemoryReport.model_validate(
                 {("schema_" if key == "schema" else key): value for key, value in data.items()}
             )
-        except (ValidationError, TypeError, AttributeError) as error:
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise BuildError(f"{where} is damaged: {what}", "build the image again") from error
+        except (TypeError, AttributeError) as error:
             raise BuildError(f"{where} is damaged: {error}", "build the image again") from error
 
     def consumers(self, memory: Literal["flash", "ram"]) -> list[Part]:
