@@ -27,7 +27,7 @@ def projected_norm(forward: Callable[[Any], Any], inputs: Any, unit: Any) -> tup
     ``unit`` [P,N,K] holds P unit directions per image; the estimate is their mean, times K.
     """
     count, classes = unit.shape[0], unit.shape[-1]
-    with tf.GradientTape(persistent=count > 1) as tape:
+    with tf.GradientTape(persistent=count > 1, watch_accessed_variables=False) as tape:
         tape.watch(inputs)
         logits = forward(inputs)
         projections = [tf.reduce_sum(logits * unit[p]) for p in range(count)]
