@@ -88,6 +88,28 @@ def test_write_leaves_the_graph_and_the_configuration(residual: Any, tmp_path: P
     assert config["LayerName"]["conv1_act"]["Precision"]["result"] == "ufixed<7,2,RND,SAT>"
 
 
+def test_compile_and_predict_run_the_generated_code(residual: Any, tmp_path: Path) -> None:
+    from tinyrobust.convert.backend import graph_of
+
+    model = plugin.from_keras(residual, output_dir=tmp_path)
+    x = np.random.default_rng(3).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8)
+    with pytest.raises(ConvertError, match="not compiled"):
+        model.predict(x)
+    model.compile()
+    graph = graph_of(model)
+    logits = interpreter.run(graph, x) * 2.0**-graph.output.frac_bits
+    np.testing.assert_array_equal(model.predict(x), logits)
+    np.testing.assert_array_equal(model.predict((x >> 1) / np.float32(128)), logits)
+    with pytest.raises(ConvertError, match="0 <= x < 1"):
+        model.predict(x.astype(np.float32))
+
+
+def test_build_gives_firmware(residual: Any, tmp_path: Path) -> None:
+    image = plugin.from_keras(residual, output_dir=tmp_path, board="mps2-an386").build()
+    assert image.elf.read_bytes()[:4] == b"\x7fELF"
+    assert image.meta["board"] == "mps2-an386"
+
+
 def test_hls4ml_finds_the_plug_in_by_itself(tmp_path: Path) -> None:
     code = "import hls4ml; print('cortexm' in hls4ml.backends.get_available_backends())"
     env = os.environ | {

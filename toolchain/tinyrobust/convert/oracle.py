@@ -99,7 +99,9 @@ class Oracle:
                 for worker in workers:
                     _, errors = worker.communicate()
                     if worker.returncode:
-                        last = (errors.decode(errors="replace").strip() or "no message")[-300:]
+                        last = (
+                            errors.decode(errors="replace").strip() or "no message"
+                        ).splitlines()[-1]
                         raise ConvertError(f"hls4ml's C simulation failed: {last}",
                                            f"delete {self.folder} and run again")  # fmt: skip
             finally:
@@ -148,8 +150,10 @@ def compile(
         ["bash", "build_lib.sh"], cwd=out_dir, capture_output=True, check=False, text=True
     )
     if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or ["no message"]
         raise ConvertError(
-            f"hls4ml's C simulation does not compile: {done.stderr.strip()[-300:]}", "see g++"
+            f"hls4ml's C simulation does not compile: {lines[0].strip():.300}",
+            f"run {out_dir}/build_lib.sh to see everything",
         )
     layers = {
         layer.name: [int(n) for n in layer.get_output_variable().shape]
