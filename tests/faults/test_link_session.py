@@ -107,15 +107,28 @@ def test_trace_gives_every_steps_tensor(device: Device) -> None:
 
 def test_layer_cycles_belong_to_the_last_inference(device: Device) -> None:
     with Session.over(Wire(device)) as session:
-        with pytest.raises(ProtocolError, match="not ready"):
+        with pytest.raises(ProtocolError, match="no layer cycles yet"):
             session.layer_cycles()
         total = session.infer(PICTURES[0]).cycles
         layers = session.layer_cycles()
         assert [name for name, _ in layers] == ["mix", "sum", "narrow", "score"]
         assert 0 < sum(cycles for _, cycles in layers) <= total
         session.trace(PICTURES[0])
-        with pytest.raises(ProtocolError, match="not ready"):
+        with pytest.raises(ProtocolError, match="no layer cycles yet"):
             session.layer_cycles()
+
+
+def test_layer_cycles_after_a_needless_repetition_are_of_the_last_image(device: Device) -> None:
+    """The device is made to run an older image last; it must run the right one again."""
+    line = Wire(device)
+    with Session.over(line, baud=115200) as session:
+        session.infer(PICTURES[1])
+        older = [frame for way, frame in line.recorded if way == "out"][-4:]
+        session.infer(PICTURES[2])
+        line.write(b"".join(older))
+        before = session.link_stats().frames
+        assert [name for name, _ in session.layer_cycles()] == ["mix", "sum", "narrow", "score"]
+        assert session.link_stats().frames - before > 5, "the image was not run again"
 
 
 def test_memory_marks_and_statistics(device: Device) -> None:
@@ -201,7 +214,7 @@ def test_reset_restarts_the_device(device: Device) -> None:
         session.reset()
         assert session.link_stats().frames < frames
         assert session.baud == 2_000_000
-        with pytest.raises(ProtocolError, match="not ready"):
+        with pytest.raises(ProtocolError, match="no layer cycles yet"):
             session.layer_cycles()
         session.infer(PICTURES[0])
 

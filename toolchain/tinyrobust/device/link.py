@@ -212,7 +212,8 @@ class Link:
         Raises LinkError, ProtocolError, DeviceFault.
         """
         waiting: dict[int, _Flight] = {}
-        started = done = order = 0
+        started = done = order = silences = 0
+        patience_s = self.timeout_s
 
         def launch(sequence: int, flight: _Flight) -> None:
             nonlocal order
@@ -233,8 +234,13 @@ class Link:
                     _Flight(started, self.put_and(wire.INFER, sequence, images[started])),
                 )
                 started += 1
-            frame = self.receive(self.timeout_s)
+            frame = self.receive(patience_s)
             if frame is None:
+                silences += 1
+                if silences == ATTEMPTS:
+                    raise self.silence("infer", ATTEMPTS)
+                window = max(1, window // 2)  # the line may be slow, so press it less
+                patience_s = self.timeout_s * 2 ** (silences - 1)
                 for sequence, flight in list(waiting.items()):
                     launch(sequence, flight)
                 continue
@@ -245,6 +251,7 @@ class Link:
             if frame.type == wire.INFER | wire.REPLY:
                 del waiting[frame.sequence]
                 done += 1
+                silences, patience_s = 0, self.timeout_s
                 yield answered.index, frame.sequence, frame.payload
             elif frame.type == wire.ERROR:
                 if frame.payload[:1] not in RESEND:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.device import wire
-from tinyrobust.device.link import RESEND, FaultProbe, Link
+from tinyrobust.device.link import ATTEMPTS, RESEND, FaultProbe, Link
 from tinyrobust.device.transport import SerialTransport, Transport
 from tinyrobust.device.wire import Hello, Inference, LinkStats, MemoryMarks, Step
 from tinyrobust.errors import DeviceFault, LinkError, ProtocolError
@@ -46,7 +46,8 @@ class Session:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._steps: list[Step] | None = None
-        self._last_sequence: int | None = None
+        self._last_image: bytes | None = None
+        self._last_sequence = 0
         self._broken = False
         self.hello: Hello = self._connect()
 
@@ -114,10 +115,11 @@ class Session:
         """Find the device, at the base rate or where a killed program left it."""
         link = self._link
         patience = min(1.0, link.timeout_s)
-        plan = [(wire.BAUD_BASE, patience)] * 4
+        plan = [(wire.BAUD_BASE, patience)] * 2
         plan += [(rate, min(0.3, patience)) for rate in _RATES]
-        plan += [(wire.BAUD_BASE, patience)]
+        plan += [(wire.BAUD_BASE, patience)] * 2 + [(wire.BAUD_BASE, min(3.0, link.timeout_s))]
         link.new_session()
+        sequence = link.next_sequence()  # one for all, so that a late answer counts
         for rate, wait in plan:
             if rate != link.baud:
                 try:
@@ -125,7 +127,7 @@ class Session:
                 except LinkError:  # a rate that this port cannot: the device is not there either
                     continue
             # Replies to an older session's requests carry its number and are dropped.
-            payload = link.ask(wire.HELLO, b"", wait)
+            payload = link.ask(wire.HELLO, b"", wait, sequence)
             if payload is not None:
                 hello = wire.parse_hello(payload)
                 return wire.parse_hello(payload, self._hash_of(hello))
@@ -227,20 +229,30 @@ class Session:
         Cycles are those of the network alone, without the link (PROTOCOL.md, "Cycles").
         Raises ProtocolError for images of another shape or type, LinkError, DeviceFault.
         """
-        hello, total = self.hello, len(images)
         self._check_images(images)
-        scores = np.zeros((total, hello.classes), np.int32)
-        labels = np.zeros(total, np.int64)
-        cycles = np.zeros(total, np.int64)
         data = [image.tobytes() for image in images]
-        answers = self._link.stream(data, hello.max_batch)
-        for done, (index, sequence, payload) in enumerate(answers, 1):
-            answer = wire.parse_inference(payload, hello.classes)
-            scores[index], labels[index], cycles[index] = answer.scores, answer.label, answer.cycles
-            self._last_sequence = sequence
+        answers = self._stream(data, progress)
+        scores = np.zeros((len(data), self.hello.classes), np.int32)
+        for index, answer in enumerate(answers):
+            scores[index] = answer.scores
+        return Batch(
+            scores,
+            np.array([answer.label for answer in answers], np.int64),
+            np.array([answer.cycles for answer in answers], np.int64),
+        )
+
+    def _stream(
+        self, data: list[bytes], progress: Callable[[int, int], None] | None
+    ) -> list[Inference]:
+        """Run every input; the answers in the inputs' order."""
+        answers: dict[int, Inference] = {}
+        for index, sequence, payload in self._link.stream(data, self.hello.max_batch):
+            answers[index] = wire.parse_inference(payload, self.hello.classes)
+            if index == len(data) - 1:
+                self._last_image, self._last_sequence = data[-1], sequence
             if progress:
-                progress(done, total)
-        return Batch(scores, labels, cycles)
+                progress(len(answers), len(data))
+        return [answers[index] for index in range(len(data))]
 
     def _check_images(self, images: Images) -> None:
         if images.dtype != np.uint8 or images.shape[1:] != self.hello.input_shape:
@@ -262,18 +274,22 @@ class Session:
         return self._steps
 
     def layer_cycles(self) -> list[tuple[str, int]]:
-        """Step names and cycles of the last inference of this session.
+        """Step names and cycles of the last image of the last ``infer`` or ``infer_many``.
 
-        Raises ProtocolError when there was none since, or the device has run another one.
+        Should the device have run another one after it (a request repeated for nothing), the image
+        is run again. Raises ProtocolError when there was no inference, LinkError, DeviceFault.
         """
-        sequence, cycles = wire.parse_layer_cycles(self._link.call(wire.LAYER_CYCLES))
+        if self._last_image is None:
+            raise ProtocolError("there are no layer cycles yet", "run an inference first")
         steps = self.steps()
-        if sequence != self._last_sequence or len(cycles) != len(steps):
-            raise ProtocolError(
-                "the device's layer cycles are not those of this session's last inference",
-                "run an inference first",
-            )
-        return [(step.name, spent) for step, spent in zip(steps, cycles, strict=True)]
+        for _ in range(ATTEMPTS):
+            sequence, cycles = wire.parse_layer_cycles(self._link.call(wire.LAYER_CYCLES))
+            if len(cycles) != len(steps):
+                raise ProtocolError(f"cycles of {len(cycles)} steps, the device has {len(steps)}")
+            if sequence == self._last_sequence:
+                return [(step.name, spent) for step, spent in zip(steps, cycles, strict=True)]
+            self._stream([self._last_image], None)
+        raise self._link.silence("layer-cycles", ATTEMPTS)
 
     def trace(self, image: Images) -> dict[str, npt.NDArray[np.int32]]:
         """Every step's output tensor for one image, flat, by step name, as the device stores it.
@@ -281,6 +297,7 @@ class Session:
         Steps that share a name (none should) would hide one another: ProtocolError.
         """
         self._check_images(image[np.newaxis])
+        self._last_image = None  # the device forgets the last inference's cycles
         steps = self.steps()
         if len({step.name for step in steps}) != len(steps):
             raise ProtocolError("the device's model has two steps of one name")
@@ -337,7 +354,7 @@ class Session:
             self._link.ask(wire.RESET, b"", self._link.timeout_s)
         self._link.check_fault()
         self._link.set_baud(wire.BAUD_BASE)
-        self._last_sequence = None
+        self._last_image = None
         self.hello = self._connect()
         self.negotiate(before)
 
