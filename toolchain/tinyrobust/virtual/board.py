@@ -187,16 +187,17 @@ def start(
     *,
     strict: bool = False,
     flash_file: Path | None = None,
+    elf: Path | None = None,
     portable: bool = False,
     overrides: Mapping[int, int] | None = None,
     terminal: Terminal | None = None,
 ) -> VirtualBoard:
-    """Run ``image`` (or what ``flash_file`` holds, with ``image``'s names) on a virtual ``board``.
+    """Run ``image``, or what ``flash_file`` holds, on a virtual ``board``.
 
-    ``strict`` adds the checks of ``machine.py``; ``portable`` leaves the C hooks out;
-    ``overrides`` changes reset values of registers by address, for example to be another silicon
-    revision; ``terminal`` is one to use again. Raises BoardError when the board has no virtual
-    kind or does not start.
+    ``elf`` (else the image's) names functions in fault reports. ``strict`` adds the checks of
+    ``machine.py``; ``portable`` leaves the C hooks out; ``overrides`` changes reset values of
+    registers by address, for example to be another silicon revision; ``terminal`` is one to use
+    again. Raises BoardError when the board has no virtual kind or does not start.
     """
     if board.virtual is None:
         raise BoardError(
@@ -204,15 +205,18 @@ def start(
         )
     if image is None and flash_file is None:
         raise BoardError(f"nothing to run on the virtual {board.id}", "give an image")
-    for file in (flash_file, image.elf if image else None):
+    elf = elf or (image.elf if image else None)
+    for file in (flash_file, elf):
         if file is not None and not file.is_file():
             raise BoardError(f"no such file: {file}", "build it again: tinyrobust build")
-    flash = flash_file or (image.bin if image else None)
+    flash = flash_file
+    if flash is None and image is not None and board.virtual != "host":
+        flash = image.bin
     job = Job(
         board=board.as_dict(),
         parent=os.getpid(),
         flash=str(flash) if flash else None,
-        elf=str(image.elf) if image else None,
+        elf=str(elf) if elf else None,
         strict=strict,
         portable=portable,
         overrides=list((overrides or {}).items()),

@@ -14,7 +14,7 @@ from tinyrobust.virtual.terminal import Terminal
 
 def run(job: Job, board: Board, terminal: Terminal) -> None:
     """Run until the process ends."""
-    program = job.elf or job.flash
+    program = job.flash or job.elf
     if program is None:
         raise BuildError(f"board {board.id} needs an executable to run")
     os.set_blocking(terminal.device, True)

@@ -1,0 +1,172 @@
+"""Stage ``flash``: choose a flasher, program, and ask the device what it holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tinyrobust import virtual as virtual_boards
+from tinyrobust.artefact import sha256
+from tinyrobust.boards.schema import Board
+from tinyrobust.boards.schema import Flasher as Entry
+from tinyrobust.errors import FlashError, LinkError
+from tinyrobust.flash._flasher import Flasher, Image, Job
+from tinyrobust.flash.state import elf_file, flash_file
+from tinyrobust.registry import discover, nearest
+
+# Opens a port and gives the SHA-256 that the device computes over its own flash; the second
+# argument gives a virtual board's fault report, if there is one. The device link is a floor above
+# this one, so whoever calls hands it in: see cli/flash.py.
+ReadHash = Callable[[str, Callable[[], object | None]], str]
+
+
+@dataclass(frozen=True)
+class Flashed:
+    """What was done. ``device_sha256`` is None when the device was not asked."""
+
+    board: str
+    flasher: str
+    command: list[str]
+    virtual: bool
+    dry_run: bool
+    image_sha256: str
+    device_sha256: str | None
+    port: str | None
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def flashers() -> dict[str, Flasher]:
+    """All flashers by name."""
+    return discover("tinyrobust.flash", "flasher")
+
+
+def find_flasher(board: Board, name: str | None, *, virtual: bool) -> tuple[Flasher, Entry]:
+    """The flasher called ``name``, else the first in the board's file that is installed.
+
+    Raises FlashError: unknown, not for this board, or none is installed (with how to get one).
+    """
+    known = flashers()
+    rows = {row.id: row for row in board.flashers}
+    for row in rows.values():
+        if row.id not in known:
+            raise FlashError(f"board {board.id}: no flasher '{row.id}'", nearest(row.id, known))
+    if virtual and name not in (None, "virtual"):
+        raise FlashError(f"flasher {name} does not program virtual boards", "leave --flasher out")
+    if virtual:
+        name = "virtual"
+        rows.setdefault(name, Entry(id=name))
+    if name is not None:
+        if name not in known:
+            raise FlashError(f"no flasher '{name}'", nearest(name, known))
+        if name not in rows:
+            raise FlashError(
+                f"board {board.id} is not flashed with {name}", f"it has: {', '.join(rows)}"
+            )
+        if missing := known[name].missing():
+            raise FlashError(f"{name} is not installed", missing)
+        return known[name], rows[name]
+    real = [row for row in rows.values() if not known[row.id].virtual]
+    for row in real or rows.values():
+        if not known[row.id].missing():
+            return known[row.id], row
+    ways = " or ".join(f"{row.id}: {known[row.id].missing()}" for row in real)
+    raise FlashError(f"no flasher for {board.id} is installed", ways or "the board file lists none")
+
+
+def flash(
+    image: Image,
+    board: Board,
+    *,
+    flasher: str | None = None,
+    probe: str | None = None,
+    virtual: bool = False,
+    port: str | None = None,
+    dry_run: bool = False,
+    read_hash: ReadHash | None = None,
+) -> Flashed:
+    """Program ``image`` and compare the hash that the device computes over its own flash.
+
+    ``probe``: which debug probe. ``virtual``: program the virtual board instead. ``port``: the
+    board's serial port, found by its USB id when left out. ``dry_run``: say what would be done.
+    ``read_hash`` asks the device; without it nothing is compared. Raises FlashError.
+    """
+    tool, entry = find_flasher(board, flasher, virtual=virtual)
+    if tool.virtual and board.virtual is None:
+        raise FlashError(f"board {board.id} has no virtual board", "flash the real one")
+    if tool.virtual and (probe or port):
+        raise FlashError("a virtual board has no probe and makes its own port",
+                         "leave --probe and --port out")  # fmt: skip
+    job = Job(image, board, entry, probe)
+    wanted = str(image.meta["image_sha256"])
+    _check_image(job, wanted)
+    start = time.monotonic()
+    command = tool.command(job)
+    found: str | None = None
+    if not dry_run:
+        if not tool.virtual and read_hash is not None:
+            port = port or find_port(board)  # before programming: a missing port is told at once
+        tool.program(job)
+        if read_hash is not None:
+            found = _ask(board, tool, port, read_hash)
+            _compare(found, wanted, board)
+    return Flashed(
+        board.id, entry.id, command, tool.virtual, dry_run, wanted, found,
+        None if tool.virtual else port, time.monotonic() - start,
+    )  # fmt: skip
+
+
+def _check_image(job: Job, wanted: str) -> None:
+    if job.image.meta.get("board") != job.board.id:
+        raise FlashError(
+            f"the image is for {job.image.meta.get('board')}, not for {job.board.id}",
+            f"build it: tinyrobust build --board {job.board.id}",
+        )
+    try:
+        data = job.image.bin.read_bytes()
+    except OSError as error:
+        raise FlashError(f"cannot read {job.image.bin}: {error.strerror}", "build it") from error
+    if sha256(data) != wanted:
+        raise FlashError(f"{job.image.bin} is not the file that image.json names", "build it again")
+
+
+def _ask(board: Board, tool: Flasher, port: str | None, read_hash: ReadHash) -> str:
+    if not tool.virtual:
+        assert port is not None  # found before programming
+        return read_hash(port, lambda: None)
+    with virtual_boards.start(
+        board, None, flash_file=flash_file(board), elf=elf_file(board)
+    ) as running:
+        return read_hash(running.port, running.fault)
+
+
+def _compare(found: str, wanted: str, board: Board) -> None:
+    if found.lower() != wanted.lower():
+        raise FlashError(
+            f"{board.id} holds another image: SHA-256 {found[:16]}..., wanted {wanted[:16]}...",
+            "flash it again; if it stays, the flash is write-protected or worn",
+        )
+
+
+def find_port(board: Board) -> str:
+    """The serial port whose USB ids are the board's. Raises LinkError: none, or several."""
+    from serial.tools import list_ports
+
+    ids = {(usb.vid, usb.pid) for usb in board.serial.usb_ids}
+    ports = [p.device for p in list_ports.comports() if (p.vid, p.pid) in ids]
+    if len(ports) == 1:
+        return str(ports[0])
+    if not ports:
+        raise LinkError(
+            f"no serial port of a {board.id} is attached, so its image could not be checked",
+            "plug it in, give --port, or flash without the check: --no-check",
+        )
+    raise LinkError(
+        f"{len(ports)} serial ports could be the {board.id}: {', '.join(sorted(ports))}",
+        "name one with --port",
+    )
