@@ -1,15 +1,15 @@
 /* Firmware for the tests of virtual nucleo-h743 boards: one byte is one command, see serve(). */
 #include <stdint.h>
 
-#define REG(address) (*(volatile uint32_t *)(uintptr_t)(address))
+#define REG(address) (*(volatile uint32_t*)(uintptr_t)(address))
 #define USART3 0x40004800u
 #define AXI 0x24000000u
 #define GUARD 0x20000000u
 
 extern uint32_t stack_top[];
 void Reset_Handler(void);
-__attribute__((section(".vectors"), used)) void *const vectors[16] = {stack_top,
-                                                                      (void *)Reset_Handler};
+__attribute__((section(".vectors"), used)) void* const vectors[16] = {stack_top,
+                                                                      (void*)Reset_Handler};
 
 static void send(uint8_t byte) {
   while (!(REG(USART3 + 0x1C) & 0x80)) {
@@ -47,8 +47,8 @@ __attribute__((noinline)) uint32_t deep(uint32_t n) {
 }
 
 /* Writes code to RAM and calls it; the counts of the calls tell what was run. */
-static uint32_t call(const uint16_t *code, uint32_t halves) {
-  volatile uint16_t *at = (volatile uint16_t *)AXI;
+static uint32_t call(const uint16_t* code, uint32_t halves) {
+  volatile uint16_t* at = (volatile uint16_t*)AXI;
   for (uint32_t i = 0; i < halves; i++) at[i] = code[i];
   __asm volatile("dsb\n isb");
   const uint32_t before = now();
@@ -57,8 +57,8 @@ static uint32_t call(const uint16_t *code, uint32_t halves) {
 }
 
 __attribute__((noinline)) static void generated(void) {
-  static const uint16_t narrow[] = {0xBF00, 0xBF00, 0x4770};  /* nop; nop; bx lr */
-  static const uint16_t wide[] = {0xF3AF, 0x8000, 0x4770};    /* nop.w; bx lr */
+  static const uint16_t narrow[] = {0xBF00, 0xBF00, 0x4770}; /* nop; nop; bx lr */
+  static const uint16_t wide[] = {0xF3AF, 0x8000, 0x4770};   /* nop.w; bx lr */
   send32(call(narrow, 3));
   send32(call(wide, 3));
   send32(call(narrow, 3));
@@ -66,27 +66,61 @@ __attribute__((noinline)) static void generated(void) {
 
 __attribute__((noinline)) static void sin(uint8_t which) {
   switch (which) {
-    case 'A': (void)REG(0x60000000); break;
-    case 'B': REG(0x08000100) = 1; break;
-    case 'C': (void)deep(100000); break;
-    case 'D': REG(GUARD + 4) = 1; break;
-    case 'E': __asm volatile("bkpt 3"); break;
-    case 'F': __asm volatile("udf 3"); break;
-    case 'G': __asm volatile("svc 3"); break;
-    case 'H': ((void (*)(void))0x60000001)(); break;
-    case 'I': REG(0x40010000) = 1; break;
-    case 'J': REG(0x40004400) = 1; break;
+    case 'A':
+      (void)REG(0x60000000);
+      break;
+    case 'B':
+      REG(0x08000100) = 1;
+      break;
+    case 'C':
+      (void)deep(100000);
+      break;
+    case 'D':
+      REG(GUARD + 4) = 1;
+      break;
+    case 'E':
+      __asm volatile("bkpt 3");
+      break;
+    case 'F':
+      __asm volatile("udf 3");
+      break;
+    case 'G':
+      __asm volatile("svc 3");
+      break;
+    case 'H':
+      ((void (*)(void))0x60000001)();
+      break;
+    case 'I':
+      REG(0x40010000) = 1;
+      break;
+    case 'J':
+      REG(0x40004400) = 1;
+      break;
     case 'K':
       REG(0xE000ED88) = 0;
       __asm volatile("vmov.f32 s0, #1.0" ::: "s0");
       break;
-    case 'L': __asm volatile("ldrd r2, r3, [%0]" ::"r"(AXI + 2) : "r2", "r3"); break;
-    case 'M': __asm volatile("ldmia %0, {r2, r3}" ::"r"(AXI + 1) : "r2", "r3"); break;
-    case 'N': __asm volatile("stm.w %0, {r8, r9}" ::"r"(AXI + 2) : "memory"); break;
-    case 'O': __asm volatile("udiv r2, %0, %1" ::"r"(7), "r"(0) : "r2"); break;
-    case 'P': __asm volatile("sdiv r2, %0, %1" ::"r"(7), "r"(0) : "r2"); break;
-    case 'Q': generated(); break;
-    case 'R': (void)REG(0x58024400 + 0x200); break;
+    case 'L':
+      __asm volatile("ldrd r2, r3, [%0]" ::"r"(AXI + 2) : "r2", "r3");
+      break;
+    case 'M':
+      __asm volatile("ldmia %0, {r2, r3}" ::"r"(AXI + 1) : "r2", "r3");
+      break;
+    case 'N':
+      __asm volatile("stm.w %0, {r8, r9}" ::"r"(AXI + 2) : "memory");
+      break;
+    case 'O':
+      __asm volatile("udiv r2, %0, %1" ::"r"(7), "r"(0) : "r2");
+      break;
+    case 'P':
+      __asm volatile("sdiv r2, %0, %1" ::"r"(7), "r"(0) : "r2");
+      break;
+    case 'Q':
+      generated();
+      break;
+    case 'R':
+      (void)REG(0x58024400 + 0x200);
+      break;
     case 'S':
       region(2, AXI, 10, 6u << 24);
       REG(AXI + 4) = 1;
@@ -95,8 +129,11 @@ __attribute__((noinline)) static void sin(uint8_t which) {
       region(2, AXI, 10, 1u << 28 | 3u << 24);
       generated();
       break;
-    case 'U': __asm volatile("vldr s0, [%0]" ::"r"(AXI + 2) : "s0"); break;
-    default: break;
+    case 'U':
+      __asm volatile("vldr s0, [%0]" ::"r"(AXI + 2) : "s0");
+      break;
+    default:
+      break;
   }
 }
 
@@ -109,10 +146,9 @@ __attribute__((noinline)) static void virtue(void) {
   __asm volatile("ldr r2, [%0]" ::"r"(AXI + 1) : "r2"); /* a plain LDR may be unaligned */
   __asm volatile("udiv r2, %0, %1\n sdiv r2, %0, %1" ::"r"(7), "r"(2) : "r2");
   __asm volatile("cmp %0, #0\n it ne\n udivne r2, %0, %0" ::"r"(0) : "r2", "cc");
-  __asm volatile("vmov.f32 s0, #1.0\n vadd.f32 s0, s0, s0\n vldr s1, [%0]" ::"r"(AXI)
-                 : "s0", "s1");
+  __asm volatile("vmov.f32 s0, #1.0\n vadd.f32 s0, s0, s0\n vldr s1, [%0]" ::"r"(AXI) : "s0", "s1");
   (void)deep(20);
-  send(*(volatile uint8_t *)(GUARD + 32)); /* just above the guard */
+  send(*(volatile uint8_t*)(GUARD + 32)); /* just above the guard */
 }
 
 static void serve(void) {
@@ -128,7 +164,7 @@ static void serve(void) {
     send32(value);
   } else if (command == 'i') { /* identity: IDCODE, unique id */
     send32(REG(0x5C001000));
-    for (uint32_t i = 0; i < 12; i++) send(*(volatile uint8_t *)(0x1FF1E800u + i));
+    for (uint32_t i = 0; i < 12; i++) send(*(volatile uint8_t*)(0x1FF1E800u + i));
   } else if (command == 'm') { /* RAM at power-on, and a byte kept over a reset */
     send32(REG(AXI + 0x1000));
     REG(AXI + 0x1000) = 0x12345678;
