@@ -116,9 +116,10 @@ class Unicorn(_Strict):
 class Board(_Strict):
     """One board: memories, core, clock, serial port, flashers, budget.
 
-    ``port`` is the folder of ``firmware/ports``; ``fpu`` is gcc's ``-mfpu``. ``virtual`` says how
-    the firmware runs without the hardware. ``clock_hz`` is the core clock after start-up, the
-    highest of the silicon revisions; the device reports its own in ``hello``.
+    ``port`` is the folder of ``firmware/ports``; ``fpu`` is what gcc's ``-mfpu`` calls the
+    floating-point unit (start-up switches it on; the firmware itself computes in integers).
+    ``virtual`` says how the firmware runs without the hardware. ``clock_hz`` is the core clock
+    after start-up, the highest of the silicon revisions; the device reports its own in ``hello``.
     """
 
     id: Identifier

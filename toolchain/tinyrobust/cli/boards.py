@@ -17,14 +17,13 @@ def command(json_file: str | None) -> None:
 
     rows = []
     table = Table("board", "title", "flash", "RAM", "runs in")
-    table.columns[0].no_wrap = True
+    for column in (0, 2, 3):
+        table.columns[column].no_wrap = True
     for name in boards.names():
         board = boards.load(name)
-        table.add_row(
-            name, board.core, f"{board.budget.flash_bytes // 1024:,} KiB",
-            f"{board.budget.ram_bytes // 1024:,} KiB", f"{board.clock_hz / 1e6:g} MHz",
-            board.virtual or "-", board.title,
-        )  # fmt: skip
+        flash, ram = (f"{n // 1024:,} KiB" for n in (board.budget.flash_bytes,
+                                                     board.budget.ram_bytes))  # fmt: skip
+        table.add_row(name, board.title, flash, ram, board.virtual or "-")
         rows.append({"name": name, **board.as_dict()})
     if json_file != "-":
         console(json_file).print(table)

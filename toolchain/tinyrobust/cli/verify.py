@@ -51,21 +51,24 @@ def command(
 def _print(screen: Any, result: Verification) -> None:
     from rich.table import Table
 
-    table = Table("computed by", "differing integers", "of", "layers' integers differing", "of",
-                  "seconds", title=f"{result.model}: {result.source}")  # fmt: skip
+    table = Table("computed by", "differing", "scores", "differing", "in layers", "seconds",
+                  title=f"{result.model}: {result.source}")  # fmt: skip
+    table.columns[0].no_wrap = True
     for column in range(1, 6):
         table.columns[column].justify = "right"
     table.add_row("numpy interpreter", "reference", "", "reference", "", "")
     for c in result.columns:
         if c.skipped:
-            table.add_row(c.name, f"not run: {c.skipped}", "", "", "", "")
+            table.add_row(c.name, "not run", "", "", "", "")
             continue
         bad = sum(n for n, _ in c.layers.values())
         total = sum(n for _, n in c.layers.values())
-        table.add_row(c.name, f"{c.differing:,}", f"{c.integers:,}", f"{bad:,}",
-                      f"{total:,} in {len(c.layers)} tensors", f"{c.seconds:.1f}")  # fmt: skip
+        table.add_row(c.name, f"{c.differing:,}", f"{c.integers:,}", f"{bad:,}", f"{total:,}",
+                      f"{c.seconds:.1f}")  # fmt: skip
     screen.print(table)
     for c in result.columns:
+        if c.skipped:
+            screen.print(f"{c.name}: not run: {c.skipped}", markup=False)
         for name, (bad, total) in c.layers.items():
             if bad:
                 screen.print(f"{c.name}: {name}: {bad:,} of {total:,} integers differ")

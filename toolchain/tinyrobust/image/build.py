@@ -28,7 +28,7 @@ from tinyrobust.image.memory_report import MemoryReport, Stack, measure
 from tinyrobust.image.objects import Source, compile_all
 
 SCHEMA = "tinyrobust.image/1"
-KERNEL_FLAGS = ("-O2",)
+KERNEL_FLAGS = ("-O3",)
 OTHER_FLAGS = ("-O2",)
 _ELEMENT_BYTES = {"u8": 1, "i8": 1, "i16": 2, "i32": 4}
 
@@ -238,6 +238,8 @@ def firmware_source(path: Path) -> Source:
     flags: tuple[str, ...] = KERNEL_FLAGS if fast else OTHER_FLAGS
     if name == "ports/armv7m/memory.cpp":
         flags = (*flags, "-fno-tree-loop-distribute-patterns")
+    if path.suffix == ".S":
+        flags = (*flags, "-g0")  # the assembler would write this computer's paths
     return Source(path, name, flags)
 
 

@@ -60,8 +60,9 @@ def for_board(board: Board) -> Compiler:
     """The compiler that builds images for ``board``; raises BuildError when it is missing."""
     if board.is_host:
         return host()
-    core = [f"-mcpu={board.core}", "-mthumb", "-ffreestanding"]
-    core += [f"-mfpu={board.fpu}", "-mfloat-abi=hard"] if board.fpu else ["-mfloat-abi=soft"]
+    # The firmware computes in integers only. The soft-float convention keeps GCC from moving
+    # integers through floating-point registers; start-up switches the FPU on all the same.
+    core = [f"-mcpu={board.core}", "-mthumb", "-ffreestanding", "-mfloat-abi=soft"]
     # newlib gives <string.h>; its functions are not linked (ports/armv7m/memory.cpp).
     link = ["-nostdlib", "-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
     return _compiler("arm-none-eabi-g++", (*core, *LANGUAGE), (*core, *link), ARM_PACKAGES)

@@ -216,8 +216,11 @@ def _flash(elf: Elf, board: Board) -> Total:
             part = _FLASH_PARTS.get(section.name, "code")
             sizes[part] = sizes.get(part, 0) + section.bytes
     used = len(elf.flash_image()[1])
-    gaps = used - sum(sizes.values())  # alignment between sections
-    sizes["padding"] = sizes.get("padding", 0) + gaps
+    if used != sum(sizes.values()):  # programmers differ in what they write into a gap
+        raise BuildError(
+            f"{elf.path} leaves {used - sum(sizes.values())} B between its sections unset",
+            "align the ends of the sections in image.ld.j2",
+        )
     return _total(sizes, board.budget.flash_bytes,
                   ("code", "weights", "tables", "constants", "data", "padding"))  # fmt: skip
 
