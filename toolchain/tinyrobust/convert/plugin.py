@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,8 @@ def from_keras(
 
     from tinyrobust.convert.support import check_keras
 
-    check_keras(model)
     with quiet():
+        check_keras(model)
         return hls4ml.converters.convert_from_keras_model(
             model, backend=backend, hls_config=hls_config, output_dir=str(output_dir), **options
         )
@@ -77,6 +78,13 @@ def from_keras(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """hls4ml prints its progress; keep it off standard output."""
-    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):  # noqa: PTH123
-        yield
+    """Keep hls4ml's progress off standard output, and two known warnings off standard error.
+
+    Keras warns that QKeras's quantisers are no constraints; hls4ml divides by the scale of a
+    channel without weights (see ``lowering.dead_channels_to_zero``).
+    """
+    with warnings.catch_warnings(), Path(os.devnull).open("w") as sink:
+        warnings.filterwarnings("ignore", message=r".*keras\.constraints\.serialize")
+        warnings.filterwarnings("ignore", message="divide by zero", module=r"hls4ml\.")
+        with contextlib.redirect_stdout(sink):
+            yield
