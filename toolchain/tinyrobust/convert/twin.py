@@ -38,7 +38,7 @@ from tinyrobust.graph.nodes import (
 
 Real = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
-BATCH = 32
+BATCH = 16
 _EXACT_FLOAT32 = 1 << 24
 
 
