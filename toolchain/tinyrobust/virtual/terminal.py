@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import tty
 from dataclasses import dataclass
+from pathlib import Path
+
+from tinyrobust.errors import BoardError
 
 
 @dataclass(frozen=True)
@@ -33,3 +37,32 @@ class Terminal:
         """Hang up: a program that has the port open gets an error at once."""
         os.close(self.device)
         os.close(self.user)
+
+
+class PortLink:
+    """A symbolic link to a port that stays the same from run to run; a context manager."""
+
+    def __init__(self, link: Path, port: str) -> None:
+        self._link, self._port = link, port
+
+    def __enter__(self) -> PortLink:
+        link = self._link
+        if link.exists() and not link.is_symlink():
+            raise BoardError(f"{link} exists and is no link", "choose another --link")
+        new = link.with_name(f".{link.name}.{os.getpid()}")
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            new.symlink_to(self._port)
+            new.replace(link)
+        except OSError as error:
+            new.unlink(missing_ok=True)
+            raise BoardError(
+                f"cannot make the link {link}: {error.strerror}", "choose another --link"
+            ) from error
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Remove the link, unless another board has taken it over."""
+        with contextlib.suppress(OSError):
+            if str(self._link.readlink()) == self._port:
+                self._link.unlink()

@@ -1,0 +1,92 @@
+"""Keep a virtual board running and print its serial port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tinyrobust.cli._options import board_option, build_folder, console, model_option
+
+if TYPE_CHECKING:
+    from tinyrobust.boards import Board
+    from tinyrobust.image import Image
+
+
+@click.command(short_help="Keep a virtual board running and print its serial port.")
+@board_option
+@model_option
+@click.option(
+    "--image", "folder", type=click.Path(path_type=Path), default=None, metavar="FOLDER",
+    help="A built image, instead of building --model.",
+)  # fmt: skip
+@click.option(
+    "--link", type=click.Path(path_type=Path), default=None, metavar="PATH",
+    help="Also make this symbolic link to the port.",
+)  # fmt: skip
+@click.option("--strict", is_flag=True, help="Check more of what silicon forbids; slower.")
+@click.option(
+    "--probe-port", type=click.IntRange(0, 65535), default=None, metavar="N",
+    help="Serve a debug probe for pyOCD on this TCP port; 0 for any.",
+)  # fmt: skip
+def command(
+    board_name: str,
+    model_name: str | None,
+    folder: Path | None,
+    link: Path | None,
+    strict: bool,
+    probe_port: int | None,
+) -> None:
+    """Keep a virtual board running and print its serial port, until Ctrl-C.
+
+    Runs --model or --image, else what `tinyrobust flash --virtual` programmed, else the default
+    model. A fault of the firmware prints its registers and function, and is exit 2.
+    """
+    import contextlib
+    import signal
+
+    from tinyrobust import boards
+    from tinyrobust.flash.state import elf_file, flash_file
+    from tinyrobust.virtual.simulation import Simulation
+    from tinyrobust.virtual.terminal import PortLink
+
+    if folder is not None and model_name is not None:
+        raise click.UsageError("give --model or --image, not both")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as Ctrl-C
+    board = boards.load(board_name)
+    screen = console(None)
+    if folder is None and model_name is None and flash_file(board).is_file():
+        what, flash, elf = "what was flashed last", flash_file(board), elf_file(board)
+    else:
+        built = _built(board, model_name, folder)
+        what, flash, elf = str(built.meta["model"]), built.bin, built.elf
+        if board.is_host:
+            flash = built.elf
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(
+            Simulation(board, flash, elf if elf.is_file() else None, strict=strict,
+                       probe_port=probe_port)
+        )  # fmt: skip
+        if link is not None:
+            stack.enter_context(PortLink(link, running.port))
+        screen.print(f"virtual {board.id} runs {what}", soft_wrap=True)
+        screen.print(f"port: {running.port}" + (f" (link: {link})" if link else ""), soft_wrap=True)
+        if running.probe is not None:
+            screen.print(f"probe: {running.probe.probe_id}")
+        if running.helper == "portable":
+            screen.print("slow: no C compiler for the fast hooks (apt-get install gcc)")
+        screen.print("Ctrl-C ends it")
+        while True:
+            running.wait(3600.0)
+
+
+def _built(board: Board, model_name: str | None, folder: Path | None) -> Image:
+    from tinyrobust import image
+    from tinyrobust.graph.model import DEFAULT_MODEL, load_model
+
+    if folder is not None:
+        return image.load(folder)
+    model = load_model(model_name or DEFAULT_MODEL)
+    out = build_folder(None, board.id, model.name)
+    return image.build(model.graph, board, out, model_name=model.name)

@@ -1,0 +1,131 @@
+"""Stage ``virtual``: a virtual board that is kept running, with a probe beside it if wanted.
+
+In: a board and what its flash holds. Out: one port for as long as it lasts. A debugger on the
+probe stops the firmware and starts it again from what it has programmed; the port stays the same.
+While the firmware runs, the debugger sees the memories as they were when it let go.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+from tinyrobust.boards.schema import Board
+from tinyrobust.errors import BoardError
+from tinyrobust.virtual.board import VirtualBoard, start
+from tinyrobust.virtual.debug_target import DebugTarget
+from tinyrobust.virtual.probe import ProbeServer
+from tinyrobust.virtual.terminal import Terminal
+
+_SETTLE_S = 0.3  # a debugger resets several times; start the firmware when it has let go
+
+
+class Simulation:
+    """A context manager; ``wait`` runs it. ``probe_port`` 0 takes any free port."""
+
+    def __init__(
+        self,
+        board: Board,
+        flash_file: Path,
+        elf: Path | None = None,
+        *,
+        strict: bool = False,
+        probe_port: int | None = None,
+    ) -> None:
+        self._board, self._elf, self._strict = board, elf, strict
+        self._changed = threading.Condition()
+        self._wish: tuple[float, bytes | None] | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="tinyrobust-")
+        self._running: VirtualBoard | None = None
+        self.probe: ProbeServer | None = None
+        self._terminal = Terminal.open()
+        try:
+            if probe_port is not None:
+                try:
+                    content = flash_file.read_bytes()
+                except OSError as error:
+                    raise BoardError(f"cannot read {flash_file}: {error.strerror}") from error
+                target = DebugTarget(
+                    board, content, on_run=self._ask, on_halt=lambda: self._ask(None)
+                )
+                self.probe = ProbeServer(target, probe_port)
+            self._start(flash_file)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def port(self) -> str:
+        """The serial port."""
+        return self._terminal.port
+
+    @property
+    def helper(self) -> str:
+        """As ``VirtualBoard.helper``; nothing while the firmware is stopped."""
+        return self._running.helper if self._running else ""
+
+    def wait(self, timeout_s: float) -> None:
+        """Keep it running for ``timeout_s``. Raises DeviceFault when the firmware faults."""
+        end = time.monotonic() + timeout_s
+        while (left := end - time.monotonic()) > 0:
+            with self._changed:
+                self._changed.wait(min(left, 0.2))
+                wish = self._wish
+                if wish is not None and wish[1] and time.monotonic() - wish[0] < _SETTLE_S:
+                    continue
+                self._wish = None
+            if wish is not None:
+                self._stop()
+                if wish[1] is not None:
+                    file = Path(self._folder.name) / "flash.bin"
+                    file.write_bytes(wish[1])
+                    self._start(file)
+            elif self._running is not None:
+                self._running.raise_if_faulted()
+                if not self._running.is_alive():
+                    raise BoardError(f"the virtual {self._board.id} ended", "start it again")
+
+    def _ask(self, flash: bytes | None) -> None:
+        """Called by the probe's thread: run what ``flash`` holds, or None to stop."""
+        with self._changed:
+            self._wish = (time.monotonic(), flash)
+            self._changed.notify()
+
+    def _start(self, flash_file: Path) -> None:
+        self._running = start(
+            self._board, None, flash_file=flash_file, elf=self._elf, strict=self._strict,
+            terminal=self._terminal,
+        )  # fmt: skip
+
+    def _stop(self) -> None:
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
+
+    def close(self) -> None:
+        """Stop the board, close the port and the probe."""
+        if self.probe is not None:
+            self.probe.close()
+            self.probe = None
+        self._stop()
+        for descriptor in (self._terminal.device, self._terminal.user):
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue  # closed before
+        self._folder.cleanup()
+
+    def __enter__(self) -> Simulation:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
