@@ -15,47 +15,55 @@
 #define TR_DSP 0
 #endif
 
+// Small loops and functions that must vanish at any optimisation level.
+#define TR_INLINE inline __attribute__((always_inline))
+#if defined(__clang__)
+#define TR_UNROLL _Pragma("unroll")
+#else
+#define TR_UNROLL _Pragma("GCC unroll 8")
+#endif
+
 namespace tr {
 
 // Four bytes at any address, as one little-endian word.
-inline uint32_t load4(const uint8_t* p) {
+TR_INLINE uint32_t load4(const uint8_t* p) {
   uint32_t word;
   __builtin_memcpy(&word, p, 4);
   return word;
 }
 
-inline void store4(uint8_t* p, uint32_t word) { __builtin_memcpy(p, &word, 4); }
+TR_INLINE void store4(uint8_t* p, uint32_t word) { __builtin_memcpy(p, &word, 4); }
 
 #if TR_DSP
 
-inline int32_t smlawb(int32_t m, int32_t acc, int32_t t) { return __smlawb(m, acc, t); }
+TR_INLINE int32_t smlawb(int32_t m, int32_t acc, int32_t t) { return __smlawb(m, acc, t); }
 
 template <int Bits>
-inline uint32_t usat(int32_t value) {
+TR_INLINE uint32_t usat(int32_t value) {
   return static_cast<uint32_t>(__usat(value, Bits));
 }
 
 // Bytes 0 and 2 as two halfwords; with `ror` 8: bytes 1 and 3.
-inline uint32_t uxtb16(uint32_t x) { return __uxtb16(x); }
-inline uint32_t uxtb16_ror8(uint32_t x) {
+TR_INLINE uint32_t uxtb16(uint32_t x) { return __uxtb16(x); }
+TR_INLINE uint32_t uxtb16_ror8(uint32_t x) {
   uint32_t pair;
   asm("uxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(x));  // the compiler rotates separately
   return pair;
 }
 
 // sum + (signed low halves product) + (signed high halves product).
-inline int32_t smlad(uint32_t a, uint32_t b, int32_t sum) {
+TR_INLINE int32_t smlad(uint32_t a, uint32_t b, int32_t sum) {
   return __smlad(static_cast<int16x2_t>(a), static_cast<int16x2_t>(b), sum);
 }
 
 // sum + byte0 + byte1 + byte2 + byte3.
-inline uint32_t add_bytes(uint32_t x, uint32_t sum) { return __usada8(x, 0, sum); }
+TR_INLINE uint32_t add_bytes(uint32_t x, uint32_t sum) { return __usada8(x, 0, sum); }
 
 #else
 
-inline uint32_t uxtb16(uint32_t x) { return x & 0x00ff00ffu; }
-inline uint32_t uxtb16_ror8(uint32_t x) { return (x >> 8) & 0x00ff00ffu; }
-inline uint32_t add_bytes(uint32_t x, uint32_t sum) {
+TR_INLINE uint32_t uxtb16(uint32_t x) { return x & 0x00ff00ffu; }
+TR_INLINE uint32_t uxtb16_ror8(uint32_t x) { return (x >> 8) & 0x00ff00ffu; }
+TR_INLINE uint32_t add_bytes(uint32_t x, uint32_t sum) {
   const uint32_t pairs = (x & 0x00ff00ffu) + ((x >> 8) & 0x00ff00ffu);
   return sum + (pairs & 0xffffu) + (pairs >> 16);
 }

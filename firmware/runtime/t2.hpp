@@ -20,9 +20,10 @@ constexpr uint32_t t2_mask = 0x00030003u;
 // Turn `count` bytes into halfword pairs, the words of one column `Columns` apart, padding the last
 // quad with zeros; returns the sum of the bytes.
 template <size_t Columns>
-inline uint32_t t2_expand(const uint8_t* in, size_t count, uint32_t* column) {
+TR_INLINE uint32_t t2_expand(const uint8_t* in, size_t count, uint32_t* column) {
   uint32_t sum = 0;
   for (; count >= 16; count -= 16, in += 16) {
+    TR_UNROLL
     for (size_t i = 0; i < 16; i += 4, column += 2 * Columns) {
       const uint32_t x = load4(in + i);
       column[0] = uxtb16(x);
@@ -48,7 +49,8 @@ inline uint32_t t2_expand(const uint8_t* in, size_t count, uint32_t* column) {
 }
 
 template <size_t Columns>
-inline void t2_pair(uint32_t codes, const uint32_t* x, int32_t* acc) {
+TR_INLINE void t2_pair(uint32_t codes, const uint32_t* x, int32_t* acc) {
+  TR_UNROLL
   for (size_t i = 0; i < Columns; ++i) {
 #if TR_DSP
     acc[i] = smlad(codes, x[i], acc[i]);
@@ -61,7 +63,7 @@ inline void t2_pair(uint32_t codes, const uint32_t* x, int32_t* acc) {
 }
 
 #if TR_DSP
-// One word of weights (16) times four columns; the compiler would load the columns one by one.
+// One pair of weights times four columns; the compiler would load the columns one by one.
 #define TR_T2_PAIR(shift)               \
   "and   %[codes], %[mask], %[w]" shift \
   "\n"                                  \
@@ -70,42 +72,55 @@ inline void t2_pair(uint32_t codes, const uint32_t* x, int32_t* acc) {
   "smlad %[b], %[codes], r4, %[b]\n"    \
   "smlad %[c], %[codes], r5, %[c]\n"    \
   "smlad %[d], %[codes], r6, %[d]\n"
+#define TR_T2_OPERANDS                                                                         \
+  : [a] "+r"(acc[0]), [b] "+r"(acc[1]), [c] "+r"(acc[2]), [d] "+r"(acc[3]),                 \
+    [weights] "+r"(weights), [x] "+r"(column), [n] "+r"(n), [w] "=&r"(w), [codes] "=&r"(codes) \
+  : [mask] "r"(t2_mask)                                                                     \
+  : "r3", "r4", "r5", "r6", "cc", "memory"
 
-inline void t2_words4(const uint32_t*& weights, const uint32_t*& column, size_t words,
-                      int32_t* acc) {
-  int32_t a = acc[0], b = acc[1], c = acc[2], d = acc[3];
+// Whole words of weights times four columns, then the quads of the last word.
+TR_INLINE const uint32_t* t2_dot4(const uint32_t* weights, const uint32_t* column, size_t quads,
+                                  int32_t* acc) {
   uint32_t w, codes;
-  asm volatile(
-      "1:\n"
-      "ldr   %[w], [%[weights]], #4\n"                 //
-      TR_T2_PAIR("") TR_T2_PAIR(", lsr #2")            //
-      TR_T2_PAIR(", lsr #4") TR_T2_PAIR(", lsr #6")    //
-      TR_T2_PAIR(", lsr #8") TR_T2_PAIR(", lsr #10")   //
-      TR_T2_PAIR(", lsr #12") TR_T2_PAIR(", lsr #14")  //
-      "subs  %[n], %[n], #1\n"
-      "bne   1b\n"
-      : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [weights] "+r"(weights),
-        [x] "+r"(column), [n] "+r"(words), [w] "=&r"(w), [codes] "=&r"(codes)
-      : [mask] "r"(t2_mask)
-      : "r3", "r4", "r5", "r6", "cc", "memory");
-  acc[0] = a, acc[1] = b, acc[2] = c, acc[3] = d;
+  size_t n = quads / 4;
+  if (n != 0) {
+    asm volatile(
+        "1:\n"
+        "ldr   %[w], [%[weights]], #4\n"                 //
+        TR_T2_PAIR("") TR_T2_PAIR(", lsr #2")            //
+        TR_T2_PAIR(", lsr #4") TR_T2_PAIR(", lsr #6")    //
+        TR_T2_PAIR(", lsr #8") TR_T2_PAIR(", lsr #10")   //
+        TR_T2_PAIR(", lsr #12") TR_T2_PAIR(", lsr #14")  //
+        "subs  %[n], %[n], #1\n"
+        "bne   1b\n" TR_T2_OPERANDS);
+  }
+  n = quads % 4;
+  if (n != 0) {
+    asm volatile(
+        "ldr   %[w], [%[weights]], #4\n"
+        "2:\n"                                 //
+        TR_T2_PAIR("") TR_T2_PAIR(", lsr #2")  //
+        "lsr   %[w], %[w], #4\n"
+        "subs  %[n], %[n], #1\n"
+        "bne   2b\n" TR_T2_OPERANDS);
+  }
+  return weights;
 }
 #undef TR_T2_PAIR
+#undef TR_T2_OPERANDS
 #endif
 
 // Add one row of weights times `Columns` interleaved columns of `quads` quads to `acc`; returns
 // where the next row of weights starts.
 template <size_t Columns>
-inline const uint32_t* t2_dot(const uint32_t* weights, const uint32_t* column, size_t quads,
-                              int32_t* acc) {
+TR_INLINE const uint32_t* t2_dot(const uint32_t* weights, const uint32_t* column, size_t quads,
+                                 int32_t* acc) {
 #if TR_DSP
-  if (Columns == 4 && quads >= 4) {
-    t2_words4(weights, column, quads / 4, acc);
-    quads %= 4;
-  }
+  if (Columns == 4) return t2_dot4(weights, column, quads, acc);
 #endif
   for (; quads >= 4; quads -= 4) {
     const uint32_t w = *weights++;
+    TR_UNROLL
     for (uint32_t k = 0; k < 8; ++k, column += Columns) {
       t2_pair<Columns>((w >> (2 * k)) & t2_mask, column, acc);
     }

@@ -53,7 +53,7 @@ def link(plan: memory.Plan, folder: Path, flags: Sequence[str] = ()) -> Path:
     (folder / "stubs.cpp").write_text(STUBS)
     elf = folder / "model.elf"
     command = ["arm-none-eabi-g++", f"-mcpu={plan.core}", "-mthumb", "-mfloat-abi=soft", *FLAGS,
-               "-O3", *flags, *includes, *map(str, sources), str(folder / "stubs.cpp"),
+               "-O2", *flags, *includes, *map(str, sources), str(folder / "stubs.cpp"),
                "-nostdlib", "-Wl,--gc-sections,-u,tr_init,-u,tr_model,-e,tr_invoke",
                f"-Wl,-Ttext={FLASH:#x},-Tdata={RAM:#x}", "-o", str(elf), "-lgcc"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, cwd=folder)

@@ -142,7 +142,7 @@ def code_size(kernel: Kernel, core: str, folder: Path) -> int:
         obj = folder / f"{source.stem}.o"
         root = kernel.folder.parents[1]
         subprocess.run(
-            ["arm-none-eabi-g++", f"-mcpu={core}", "-mthumb", *FLAGS, "-O3", f"-I{root}", "-c",
+            ["arm-none-eabi-g++", f"-mcpu={core}", "-mthumb", *FLAGS, "-O2", f"-I{root}", "-c",
              str(source), "-o", str(obj)], check=True, cwd=folder,
         )  # fmt: skip
         out = subprocess.run(

@@ -25,6 +25,17 @@ def _names(folder: str, pattern: str) -> Callable[..., list[str]]:
     return complete
 
 
+def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """``LAYER=ID`` options as a mapping."""
+    found = {}
+    for value in values:
+        layer, equals, kernel = value.partition("=")
+        if not (layer and equals and kernel):
+            raise click.BadParameter(f"'{value}' is not LAYER=ID")
+        found[layer] = kernel
+    return found
+
+
 board_option = click.option(
     "--board", "board_name", required=True, metavar="NAME|FILE.yaml",
     help="Board, or a board file.",
@@ -38,6 +49,10 @@ model_option = click.option(
 json_option = click.option(
     "--json", "json_file", default=None, metavar="FILE",
     help="Write the result as JSON; '-' for standard output, with nothing else on it.",
+)  # fmt: skip
+kernel_option = click.option(
+    "--kernel", "force", multiple=True, metavar="LAYER=ID", callback=_pairs,
+    help="Compute LAYER with kernel ID; may be repeated.",
 )  # fmt: skip
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), default=None, metavar="DIR",

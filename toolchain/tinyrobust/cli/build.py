@@ -11,30 +11,17 @@ from tinyrobust.cli._options import (
     build_folder,
     console,
     json_option,
+    kernel_option,
     model_option,
     out_option,
     write_result,
 )
 
 
-def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """``LAYER=ID`` options as a mapping."""
-    found = {}
-    for value in values:
-        layer, equals, kernel = value.partition("=")
-        if not (layer and equals and kernel):
-            raise click.BadParameter(f"'{value}' is not LAYER=ID")
-        found[layer] = kernel
-    return found
-
-
 @click.command(short_help="Build firmware for a board and show what memory it takes.")
 @board_option
 @model_option
-@click.option(
-    "--kernel", "force", multiple=True, metavar="LAYER=ID", callback=_pairs,
-    help="Compute LAYER with kernel ID; may be repeated.",
-)  # fmt: skip
+@kernel_option
 @out_option
 @json_option
 def command(

@@ -18,8 +18,8 @@ from tinyrobust.memory.lifetimes import Lifetimes
 
 # Set aside for what is not the network: start-up code, protocol, port; its buffers and data.
 # `image` measures the real figures and holds the exact check.
-FIRMWARE_FLASH_BYTES = 12 << 10
-FIRMWARE_RAM_BYTES = 6 << 10
+FIRMWARE_FLASH_BYTES = 6 << 10
+FIRMWARE_RAM_BYTES = 3 << 10
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,115 @@
+"""Count instructions per layer on the virtual board, against prediction and ratchet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinyrobust.cli._options import (
+    board_option,
+    build_folder,
+    console,
+    json_option,
+    kernel_option,
+    model_option,
+    out_option,
+    write_result,
+)
+
+if TYPE_CHECKING:
+    from tinyrobust.evaluate.bench import Bench
+
+
+@click.command(short_help="Count instructions per layer on the virtual board.")
+@board_option
+@model_option
+@kernel_option
+@click.option("--ratchet", "ratchet_file", type=click.Path(path_type=Path), metavar="FILE",
+              help="Best figures so far.  [default: benchmarks/ratchet.json]")  # fmt: skip
+@click.option("--update", is_flag=True, help="Record this run's figures as the ones to hold.")
+@out_option
+@json_option
+def command(
+    board_name: str, model_name: str | None, force: dict[str, str], ratchet_file: Path | None,
+    update: bool, out: Path | None, json_file: str | None,
+) -> None:  # fmt: skip
+    """Count instructions per layer on the virtual board, beside the predicted ones.
+
+    Instructions, flash or RAM above the ratchet file's figures: exit 1. A run with --kernel is
+    not compared.
+    """
+    from tinyrobust import boards, resources
+    from tinyrobust.errors import CheckFailed
+    from tinyrobust.evaluate import ratchet
+    from tinyrobust.evaluate.bench import bench
+    from tinyrobust.graph.model import DEFAULT_MODEL, load_model
+
+    if update and force:
+        raise click.UsageError("--update records what the planner chooses; leave --kernel away")
+    board = boards.load(board_name)
+    model = load_model(model_name or DEFAULT_MODEL)
+    path = ratchet_file or resources.root() / "benchmarks" / "ratchet.json"
+    screen = console(json_file)
+    with screen.status(f"counting {model.name} on {board.id}"):
+        folder = build_folder(out, board.id, model.name)
+        result = bench(model.graph, board, folder, model_name=model.name, force=force)
+    _print(screen, result)
+    verdict = (ratchet.Verdict((), "kernels were forced") if force
+               else ratchet.compare(result, path))  # fmt: skip
+    if update:
+        ratchet.update(result, path)
+        screen.print(f"recorded in {path}", markup=False)
+    for change in verdict.changes:
+        screen.print(change.text, markup=False)
+    if verdict.not_compared:
+        screen.print(f"ratchet not compared: {verdict.not_compared}", markup=False)
+    elif not verdict.changes:
+        screen.print("ratchet: the same figures")
+    write_result(json_file, "bench", {**result.as_json(), "ratchet": verdict.as_json()})
+    if verdict.worse and not update:
+        raise CheckFailed(
+            f"{model.name} on {board.id} is worse than recorded: "
+            + "; ".join(change.text for change in verdict.worse),
+            "mend it, or record the new figures with --update and say why",
+        )
+
+
+def _print(screen: Any, result: Bench) -> None:
+    from rich.table import Table
+
+    from tinyrobust.units import kib
+
+    table = Table("layer", "kernel", "MACs", "instructions", "per MAC", "predicted", "error",
+                  title=f"{result.model} on {result.board} (virtual)")  # fmt: skip
+    if result.reference:
+        table.add_column(f"{result.reference.name} *")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in result.layers:
+        per_mac = f"{row.counted / row.macs:.2f}" if row.macs else ""
+        cells = [row.name, row.kernel, f"{row.macs:,}", f"{row.counted:,}", per_mac,
+                 f"{row.predicted:,}", _error(row.predicted, row.counted)]  # fmt: skip
+        if result.reference:
+            cells.append(f"{row.published:,}" if row.published else "")
+        table.add_row(*cells)
+    macs = sum(row.macs for row in result.layers)
+    table.add_section()
+    cells = ["inference", "", f"{macs:,}", f"{result.counted:,}",
+             f"{result.counted / macs:.2f}" if macs else "", f"{result.predicted:,}",
+             _error(result.predicted, result.counted)]  # fmt: skip
+    if result.reference:
+        cells.append(f"{result.reference.instructions:,}")
+    table.add_row(*cells)
+    screen.print(table)
+    if result.reference:
+        screen.print(f"* {result.reference.how}", markup=False)
+    screen.print(
+        f"flash {kib(result.flash_bytes)}, RAM {kib(result.ram_bytes)}, of which arena "
+        f"{kib(result.arena_bytes)}"
+    )
+
+
+def _error(predicted: int, counted: int) -> str:
+    return f"{(predicted / counted - 1) * 100:+.1f} %" if counted else ""
