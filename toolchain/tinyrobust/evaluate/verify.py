@@ -32,7 +32,6 @@ SEED = 0
 _BATCH = 50
 _ORACLE_BATCH = 500  # each call starts processes
 _SILENCE_S = 120.0  # QEMU on a busy computer; one inference takes well under a second
-_CHANGES = 8
 Images = npt.NDArray[np.uint8]
 Scores = npt.NDArray[Any]
 Tensors = dict[str, npt.NDArray[Any]]
@@ -234,17 +233,18 @@ def _run_board(
 def change_a_weight(net: Graph, images: Images, expected: Scores, work: Path) -> ChangedWeight:
     """Host build of ``net`` with one trit changed, against the scores of the unchanged one.
 
-    A weight whose channel never reaches the scores proves nothing; then another is tried, up to a
-    few. Raises CheckFailed when none is noticed.
+    The weight is the first that changes the interpreter's own scores of these images: one whose
+    channel never reaches the scores would prove nothing. Raises CheckFailed when there is none.
     """
-    changes = weight_changes(net)
-    for tried, (other, where) in enumerate(changes, 1):
-        model = image.HostModel(image.host_library(other, work / str(tried)))
-        differing = _differing(model.predict(images), expected[: len(images)])
-        if differing or tried == _CHANGES:
-            layer, index, before, after = where
-            return ChangedWeight(layer, index, before, after, differing, tried)
-    raise CheckFailed(f"'{net.name}' has no weight that can be changed", "convert the model again")
+    wanted = expected[: len(images)]
+    for tried, (other, where) in enumerate(weight_changes(net), 1):
+        if _differing(graph.run(other, images), graph.run(net, images)):
+            model = image.HostModel(image.host_library(other, work))
+            return ChangedWeight(*where, _differing(model.predict(images), wanted), tried)
+    raise CheckFailed(
+        f"no changed weight of '{net.name}' reaches the scores of these images",
+        "take more images with --layers",
+    )
 
 
 def weight_changes(
@@ -252,28 +252,34 @@ def weight_changes(
 ) -> Iterator[tuple[Graph, tuple[str, tuple[int, ...], int, int]]]:
     """Graphs that differ from ``net`` in one trit, with layer, index, old and new value.
 
-    From the first layer on, one weight of the middle of each layer.
+    From the first layer on, the weight in the middle of every output channel.
     """
     for position, node in enumerate(net.nodes):
         if not isinstance(node, (Conv2D, Dense)):
             continue
-        index = tuple(int(n) // 2 for n in node.weights.shape)
-        before = int(node.weights[index])
-        after = 1 if before <= 0 else -1
-        weights = node.weights.copy()
-        weights[index] = after
-        changed = dataclasses.replace(node, weights=weights)
-        low, high = accumulator_range(weights, net.tensor[node.inputs[0]])
-        tensors = tuple(
-            dataclasses.replace(t, lo=int(low.min()), hi=int(high.max()))
-            if t.name == node.output else t
-            for t in net.tensors
-        )  # fmt: skip
-        nodes = (*net.nodes[:position], changed, *net.nodes[position + 1 :])
-        try:
-            yield (
-                dataclasses.replace(net, tensors=tensors, nodes=nodes),
-                (node.name, index, before, after),
-            )
-        except GraphError:
-            continue  # the changed weight leaves a proved range: not a Graph
+        for channel in range(len(node.weights)):
+            index = (channel, *(int(n) // 2 for n in node.weights.shape[1:]))
+            before = int(node.weights[index])
+            after = 1 if before <= 0 else -1
+            try:
+                changed = _with_weight(net, position, index, after)
+            except GraphError:
+                continue  # the changed weight leaves a proved range: not a Graph
+            yield changed, (node.name, index, before, after)
+
+
+def _with_weight(net: Graph, position: int, index: tuple[int, ...], value: int) -> Graph:
+    node = net.nodes[position]
+    assert isinstance(node, (Conv2D, Dense))
+    weights = node.weights.copy()
+    weights[index] = value
+    low, high = accumulator_range(weights, net.tensor[node.inputs[0]])
+    tensors = tuple(
+        dataclasses.replace(t, lo=int(low.min()), hi=int(high.max()))
+        if t.name == node.output
+        else t
+        for t in net.tensors
+    )
+    changed = dataclasses.replace(node, weights=weights)
+    nodes = (*net.nodes[:position], changed, *net.nodes[position + 1 :])
+    return dataclasses.replace(net, tensors=tensors, nodes=nodes)
