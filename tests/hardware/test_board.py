@@ -1,4 +1,4 @@
-"""A real board on ``--port``, flashed with a zoo model: the interpreter's integers, at full speed."""
+"""A real board on ``--port``, flashed with a zoo model: the interpreter's integers."""
 
 from __future__ import annotations
 
