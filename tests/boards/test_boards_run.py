@@ -20,6 +20,8 @@ from tinyrobust.graph import Graph
 NAMES = [n for n in boards.names() if boards.load(n).virtual]
 PATIENCE_S = 60.0
 
+pytestmark = pytest.mark.slow
+
 
 def residual_graph() -> Graph:
     """Every kind of node, a fused residual, and enough layers for the deepest stack."""
