@@ -144,7 +144,12 @@ def build() -> Path:
 
 @cache
 def _load() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(build()))
+    path = build()
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError:  # damaged in the cache: make it again, once
+        path.unlink(missing_ok=True)
+        library = ctypes.CDLL(str(build()))
     library.tr_attach.restype = ctypes.c_void_p
     library.tr_attach.argtypes = [
         ctypes.c_void_p, ctypes.c_int, ctypes.c_int,

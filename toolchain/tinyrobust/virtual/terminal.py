@@ -55,7 +55,8 @@ class PortLink:
             new.symlink_to(self._port)
             new.replace(link)
         except OSError as error:
-            new.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                new.unlink()
             raise BoardError(
                 f"cannot make the link {link}: {error.strerror}", "choose another --link"
             ) from error

@@ -1,0 +1,244 @@
+"""What goes wrong around virtual boards: signals, busy ports, full disks, clients that vanish."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parents[1] / "unit"
+sys.path.insert(0, str(UNIT))
+
+from sinner import Line, SmallImage, digest, firmware  # noqa: E402
+
+from tinyrobust import boards, flash, virtual  # noqa: E402
+from tinyrobust.errors import BoardError, FlashError  # noqa: E402
+from tinyrobust.virtual import native  # noqa: E402
+from tinyrobust.virtual.terminal import PortLink  # noqa: E402
+
+H743 = boards.load("nucleo-h743")
+
+
+@pytest.fixture
+def flashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A virtual board whose flash file holds the small firmware."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    file = flash.flash_file(H743)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(firmware().bin.read_bytes())
+    (file.parent / "firmware.elf").write_bytes(firmware().elf.read_bytes())
+    return file
+
+
+class Simulate:
+    """``tinyrobust simulate`` in a process."""
+
+    def __init__(self, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tinyrobust", "simulate", "--board", "nucleo-h743", *options],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.said = ""
+        while "Ctrl-C" not in self.said:
+            line = self.process.stdout.readline()
+            if not line:
+                break
+            self.said += line
+
+    @property
+    def port(self) -> str:
+        found = re.search(r"port: (\S+)", self.said)
+        assert found, self.said
+        return found.group(1)
+
+    def end(self, number: int | None = None) -> tuple[int, str]:
+        """Exit status and what it said on standard error."""
+        if number is not None:
+            self.process.send_signal(number)
+        _, error = self.process.communicate(timeout=20)
+        return self.process.returncode, error
+
+
+@pytest.fixture
+def simulate(flashed: Path) -> Iterator[list[Simulate]]:
+    started: list[Simulate] = []
+    yield started
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_simulate_ends_cleanly(
+    number: signal.Signals, simulate: list[Simulate], tmp_path: Path
+) -> None:
+    link = tmp_path / "port"
+    running = Simulate("--link", str(link))
+    simulate.append(running)
+    assert str(link.readlink()) == running.port
+    Line(str(link))
+    status, error = running.end(number)
+    assert status == 130 and "Traceback" not in error
+    assert not link.is_symlink()
+    assert not Path(running.port).exists() or not _opens(running.port)
+
+
+def _opens(port: str) -> bool:
+    try:
+        os.close(os.open(port, os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def test_a_fault_is_exit_2_with_a_report(simulate: list[Simulate]) -> None:
+    running = Simulate("--strict")
+    simulate.append(running)
+    line = Line(running.port)
+    line.serial.write(b"O")
+    status, error = running.end()
+    assert status == 2
+    assert error.startswith("error: the virtual board faulted: integer division by zero at 0x08")
+    assert "in sin" in error and "sp 2000" in error and "Traceback" not in error
+
+
+def test_a_busy_probe_port_is_one_line(simulate: list[Simulate]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        running = Simulate("--probe-port", str(port))
+        simulate.append(running)
+        status, error = running.end()
+    assert status == 1 and f"port {port}" in error and "--probe-port" in error
+    assert "Traceback" not in error
+
+
+def test_links_replace_only_links(tmp_path: Path) -> None:
+    file = tmp_path / "precious"
+    file.write_text("keep me")
+    with pytest.raises(BoardError, match="is no link"):
+        PortLink(file, "/dev/pts/1").__enter__()
+    assert file.read_text() == "keep me"
+    link = tmp_path / "a" / "link"
+    with PortLink(link, "/dev/pts/1"):
+        with PortLink(link, "/dev/pts/2"):
+            assert str(link.readlink()) == "/dev/pts/2"
+        assert not link.is_symlink()
+    with pytest.raises(BoardError, match="cannot make the link"):
+        PortLink(file / "x", "/dev/pts/1").__enter__()
+
+
+def test_a_killed_board_is_noticed() -> None:
+    with virtual.start(H743, firmware()) as board:
+        os.kill(board.pid, signal.SIGKILL)
+        end = time.monotonic() + 5
+        while board.is_alive() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not board.is_alive() and board.fault() is None
+
+
+def test_a_client_that_vanishes_leaves_the_board_usable() -> None:
+    with virtual.start(H743, firmware()) as board:
+        first = Line(board.port)
+        first.serial.write(b"e\xff" + bytes(100))  # half a request
+        first.serial.close()
+        second = Line(board.port, timeout_s=0.5, greet=False)
+        second.serial.write(bytes(155))
+        assert len(second.serial.read(255)) >= 155
+        second.serial.timeout = 10
+        assert second.ask(b"v", 2)[1:] == b"k"
+
+
+@pytest.mark.slow
+def test_nobody_reads() -> None:
+    with virtual.start(H743, firmware()) as board:
+        line = Line(board.port)
+        for _ in range(80):  # more than a terminal holds, and never a read
+            line.serial.write(b"e\xff" + bytes(255))
+        time.sleep(7)
+        line.serial.reset_input_buffer()
+        line.serial.timeout = 1
+        while line.serial.read(65536):
+            pass
+        line.serial.timeout = 10
+        assert line.ask(b"v", 2)[1:] == b"k"
+
+
+def _no_space() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+
+def test_full_disk_while_flashing_keeps_the_old_flash(flashed: Path, tmp_path: Path) -> None:
+    before = flashed.read_bytes()
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from test_flash_virtual import Built, H743\n"
+        "from sinner import SmallImage, digest\n"
+        "from tinyrobust import flash\n"
+        "from tinyrobust.errors import FlashError\n"
+        "small = SmallImage(Path(sys.argv[2]), Path(sys.argv[3]))\n"
+        "meta = {'board': 'nucleo-h743', 'image_sha256': digest(small)}\n"
+        "try: flash.flash(Built(small.elf, small.bin, small.bin, meta), H743, virtual=True)\n"
+        "except FlashError as error: print(error)\n"
+    )
+    small: SmallImage = firmware()
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(UNIT), str(small.elf), str(small.bin)],
+        capture_output=True, text=True, preexec_fn=_no_space, timeout=60,
+    )  # fmt: skip
+    assert "was not flashed" in done.stdout and "disk space" in done.stdout, done
+    assert flashed.read_bytes() == before
+    assert sorted(p.name for p in flashed.parent.iterdir()) == ["firmware.elf", "flash.bin"]
+
+
+def test_unwritable_state_folder(flashed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from test_flash_virtual import Built
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(flashed))  # a file, not a folder
+    small = firmware()
+    image = Built(small.elf, small.bin, small.bin,
+                  {"board": "nucleo-h743", "image_sha256": digest(small)})  # fmt: skip
+    with pytest.raises(FlashError, match="was not flashed"):
+        flash.flash(image, H743, virtual=True)
+
+
+def test_without_a_compiler_or_a_cache_it_runs_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        patch.delenv("CC", raising=False)
+        with virtual.start(H743, firmware()) as board:
+            assert board.helper == "portable" and "apt-get install gcc" in board.note
+            assert Line(board.port).ask(b"v", 2)[1:] == b"k"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with virtual.start(H743, firmware()) as board:
+        assert board.helper == "portable" and "cannot compile" in board.note
+
+
+def test_a_damaged_cached_library_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library = native.build()
+    assert library.is_relative_to(tmp_path)
+    whole = library.read_bytes()
+    library.write_bytes(whole[:100])
+    with virtual.start(H743, firmware()) as board:
+        assert board.helper == "native"
+        assert Line(board.port).ask(b"v", 2)[1:] == b"k"
+    assert len(library.read_bytes()) == len(whole)
