@@ -4,27 +4,31 @@
 #include "tinyrobust.h"
 #include "tr_image.h"
 
-static const uint32_t kInput = 3072;  /* 32 x 32 x 3 */
-static const uint32_t kPixels = 1024; /* bytes are combined by threes */
-static const uint32_t kWide = kInput;
+static const uint32_t kInputBytes = 3072; /* 32 x 32 x 3 */
+static const uint32_t kPixels = 1024;     /* bytes are combined by threes */
+static const uint32_t kWide = 0;
 static const uint32_t kScores = kWide + 2 * kPixels;
-static const uint32_t kArena = kScores + 4 * 10;
+/* The input ends the arena, so that a byte too many is found by ASan. */
+static const uint32_t kInput = kScores + 4 * 10;
+static const uint32_t kArena = kInput + kInputBytes;
 
 static int16_t* wide(uint8_t* arena) { return (int16_t*)(void*)(arena + kWide); }
 
 static void mix(uint8_t* arena) {
-  for (uint32_t i = 0; i < kInput; ++i) arena[i] = (uint8_t)(arena[i] * 5u + i);
+  uint8_t* const input = arena + kInput;
+  for (uint32_t i = 0; i < kInputBytes; ++i) input[i] = (uint8_t)(input[i] * 5u + i);
 }
 
 static void sum(uint8_t* arena) {
   for (uint32_t i = 0; i < kPixels; ++i) {
-    const int total = arena[3 * i] + arena[3 * i + 1] + arena[3 * i + 2];
+    const uint8_t* const pixel = arena + kInput + 3 * i;
+    const int total = pixel[0] + pixel[1] + pixel[2];
     wide(arena)[i] = (int16_t)(total - 384);
   }
 }
 
 static void narrow(uint8_t* arena) {
-  for (uint32_t i = 0; i < kPixels; ++i) arena[i] = (uint8_t)(wide(arena)[i] >> 4);
+  for (uint32_t i = 0; i < kPixels; ++i) arena[kInput + i] = (uint8_t)(wide(arena)[i] >> 4);
 }
 
 static void score(uint8_t* arena) {
@@ -34,16 +38,16 @@ static void score(uint8_t* arena) {
     for (uint32_t i = 0; i < kPixels; ++i) {
       const int32_t weight = (int32_t)((i * 7 + k * 13) % 31) - 15;
       total += (uint32_t)(wide(arena)[i] * weight * (int32_t)(i + 1));
-      total += (uint32_t)((int8_t)arena[i] * (int32_t)(k + 1));
+      total += (uint32_t)((int8_t)arena[kInput + i] * (int32_t)(k + 1));
     }
     scores[k] = (int32_t)total;
   }
 }
 
 static const tr_step kSteps[] = {
-    {"mix", "test_u8", mix, 3072, 0, kInput, 0},
+    {"mix", "test_u8", mix, 3072, kInput, kInputBytes, 0},
     {"sum", "test_i16", sum, 3072, kWide, kPixels, 2},
-    {"narrow", "test_i8", narrow, 1024, 0, kPixels, 1},
+    {"narrow", "test_i8", narrow, 1024, kInput, kPixels, 1},
     {"score", "test_i32", score, 20480, kScores, 10, 3},
 };
 
@@ -51,8 +55,8 @@ extern "C" {
 const tr_model_t tr_model = {
     "fake",      {0xAB, 0xCD, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 255, 254},
     {32, 32, 3}, 10,
-    kInput,      kArena,
-    8,           0,
+    kInputBytes, kArena,
+    8,           kInput,
     kScores,     -3,
     4,           kSteps};
 alignas(8) uint8_t tr_arena[kArena];

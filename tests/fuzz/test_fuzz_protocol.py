@@ -11,7 +11,8 @@ import pytest
 
 from tests import fake_device
 from tests.fake_device import Device, Wire
-from tinyrobust.device import Session
+from tinyrobust.device import Session, wire
+from tinyrobust.device.framing import Frame, encode
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
@@ -38,6 +39,16 @@ def piece(how: int, data: bytes) -> bytes:
     return bytes([how, len(data), 1, 0x91]) + data
 
 
+def too_many() -> bytes:
+    """A whole input and then one byte more, in the session that the fuzzer's HELLO opens."""
+    pieces = [piece(2, b"")]
+    for offset in range(0, 3072 + 1, 1024):
+        payload = offset.to_bytes(4, "little") + bytes([7]) * (1024 if offset < 3072 else 1)
+        data = encode(Frame(wire.PUT, 1, 0x01020304, payload))
+        pieces += [piece(0, data[at : at + 200]) for at in range(0, len(data), 200)]
+    return b"".join(pieces)
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Frames of a recorded conversation, raw and as requests, one file each."""
@@ -56,6 +67,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cut = [frame[at : at + 200] for at in range(0, len(frame), 200)]
         raw = b"".join(piece(0, part) for part in cut)
         (folder / f"raw{index}").write_bytes(raw + piece(3, b""))
+    (folder / "one_byte_too_many").write_bytes(too_many())
     for kind in (1, 2, 0x10, 0x11, 0x12, 0x20, 0x21, 0x22, 0x23, 0x24, 0x30, 0x31):
         for size in (0, 2, 4, 8, 12):
             request = bytes([1, size, 7, kind]) + bytes(size)
