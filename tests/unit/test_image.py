@@ -166,6 +166,38 @@ def test_compile_error_shows_the_last_lines_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    out = tmp_path / "b"
+    with pytest.raises(TinyRobustError, match=r"cannot write .*b: No space left on device"):
+        image.build(tiny_graph(), boards.load("nucleo-h743"), out, model_name="tiny")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_the_last_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "b"
+    first = image.build(tiny_graph(), boards.load("nucleo-h743"), out, model_name="tiny")
+    before = first.elf.read_bytes()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hexfile, "encode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        image.build(tiny_graph(1), boards.load("nucleo-h743"), out, model_name="tiny")
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+    assert image.load(out).elf.read_bytes() == before
+
+
 def shrunk(board: Board, **budget: int) -> Board:
     return board.model_copy(update={"budget": board.budget.model_copy(update=budget)})
 

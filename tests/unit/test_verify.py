@@ -31,6 +31,7 @@ def verify(path: Path, tmp_path: Path, *options: str) -> tuple[int, dict]:
     return code, json.loads(out.read_text())
 
 
+@pytest.mark.slow
 def test_all_back_ends_agree(tiny_file: Path, tmp_path: Path) -> None:
     code, result = verify(tiny_file, tmp_path)
     assert code == 0
@@ -49,6 +50,7 @@ def test_all_back_ends_agree(tiny_file: Path, tmp_path: Path) -> None:
     assert result["source"].startswith("random images, seed 0 (unknown task 'synthetic'")
 
 
+@pytest.mark.slow
 def test_a_difference_is_exit_1(
     tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

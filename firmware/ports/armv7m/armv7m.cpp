@@ -48,10 +48,15 @@ void region(uint32_t number, uint32_t base, uint32_t log2_bytes, uint32_t attrib
 void protect(uint32_t image_base, uint32_t image_log2_bytes) {
   reg(kShcsr) = reg(kShcsr) | (7u << 16);  // SHCSR: MEMFAULTENA, BUSFAULTENA, USGFAULTENA
   reg(kCcr) = reg(kCcr) | (1u << 4);       // CCR: DIV_0_TRP
-  region(0, image_base, image_log2_bytes, kReadOnly | kWriteThrough);
+  // External memories (0x60000000 to 0xDFFFFFFF): the board has none, and without this a Cortex-M7
+  // may read them speculatively, because the default map calls them normal memory (AN4838,
+  // "Introduction to memory protection unit management on STM32 MCUs"). Of 4 Gbytes in eighths,
+  // the first three and the last stay as they are.
+  region(0, 0, 32, kExecuteNever | kNoAccess | (0x87u << 8));
+  region(1, image_base, image_log2_bytes, kReadOnly | kWriteThrough);
   // Below the guard there is nothing: a frame that jumps over its 32 bytes faults too.
   const auto guard = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(tr_stack_guard));
-  region(1, guard, 5, kExecuteNever | kNoAccess);
+  region(2, guard, 5, kExecuteNever | kNoAccess);
   reg(kMpuCtrl) = (1u << 2) | kEnable;  // MPU_CTRL: PRIVDEFENA, the default map elsewhere
   barrier();
 }

@@ -7,6 +7,8 @@ well, so a failed build leaves the earlier one as it was.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import platform
 import shutil
@@ -180,14 +182,21 @@ def _temporary_beside(out: Path) -> Path:
 
 
 def _replace(work: Path, out: Path) -> None:
+    """Put ``work`` in the place of ``out``, whatever another build of it does meanwhile."""
     work.chmod(0o755)
-    if out.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-        out.rename(old / "old")
-        work.rename(out)
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
+    try:
+        for attempt in range(10):
+            with contextlib.suppress(FileNotFoundError):
+                out.rename(old / str(attempt))
+            try:
+                work.rename(out)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == 9:
+                    raise
+    finally:
         shutil.rmtree(old, ignore_errors=True)
-    else:
-        work.rename(out)
 
 
 def _include(board: Board, generated: codegen.Generated) -> list[Path]:

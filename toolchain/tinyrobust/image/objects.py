@@ -91,13 +91,14 @@ def _compile(
     stem = source.name.replace("/", "_")
     target = folder / f"{stem}.o"
     try:
-        shutil.copyfile(entry / "object.o", target)
+        content = (entry / "object.o").read_bytes()
         calls = (entry / "object.ci").read_text() if (entry / "object.ci").is_file() else ""
-        os.utime(entry)
     except OSError as error:
         raise BuildError(
             f"the object cache entry {entry} is damaged ({error.strerror})", f"rm -r {entry}"
         ) from error
+    os.utime(entry)
+    target.write_bytes(content)
     return Object(source, target, calls)
 
 
