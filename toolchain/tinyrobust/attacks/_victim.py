@@ -1,7 +1,7 @@
 """What an attack sees of a model: scores, perhaps gradients, and a meter that counts its use.
 
-In: a Graph. Out: a Victim. Scores come from the numpy interpreter, whose integers equal the
-device's; gradients from the float64 twin, which equals the interpreter on every integer.
+In: a Graph. Out: a Victim. Scores are the interpreter's integers (computed by ``_scores.py``),
+which are the device's too; gradients are the float64 twin's, equal to it on every integer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust.graph import interpreter
+from tinyrobust.attacks._scores import FastScores
 from tinyrobust.graph.nodes import Graph
 
 UInt8 = npt.NDArray[np.uint8]
@@ -51,6 +51,7 @@ class GraphVictim:
         self.input_shape = graph.input.shape
         self.classes = graph.output.size
         self._scale = 2.0**-graph.output.frac_bits
+        self._scores = FastScores(graph)
         self._twin: Any = None
         self.begin(0)
 
@@ -59,7 +60,7 @@ class GraphVictim:
 
     def scores(self, images: UInt8, owners: Int64 | None = None) -> Float64:
         self._count(len(images), owners)
-        return interpreter.run(self.graph, images) * self._scale
+        return self._scores(images) * self._scale
 
     def loss_and_gradient(self, images: UInt8, labels: Int64) -> tuple[Float64, Float64]:
         if self._twin is None:

@@ -108,7 +108,7 @@ def command(
         journal = stage.evaluate(
             ready.config, model.graph, ready.images, ready.labels, session, folder,
             replay=ready.replay, memory=built.memory.as_json(), fresh=fresh, header=header,
-            progress=progress, notice=screen.print,
+            counter=stage.counter_of(board), progress=progress, notice=screen.print,
         )  # fmt: skip
     figures = stage.summarise(journal.records)
     files = report.write(figures, folder)

@@ -12,13 +12,22 @@ from tinyrobust.evaluate.adversarial import AdversarialSet
 from tinyrobust.evaluate.config import Config, Series, generator, versions
 from tinyrobust.evaluate.journal import Journal
 from tinyrobust.evaluate.prepare import Prepared, Wish, choose_model, prepare
-from tinyrobust.evaluate.run import Device, Progress, check_device, crafted_set, evaluate
+from tinyrobust.evaluate.run import (
+    Counter,
+    Device,
+    Progress,
+    check_device,
+    counter_of,
+    crafted_set,
+    evaluate,
+)
 from tinyrobust.evaluate.statistics import wilson
 from tinyrobust.evaluate.summary import summarise
 
 __all__ = [
     "AdversarialSet",
     "Config",
+    "Counter",
     "Device",
     "Journal",
     "Prepared",
@@ -27,6 +36,7 @@ __all__ = [
     "Wish",
     "check_device",
     "choose_model",
+    "counter_of",
     "crafted_set",
     "evaluate",
     "generator",

@@ -6,11 +6,13 @@ One JSON object per line, UTF-8, appended and fsynced one by one. ``type`` says 
   (``Config.header()``), ``started`` (UTC, ISO 8601), ``command``,
   ``versions``, ``about`` (model and board).
 * ``device``: ``board``, ``model``, ``image_sha256``, ``graph_sha256``, ``clock_hz``,
-  ``is_virtual``: its cycles are instructions then.
+  ``is_virtual``, ``counter``: {unit, per_count} of its cycle counts; unit is "instructions",
+  "cycles", or null where the counts say nothing.
 * ``batch``: ``series`` (``Series.key``), ``first`` (index of the first image), ``labels``,
   ``predicted`` (by the device), ``expected`` (by the interpreter), ``score_differences``
-  (integers in which the device's scores differ from the interpreter's), ``cycles`` {min, max, sum}, ``device_s``; for attacks also
-  ``distance_255`` (largest), and, null when replayed, ``queries`` (in all) and ``craft_s``.
+  (integers in which the device's scores differ from the interpreter's), ``cycles`` {min, max, sum},
+  ``device_s``; for attacks also ``distance_255`` (largest), and, null when replayed,
+  ``queries`` (in all) and ``craft_s``.
 * ``layers``: ``layers``: [{name, kernel, macs, cycles}] of one inference.
 * ``memory``: ``image`` (memory.json of the build), ``marks`` (the device's high-water marks).
 * ``done``: ``seconds`` of the run that finished; ``finished`` (UTC).
@@ -54,7 +56,7 @@ class Journal:
                 "config": config.header(), "started": now(), **header,
             }  # fmt: skip
             write_bytes(self.path, _line(first))
-            self.records.append(first)
+            self.records.append(json.loads(_line(first)))  # as a later reader will see it
 
     def _resume(self, config: Config) -> None:
         try:
@@ -93,7 +95,7 @@ class Journal:
                 f"cannot write {self.path}: {error.strerror}",
                 "free some disk space and run the same command to go on",
             ) from error
-        self.records.append(record)
+        self.records.append(json.loads(line))
 
     def batches(self) -> Iterator[dict[str, Any]]:
         """The batch records."""

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinyrobust import attacks
+from tinyrobust.boards import Board
 from tinyrobust.errors import LinkError, ProtocolError, TinyRobustError
 from tinyrobust.evaluate.adversarial import AdversarialSet, UInt8, header_of
 from tinyrobust.evaluate.cache import Cache, CraftedBatch
@@ -24,6 +25,14 @@ from tinyrobust.graph import interpreter
 from tinyrobust.graph.nodes import Graph
 
 Progress = Callable[[Series, float], None]  # images done of a series, fractions included
+
+
+@dataclass(frozen=True)
+class Counter:
+    """What one count of a board's counter is: ``per_count`` of ``unit``; None: nothing useful."""
+
+    unit: str | None
+    per_count: int
 
 
 class Device(Protocol):
@@ -65,6 +74,7 @@ def evaluate(
     *,
     replay: AdversarialSet | None = None,
     memory: Mapping[str, Any] | None = None,
+    counter: Counter | None = None,
     fresh: bool = False,
     header: Mapping[str, Any] | None = None,
     progress: Progress = lambda series, done: None,
@@ -73,8 +83,9 @@ def evaluate(
     """Evaluate clean images (N, H, W, C) uint8 and each attack of ``config`` on ``device``.
 
     ``replay`` gives the adversarial images instead of crafting them. ``memory`` is the build's
-    memory.json. Records of another Config in ``out`` are put aside; ``fresh`` deletes all.
-    Raises ProtocolError when the device runs another image, LinkError, DeviceFault, and
+    memory.json; ``counter`` says what the board counts (instructions on a virtual board and
+    cycles on another, when not given). Records of another Config in ``out`` are put aside;
+    ``fresh`` deletes all. Raises ProtocolError when the device runs another image, LinkError, DeviceFault, and
     TinyRobustError when the disk is full; what was recorded stays, and the same call goes on.
     """
     started = time.monotonic()
@@ -88,7 +99,7 @@ def evaluate(
     if done:
         notice(f"going on after {len(done)} recorded batches in {journal.path}")
     work = _Work(config, graph, images, labels, device, Cache(out, config), replay, journal)
-    journal.append(_device_record(device, config))
+    journal.append(_device_record(device, config, counter))
     for series in config.series:
         for first in range(0, len(images), config.batch_images):
             if (series.key, first) not in done:
@@ -102,12 +113,23 @@ def evaluate(
     return journal
 
 
-def _device_record(device: Device, config: Config) -> dict[str, Any]:
+def counter_of(board: Board) -> Counter | None:
+    """What the cycle counter of ``board`` counts, where its file says something special."""
+    if board.cycle_counter == "none":
+        return Counter(None, 1)  # the host counts nanoseconds, which say nothing about a board
+    if board.cycle_counter == "timer" and board.virtual == "qemu":
+        return Counter("instructions", round(1e9 / board.clock_hz))  # -icount: 1 ns each
+    return None
+
+
+def _device_record(device: Device, config: Config, counter: Counter | None) -> dict[str, Any]:
     hello = device.hello
+    counter = counter or Counter("instructions" if hello.is_virtual else "cycles", 1)
     return {
         "type": "device", "board": hello.board, "model": hello.model,
         "image_sha256": config.image_sha256, "graph_sha256": hello.graph_sha256,
         "clock_hz": hello.clock_hz, "is_virtual": bool(hello.is_virtual),
+        "counter": {"unit": counter.unit, "per_count": counter.per_count},
     }  # fmt: skip
 
 

@@ -135,20 +135,22 @@ def _cost(
     batches: Mapping[str, Mapping[int, Record]], device: Record, layers: Sequence[Record]
 ) -> dict[str, Any]:
     """Instructions (virtual) or cycles and milliseconds (hardware) per inference and layer."""
-    cycles = [b["cycles"] for s in batches.values() for b in s.values()]
+    spent = [b["cycles"] for s in batches.values() for b in s.values()]
     count = sum(len(b["labels"]) for s in batches.values() for b in s.values())
-    mean = sum(c["sum"] for c in cycles) / count
-    counter = "instructions" if device["is_virtual"] else "cycles"
-    unit = counter if mean else None  # the host has no counter
+    unit, each = device["counter"]["unit"], device["counter"]["per_count"]
+    if unit is None:
+        each = 0
+    mean = each * sum(c["sum"] for c in spent) / count
     hertz = device["clock_hz"]
     return {
         "unit": unit,
+        "resolution": each,
         "mean": mean,
-        "min": min(c["min"] for c in cycles),
-        "max": max(c["max"] for c in cycles),
+        "min": each * min(c["min"] for c in spent),
+        "max": each * max(c["max"] for c in spent),
         "clock_hz": hertz,
         "mean_ms": 1e3 * mean / hertz if unit == "cycles" and hertz else None,
-        "layers": [dict(layer) for layer in layers],
+        "layers": [dict(layer) | {"cycles": each * layer["cycles"]} for layer in layers],
         "macs": sum(layer["macs"] for layer in layers),
     }
 
