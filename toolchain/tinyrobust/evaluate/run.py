@@ -85,8 +85,9 @@ def evaluate(
     ``replay`` gives the adversarial images instead of crafting them. ``memory`` is the build's
     memory.json; ``counter`` says what the board counts (instructions on a virtual board and
     cycles on another, when not given). Records of another Config in ``out`` are put aside;
-    ``fresh`` deletes all. Raises ProtocolError when the device runs another image, LinkError, DeviceFault, and
-    TinyRobustError when the disk is full; what was recorded stays, and the same call goes on.
+    ``fresh`` deletes all. Raises ProtocolError when the device runs another image, LinkError,
+    DeviceFault, and TinyRobustError when the disk is full; what was recorded stays, and the same
+    call goes on.
     """
     started = time.monotonic()
     check_device(device, config)
