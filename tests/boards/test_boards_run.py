@@ -158,3 +158,17 @@ def test_h743_is_not_virtual_with_a_silicons_unique_id(tmp_path: Path) -> None:
         device.Session.open(running.port, fault=running.raise_if_faulted) as session,
     ):
         assert not session.hello.is_virtual
+
+
+def test_h743_starts_without_the_clock_of_the_stlink(tmp_path: Path) -> None:
+    """HSERDY never comes: PLL1 runs from HSI, at the same rate."""
+    text = (resources.root() / "boards" / "nucleo-h743.yaml").read_text()
+    assert "{of: 16, to: 17}, " in text
+    (tmp_path / "other.yaml").write_text(text.replace("{of: 16, to: 17}, ", ""))
+    board = boards.load(tmp_path / "other.yaml")
+    built = image.build(tiny_graph(), board, tmp_path / "b", model_name="tiny")
+    with (
+        virtual.start(board, built, strict=True) as running,
+        device.Session.open(running.port, fault=running.raise_if_faulted) as session,
+    ):
+        assert session.hello.clock_hz == 480_000_000

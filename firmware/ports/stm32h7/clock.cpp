@@ -3,7 +3,8 @@
 // beside it. DS12110 is the data sheet.
 //
 // PLL1 gets 8 MHz: from the ST-LINK's MCO on OSC_IN (UM1974 and UM2407, where they describe the OSC
-// clock) when it is there, which makes milliseconds as exact as a crystal, else from HSI (64 MHz) divided by 8.
+// clock) when it is there, which makes milliseconds as exact as a crystal, else from HSI (64 MHz)
+// divided by 8.
 #include "clock.hpp"
 
 #include "armv7m.hpp"
