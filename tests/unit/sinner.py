@@ -27,13 +27,18 @@ class SmallImage:
 
 
 @cache
-def firmware() -> SmallImage:
-    """Compile it once for the whole run."""
+def firmware(name: str = "sinner") -> SmallImage:
+    """Compile it once for the whole run: ``sinner`` (nucleo-h743), ``mps2`` or ``process``."""
     folder = Path(mkdtemp(prefix="sinner-"))
-    image = SmallImage(folder / "sinner.elf", folder / "sinner.bin")
+    image = SmallImage(folder / f"{name}.elf", folder / f"{name}.bin")
+    source = str(_HERE / f"{name}.c")
+    if name == "process":
+        subprocess.run(["cc", "-O1", "-Wall", source, "-o", str(image.elf)], check=True)
+        image.bin.write_bytes(image.elf.read_bytes())
+        return image
     subprocess.run(
-        ["arm-none-eabi-gcc", *_FLAGS.split(), "-T", str(_HERE / "sinner.ld"),
-         str(_HERE / "sinner.c"), "-o", str(image.elf)],
+        ["arm-none-eabi-gcc", *_FLAGS.split(), "-T", str(_HERE / f"{name}.ld"), source,
+         "-o", str(image.elf)],
         check=True,
     )  # fmt: skip
     subprocess.run(
