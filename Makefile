@@ -5,8 +5,7 @@
 # The environment is .venv at the top; the stamps in it make a second run instant.
 
 BIN := .venv/bin
-DEMO_OUT ?= build/demo
-DEMO_SAMPLES ?= 200
+DEMO_SAMPLES ?= 100
 PYTEST_WORKERS ?= 2
 EXTRAS := train,attacks,flash,dev
 CXX_FILES = $(shell find firmware tests toolchain -name '*.[ch]' -o -name '*.[ch]pp')
@@ -16,15 +15,16 @@ FAST := not slow and not train and not attacks and not data
 .DEFAULT_GOAL := demo
 
 demo: setup-demo
-	$(BIN)/tinyrobust build --board nucleo-h743 --out $(DEMO_OUT)
-	$(BIN)/tinyrobust flash --board nucleo-h743 --virtual --out $(DEMO_OUT)
-	$(BIN)/tinyrobust evaluate --board nucleo-h743 --virtual --task shapes --samples $(DEMO_SAMPLES) --out $(DEMO_OUT)
+	$(BIN)/tinyrobust build --board nucleo-h743
+	$(BIN)/tinyrobust budget --board nucleo-h743
+	$(BIN)/tinyrobust flash --board nucleo-h743 --virtual
+	$(BIN)/tinyrobust evaluate --board nucleo-h743 --virtual --task shapes --samples $(DEMO_SAMPLES) --fresh
 
 test: setup
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 check: setup lint
-	$(BIN)/pytest -q -m "$(FAST)"
+	$(BIN)/pytest -q -n $(PYTEST_WORKERS) -m "$(FAST)"
 
 lint: setup
 	$(BIN)/ruff check --quiet .
@@ -61,4 +61,4 @@ system-packages-demo system-packages-tests: system-packages-%:
 	@touch .venv/.plain $@
 
 clean:
-	rm -rf build dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf build dist runs evaluation .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
