@@ -126,6 +126,7 @@ def test_second_build_compiles_nothing(
     assert again.bin.read_bytes() == built.bin.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_build_is_the_same_wherever_it_is_made(
     built: image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +231,7 @@ def test_a_stack_bound_above_the_reserve_is_over_budget(built: image.Image) -> N
         image.remeasure(built, shrunk(boards.load("nucleo-h743"), stack_bytes=256)).check()
 
 
+@pytest.mark.slow
 def test_a_large_arena_goes_to_the_memory_that_has_room(tmp_path: Path) -> None:
     b = Builder(5, (96, 96, 8))  # 73,728 bytes a tensor: with the stack more than DTCM holds
     b.conv(16)
@@ -310,6 +312,7 @@ def test_two_builds_of_one_name_are_two_models(tmp_path: Path) -> None:
     assert not np.array_equal(first.predict(x), second.predict(x))
 
 
+@pytest.mark.slow
 def test_sanitized_library_finds_nothing(tmp_path: Path) -> None:
     """Address and undefined-behaviour checks over runtime and kernels, in a process of its own."""
     import sys

@@ -33,6 +33,8 @@ tr_vectors:
   .type Reset_Handler, %function
   .thumb_func
 Reset_Handler:
+  /* No interrupt is used, and with PRIMASK set every fault arrives as one HardFault, so the
+   * breakpoint in its handler cannot raise a second one that overwrites the record. */
   cpsid i
 
   /* VTOR: a debugger or boot loader may have started us with another table.
