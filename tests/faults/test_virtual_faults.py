@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -84,8 +85,12 @@ def test_simulate_ends_cleanly(
     number: signal.Signals, simulate: list[Simulate], tmp_path: Path
 ) -> None:
     link = tmp_path / "port"
-    running = Simulate("--link", str(link))
+    told = tmp_path / "told.json"
+    running = Simulate("--link", str(link), "--json", str(told), "--probe-port", "0")
     simulate.append(running)
+    result = json.loads(told.read_text())
+    assert result["schema"] == "tinyrobust.simulate/1" and result["port"] == running.port
+    assert result["probe"] in running.said and result["pid"] == running.process.pid
     assert str(link.readlink()) == running.port
     Line(str(link))
     status, error = running.end(number)
@@ -172,6 +177,36 @@ def test_nobody_reads() -> None:
             pass
         line.serial.timeout = 10
         assert line.ask(b"v", 2)[1:] == b"k"
+
+
+def test_ctrl_c_ends_the_flashing_tool_too(tmp_path: Path) -> None:
+    tool = tmp_path / "openocd"
+    tool.write_text("#!/bin/sh\necho $$ > " + str(tmp_path / "pid") + "\nexec sleep 60\n")
+    tool.chmod(0o755)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from test_flash_virtual import Built, H743\n"
+        "from sinner import SmallImage, digest\n"
+        "from tinyrobust import flash\n"
+        "small = SmallImage(Path(sys.argv[2]), Path(sys.argv[3]))\n"
+        "meta = {'board': 'nucleo-h743', 'image_sha256': digest(small)}\n"
+        "try: flash.flash(Built(small.elf, small.bin, small.bin, meta), H743, flasher='openocd')\n"
+        "except KeyboardInterrupt: sys.exit(130)\n"
+    )
+    small = firmware()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(UNIT), str(small.elf), str(small.bin)],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, start_new_session=True,
+    )  # fmt: skip
+    end = time.monotonic() + 30
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text().strip()) and time.monotonic() < end:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.wait(20) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 def _no_space() -> None:

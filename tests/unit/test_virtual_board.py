@@ -139,6 +139,29 @@ def test_sins_are_caught_by_portable_hooks(letter: str) -> None:
     _catch(letter, portable=True)
 
 
+def test_the_guard_holds_while_its_page_is_open(portable: bool) -> None:
+    with virtual.start(H743, firmware(), portable=portable) as board:
+        line = Line(board.port)
+        assert line.ask(b"v", 2)[1:] == b"k"  # reads just above the guard
+        line.serial.write(b"D")
+        with pytest.raises(DeviceFault, match=r"stack guard.*write of 4 bytes at 0x20000004"):
+            board.raise_if_faulted(10)
+
+
+def test_the_guard_is_armed_again() -> None:
+    with virtual.start(H743, firmware()) as board:
+        line = Line(board.port)
+        one, _ = line.ask32(b"w\x01", 2)
+        for _ in range(3):
+            line.ask(b"v", 2)
+            for rounds in (255, 255, 1):  # more instructions than an open page lasts
+                count, _ = line.ask32(bytes((ord("w"), rounds)), 2)
+            assert count == one
+        line.serial.write(b"C")
+        with pytest.raises(DeviceFault, match=r"stack guard.*in deep"):
+            board.raise_if_faulted(10)
+
+
 def test_strict_sins_pass_otherwise() -> None:
     with virtual.start(H743, firmware()) as board:
         line = Line(board.port)

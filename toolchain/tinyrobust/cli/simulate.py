@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinyrobust.cli._options import board_option, build_folder, console, model_option
+from tinyrobust.cli._options import (
+    board_option,
+    build_folder,
+    console,
+    json_option,
+    model_option,
+    write_result,
+)
 
 if TYPE_CHECKING:
     from tinyrobust.boards import Board
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
     "--probe-port", type=click.IntRange(0, 65535), default=None, metavar="N",
     help="Serve a debug probe for pyOCD on this TCP port; 0 for any.",
 )  # fmt: skip
+@json_option
 def command(
     board_name: str,
     model_name: str | None,
@@ -37,6 +45,7 @@ def command(
     link: Path | None,
     strict: bool,
     probe_port: int | None,
+    json_file: str | None,
 ) -> None:
     """Keep a virtual board running and print its serial port, until Ctrl-C.
 
@@ -44,7 +53,9 @@ def command(
     model. A fault of the firmware prints its registers and function, and is exit 2.
     """
     import contextlib
+    import os
     import signal
+    import sys
 
     from tinyrobust import boards
     from tinyrobust.flash.state import elf_file, flash_file
@@ -55,7 +66,7 @@ def command(
         raise click.UsageError("give --model or --image, not both")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as Ctrl-C
     board = boards.load(board_name)
-    screen = console(None)
+    screen = console(json_file)
     if folder is None and model_name is None and flash_file(board).is_file():
         what, flash, elf = "what was flashed last", flash_file(board), elf_file(board)
     else:
@@ -76,6 +87,12 @@ def command(
             screen.print(f"probe: {running.probe.probe_id}")
         if running.helper == "portable":
             screen.print("slow: no C compiler for the fast hooks (apt-get install gcc)")
+        write_result(json_file, "simulate", {
+            "board": board.id, "flash": str(flash), "port": running.port, "helper": running.helper,
+            "probe": running.probe.probe_id if running.probe else None, "strict": strict,
+            "link": str(link) if link else None, "pid": os.getpid(),
+        })  # fmt: skip
+        sys.stdout.flush()
         screen.print("Ctrl-C ends it")
         while True:
             running.wait(3600.0)
