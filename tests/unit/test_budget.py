@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_build_then_budget(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     result = json.loads(out.out)  # nothing else on standard output
     assert result["schema"] == "tinyrobust.build/1"
     assert result["folder"] == "build/nucleo-h743/tiny"
-    assert "stack bound" in out.err and "conv2d_t2_u8" in out.err
+    assert "stack bound" in out.err and "dense_t2_u8" in out.err
     on_disk = json.loads((here / "build/nucleo-h743/tiny/memory.json").read_text())
     assert on_disk == result["memory"]
 
@@ -56,10 +57,10 @@ def test_budget_of_a_smaller_board_is_exit_1(
     small = board_file(here, "flash_bytes: 0x200000", "flash_bytes: 0x2000")
     assert run(["budget", "build/nucleo-h743/tiny", "--board", small, "--json", "b.json"]) == 1
     error = capsys.readouterr().err
-    assert "B of flash, the budget of nucleo-h743 is 8,192 B; largest: code" in error
+    assert re.search(r"is 8,192 B; largest: \w+ code [\d,]+ B", error)
     verdict = json.loads((here / "b.json").read_text())
     assert not verdict["fits"] and len(verdict["excesses"]) == 1
-    assert verdict["largest"]["flash"][0]["name"] == "code"
+    assert verdict["largest"]["flash"][0]["name"].endswith(" code")
 
 
 def test_32_kilobytes_of_flash_are_too_few_for_a_large_model(
@@ -107,7 +108,7 @@ def test_an_elf_that_is_not_memory_jsons_is_noticed(
         (["--board", "nucleo-h734"], "did you mean 'nucleo-h743'"),
         (["--board", "none.yaml"], "no such file"),
         (["--board", "nucleo-h743", "--kernel", "conv1"], "is not LAYER=ID"),
-        (["--board", "nucleo-h743", "--kernel", "conv9=conv2d_t2_u8"], "no layer 'conv9'"),
+        (["--board", "nucleo-h743", "--kernel", "conv9=dense_t2_u8"], "no layer 'conv9'"),
         (["--board", "nucleo-h743", "--kernel", "conv1=magic"], "no kernel 'magic'"),
     ],
 )

@@ -103,6 +103,13 @@ def test_layers_add_up_to_the_sections(built: image.Image) -> None:
     assert sum(layer.macs for layer in report.layers) == 13824 + 2304 + 32
 
 
+def test_code_is_split_by_folder(built: image.Image) -> None:
+    code = {p.name: p.bytes for p in built.memory.code}
+    assert sum(code.values()) == built.memory.flash.part("code")
+    assert {"dense_t2_u8", "protocol", "stm32h7", "armv7m", "runtime", "generated"} <= set(code)
+    assert code["library and alignment"] < 200  # functions are all found in some object
+
+
 def test_report_survives_its_file(built: image.Image) -> None:
     assert image.load(built.folder) == built
     again = MemoryReport.from_json(built.memory.as_json(), Path("x"))
@@ -222,7 +229,8 @@ def test_check_names_numbers_and_largest_consumers(built: image.Image) -> None:
         image.remeasure(built, board).check()
     used = f"{len(built.bin.read_bytes()):,} B of flash"
     assert used in caught.value.message and "9,000 B" in caught.value.message
-    assert f"largest: code {built.memory.flash.part('code'):,} B" in caught.value.message
+    largest = built.memory.code[0]
+    assert f"largest: {largest.name} code {largest.bytes:,} B" in caught.value.message
     assert caught.value.exit_code == 1
 
 

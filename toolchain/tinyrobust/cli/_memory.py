@@ -21,6 +21,9 @@ def print_memory(screen: Any, report: MemoryReport) -> None:
     if stack.bound_bytes is not None:
         chain = " > ".join(stack.path)
         table.add_row(*_row("stack bound", stack.bound_bytes, stack.reserved_bytes, []), chain)
+    if report.code:
+        code = ", ".join(f"{p.name} {p.bytes:,}" for p in report.code)
+        table.add_row("code", f"{report.flash.part('code'):,} B", "", "", code)
     table.add_section()
     for region in report.regions:
         if region.used_bytes:

@@ -26,8 +26,8 @@ from tinyrobust.graph.nodes import Graph
 from tinyrobust.image import compilers, hexfile, stack
 from tinyrobust.image.elf import PADDING, Elf
 from tinyrobust.image.link import link
-from tinyrobust.image.memory_report import MemoryReport, Stack, measure
-from tinyrobust.image.objects import Source, compile_all
+from tinyrobust.image.memory_report import MemoryReport, Stack, code_by_part, measure
+from tinyrobust.image.objects import Object, Source, compile_all
 
 SCHEMA = "tinyrobust.image/1"
 KERNEL_FLAGS = ("-O3",)
@@ -85,7 +85,8 @@ def build(
         elf_path = link(board, compiler, [o.path for o in objects], work)
         elf = Elf(elf_path)
         steps = _steps(plan, generated)
-        report = measure(elf, board, model_name, steps, _stack(board, elf, objects))
+        code = [] if board.is_host else code_by_part(elf, objects)
+        report = measure(elf, board, model_name, steps, _stack(board, elf, objects), code)
         report.check()
         base, image = _programmed(board, elf_path, elf)
         meta = _meta(graph, board, model_name, steps, image, compiler)
@@ -141,7 +142,7 @@ def remeasure(image: Image, board: Board) -> MemoryReport:
         for step, layer in zip(image.meta["steps"], image.memory.layers, strict=True)
     ]
     bound = image.memory.stack.model_copy(update={"reserved_bytes": board.budget.stack_bytes})
-    report = measure(elf, board, image.meta["model"], steps, bound)
+    report = measure(elf, board, image.meta["model"], steps, bound, image.memory.code)
     for mine, said in ((report.flash, image.memory.flash), (report.ram, image.memory.ram)):
         if mine.parts != said.parts:
             raise BuildError(
@@ -289,7 +290,7 @@ def _steps(plan: memory.Plan, generated: codegen.Generated) -> list[dict[str, An
     ]
 
 
-def _stack(board: Board, elf: Elf, objects: list[Any]) -> Stack:
+def _stack(board: Board, elf: Elf, objects: list[Object]) -> Stack:
     reserved = board.budget.stack_bytes
     if board.is_host:
         return Stack(reserved_bytes=reserved, bound_bytes=None)

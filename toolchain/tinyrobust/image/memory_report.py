@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tinyrobust.boards import Board
 from tinyrobust.errors import BudgetError, BuildError
 from tinyrobust.image.elf import Elf, Section
+from tinyrobust.image.objects import Object
 
 SCHEMA: Literal["tinyrobust.memory/1"] = "tinyrobust.memory/1"
 
@@ -107,6 +108,7 @@ class MemoryReport(_Record):
     scratch_bytes: int  # the largest scratch of a step; it lies in the arena
     regions: list[Region]
     layers: list[LayerMemory]
+    code: list[Part] = []  # flash.code by folder of firmware/; empty on the host
 
     def as_json(self) -> dict[str, Any]:
         """Plain data with the schema under its own name."""
@@ -139,7 +141,9 @@ class MemoryReport(_Record):
             if largest is not None and largest.bytes:
                 found.append(Part(name=f"{largest.name} (in the arena)", bytes=largest.bytes))
         else:
-            found = [p for p in total.parts if p.name not in ("weights", "tables")]
+            found = [Part(name=f"{p.name} code", bytes=p.bytes) for p in self.code]
+            split = {"weights", "tables", *(["code"] if found else [])}
+            found += [p for p in total.parts if p.name not in split]
             found += [
                 Part(name=f"{la.name} weights and tables", bytes=la.weights_bytes + la.tables_bytes)
                 for la in self.layers
@@ -186,10 +190,15 @@ class MemoryReport(_Record):
 
 
 def measure(
-    elf: Elf, board: Board, model: str, steps: Sequence[dict[str, Any]], stack: Stack
+    elf: Elf,
+    board: Board,
+    model: str,
+    steps: Sequence[dict[str, Any]],
+    stack: Stack,
+    code: Sequence[Part] = (),
 ) -> MemoryReport:
     """The report of a linked image. ``steps``: per step name, kernel, macs, symbol,
-    scratch_bytes and output_bytes, as ``build`` collects them."""
+    scratch_bytes and output_bytes, as ``build`` collects them; ``code``: from ``code_by_part``."""
     ram = [s for s in elf.sections if s.name in _RAM_PARTS] if not board.is_host else []
     flash_total, ram_total = (
         (_host_flash(elf, board), _host_ram(elf, board)) if board.is_host
@@ -206,15 +215,41 @@ def measure(
         scratch_bytes=max((la.scratch_bytes for la in layers), default=0),
         regions=_regions(board, ram, flash_total, ram_total),
         layers=layers,
+        code=list(code),
     )
 
 
-def _flash(elf: Elf, board: Board) -> Total:
+def code_by_part(elf: Elf, objects: Sequence[Object]) -> list[Part]:
+    """Bytes of code by folder of ``firmware/`` (each kernel is one), largest first.
+
+    What no function claims (alignment, libgcc) is "library and alignment".
+    """
+    sizes: dict[str, int] = {}
+    linked = {(s.name, s.bytes) for s in elf.symbols if s.kind == "STT_FUNC"}
+    seen: set[tuple[str, int]] = set()
+    for item in objects:
+        part = str(Path(item.source.name).parent).removeprefix("kernels/").removeprefix("ports/")
+        for symbol in Elf(item.path).symbols:
+            key = symbol.name, symbol.bytes
+            if symbol.kind == "STT_FUNC" and key in linked and key not in seen:
+                seen.add(key)
+                sizes[part] = sizes.get(part, 0) + symbol.bytes
+    total = _flash_parts(elf).get("code", 0)
+    sizes["library and alignment"] = total - sum(sizes.values())
+    return [Part(name=n, bytes=b) for n, b in sorted(sizes.items(), key=lambda s: -s[1]) if b]
+
+
+def _flash_parts(elf: Elf) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for section in elf.sections:
         if section.load is not None:
             part = _FLASH_PARTS.get(section.name, "code")
             sizes[part] = sizes.get(part, 0) + section.bytes
+    return sizes
+
+
+def _flash(elf: Elf, board: Board) -> Total:
+    sizes = _flash_parts(elf)
     used = len(elf.flash_image()[1])
     if used != sum(sizes.values()):  # programmers differ in what they write into a gap
         raise BuildError(
