@@ -19,8 +19,10 @@
 #define TR_INLINE inline __attribute__((always_inline))
 #if defined(__clang__)
 #define TR_UNROLL _Pragma("unroll")
+#define TR_NOINLINE __attribute__((noinline))
 #else
 #define TR_UNROLL _Pragma("GCC unroll 8")
+#define TR_NOINLINE __attribute__((noinline, noclone))  // once in the image
 #endif
 
 namespace tr {
@@ -54,6 +56,10 @@ TR_INLINE uint32_t uxtb16_ror8(uint32_t x) {
 // sum + (signed low halves product) + (signed high halves product).
 TR_INLINE int32_t smlad(uint32_t a, uint32_t b, int32_t sum) {
   return __smlad(static_cast<int16x2_t>(a), static_cast<int16x2_t>(b), sum);
+}
+
+TR_INLINE uint32_t ssub16(uint32_t a, uint32_t b) {
+  return static_cast<uint32_t>(__ssub16(static_cast<int16x2_t>(a), static_cast<int16x2_t>(b)));
 }
 
 // sum + byte0 + byte1 + byte2 + byte3.

@@ -76,44 +76,45 @@ inline Quick quick(const Requantize& r) {
   return r.operand == Type::i16 ? Quick::add16 : Quick::none;
 }
 
-// finish() for four accumulators of a quick layer: SMLAWB, ASR, USAT and a store per output. The
-// half of the rounding goes in with the bias; sums may wrap on the way, the result fits.
-template <Quick kind>
-TR_INLINE void finish4(const Requantize& r, size_t c, size_t index, size_t step, const int32_t* acc,
-                       const Buffers& at) {
+// finish() for N accumulators of a quick layer: SMLAWB, ASR, USAT and a store per output. Of each
+// accumulator only the low halfword counts. The half of the rounding goes in with the bias; sums
+// may wrap on the way, the result fits.
+template <Quick kind, size_t N>
+TR_INLINE void finish_quick(const Requantize& r, size_t c, size_t index, size_t step,
+                            const int32_t* acc, const Buffers& at) {
   if (kind == Quick::raw) {
     int16_t* out = reinterpret_cast<int16_t*>(at.out) + index;
     TR_UNROLL
-    for (size_t i = 0; i < 4; ++i, out += step) *out = static_cast<int16_t>(acc[i]);
+    for (size_t i = 0; i < N; ++i, out += step) *out = static_cast<int16_t>(acc[i]);
     return;
   }
   const uint32_t shift = r.shift;  // read once: the stores below could change it, for all C++ knows
   const uint32_t half = (1u << shift) >> 1;
   const int32_t start = static_cast<int32_t>(static_cast<uint32_t>(r.bias[c]) + half);
   const int32_t m = r.multiplier[c];
-  int32_t t[4];
+  int32_t t[N];
   TR_UNROLL
-  for (size_t i = 0; i < 4; ++i) t[i] = smlawb(m, acc[i], start);
+  for (size_t i = 0; i < N; ++i) t[i] = smlawb(m, acc[i], start);
   if (kind == Quick::add8) {
     const int32_t m2 = r.multiplier2[c];
     const uint8_t* operand = at.operand + index;
     TR_UNROLL
-    for (size_t i = 0; i < 4; ++i, operand += step) t[i] = smlawb(m2, *operand, t[i]);
+    for (size_t i = 0; i < N; ++i, operand += step) t[i] = smlawb(m2, *operand, t[i]);
   }
   if (kind == Quick::add16) {
     const int32_t m2 = r.multiplier2[c];
     const int16_t* operand = reinterpret_cast<const int16_t*>(at.operand) + index;
     TR_UNROLL
-    for (size_t i = 0; i < 4; ++i, operand += step) t[i] = smlawb(m2, *operand, t[i]);
+    for (size_t i = 0; i < N; ++i, operand += step) t[i] = smlawb(m2, *operand, t[i]);
   }
   uint8_t* out = at.out + index;
   if (r.bits == 7) {
     TR_UNROLL
-    for (size_t i = 0; i < 4; ++i, out += step) *out = static_cast<uint8_t>(usat<7>(t[i] >> shift));
+    for (size_t i = 0; i < N; ++i, out += step) *out = static_cast<uint8_t>(usat<7>(t[i] >> shift));
   } else {
     const int32_t hi = r.hi;
     TR_UNROLL
-    for (size_t i = 0; i < 4; ++i, out += step) {
+    for (size_t i = 0; i < N; ++i, out += step) {
       const int32_t q = t[i] >> shift;
       *out = static_cast<uint8_t>(q < 0 ? 0 : q > hi ? hi : q);
     }

@@ -23,10 +23,10 @@ from scipy.optimize import nnls
 
 from tests.graphs import Builder, random_graph
 from tests.kernels.arm import Device
-from tests.kernels.host import FLAGS, planned
-from tinyrobust import boards, memory
+from tests.kernels.host import FLAGS, forces, planned
+from tinyrobust import boards
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.kernels import Kernel, Layer, candidates, catalogue, expression
+from tinyrobust.kernels import Kernel, Layer, catalogue, expression
 from tinyrobust.kernels.variables import known_names
 
 # (cores of the group in kernel.yaml, board that counts, compiler flags)
@@ -94,7 +94,7 @@ def count(group: int) -> list[Sample]:
     _, board, flags = GROUPS[group]
     samples = []
     for graph in networks():
-        for force in _forces(graph, boards.load(board).core):
+        for force in forces(graph, boards.load(board).core):
             plan = planned(graph, board, force)
             with tempfile.TemporaryDirectory() as folder:
                 device = Device(plan, Path(folder), flags)
@@ -107,14 +107,6 @@ def count(group: int) -> list[Sample]:
                            _values(kernel, layer, graph, group), n)
                 )  # fmt: skip
     return samples
-
-
-def _forces(graph: Graph, core: str) -> list[dict[str, str]]:
-    """Forced choices such that every layer meets every kernel once."""
-    rows = {layer.name: [k.id for k in candidates(layer, graph, core)]
-            for layer in memory.plan(graph, boards.load("host")).layers}  # fmt: skip
-    longest = max(len(ids) for ids in rows.values())
-    return [{name: ids[i % len(ids)] for name, ids in rows.items()} for i in range(longest)]
 
 
 def _values(kernel: Kernel, layer: Layer, graph: Graph, group: int) -> list[float]:

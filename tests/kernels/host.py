@@ -14,6 +14,7 @@ import numpy as np
 
 from tinyrobust import boards, codegen, memory
 from tinyrobust.graph.nodes import Graph
+from tinyrobust.kernels import candidates, layers
 
 FLAGS = [
     "-std=c++17", "-ffreestanding", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics",
@@ -127,6 +128,16 @@ def split(plan: memory.Plan, out: np.ndarray) -> dict[str, np.ndarray]:
         found[step.output] = out[position:end].copy().view(dtype).reshape(shape)
         position = end
     return found
+
+
+def forces(graph: Graph, core: str) -> list[dict[str, str]]:
+    """Forced choices such that every layer meets every kernel that accepts it."""
+    rows = {
+        layer.name: [kernel.id for kernel in candidates(layer, graph, core)]
+        for layer in layers(graph)
+    }
+    longest = max(len(ids) for ids in rows.values())
+    return [{name: ids[i % len(ids)] for name, ids in rows.items()} for i in range(longest)]
 
 
 def planned(

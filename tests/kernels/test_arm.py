@@ -10,7 +10,7 @@ import pytest
 
 from tests.graphs import Builder, random_graph, resnet8_graph
 from tests.kernels.arm import Device
-from tests.kernels.host import planned
+from tests.kernels.host import forces, planned
 from tinyrobust.graph import interpreter
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import catalogue
@@ -52,36 +52,54 @@ def wide_graph() -> Graph:
     [("nucleo-h743", ()), ("mps2-an386", ()), ("mps2-an386", ("-DTR_PORTABLE",))],
     ids=["m7", "m4", "m4-portable"],
 )
-@pytest.mark.parametrize("seed", [3, 8, 37])
-def test_random_graphs(seed: int, board: str, flags: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seed", "choice"), [(3, 0), (8, 1), (37, 0), (37, 1)])
+def test_random_graphs(
+    seed: int, choice: int, board: str, flags: tuple[str, ...], tmp_path: Path
+) -> None:
     graph = random_graph(seed)
-    check(Device(planned(graph, board), tmp_path, flags), graph, n=2)
+    force = forces(graph, "cortex-m4")[choice]
+    check(Device(planned(graph, board, force), tmp_path, flags), graph, n=2)
 
 
-def test_wide_sums(tmp_path: Path) -> None:
+@pytest.mark.parametrize("choice", [0, 1])
+def test_wide_sums_and_four_bits(choice: int, tmp_path: Path) -> None:
     graph = wide_graph()
-    check(Device(planned(graph, "nucleo-h743"), tmp_path), graph, n=2)
+    force = forces(graph, "cortex-m7")[choice]
+    check(Device(planned(graph, "nucleo-h743", force), tmp_path), graph, n=2)
 
 
-def test_resnet8_takes_what_is_predicted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "at_most"), [("conv2d_t2_u8", 13_500_000), ("conv2d_tl_u8", 7_700_000)]
+)
+def test_resnet8_takes_what_is_predicted(kernel: str, at_most: int, tmp_path: Path) -> None:
     graph = resnet8_graph()
-    plan = planned(graph, "nucleo-h743")
+    force = {node.name: kernel for node in graph.nodes if node.op == "conv2d"}
+    plan = planned(graph, "nucleo-h743", force)
     counts = check(Device(plan, tmp_path), graph)
-    assert sum(counts) < 14_000_000  # int8 by CMSIS-NN: 29.94 M
+    assert sum(counts) < at_most  # int8 by CMSIS-NN: 29.94 M
     assert abs(plan.instructions / sum(counts) - 1) < 0.05
     for step, n in zip(plan.steps, counts, strict=True):
         assert abs(step.instructions / n - 1) < 0.10, (step.name, step.instructions, n)
 
 
 def test_dsp_instructions_are_used(tmp_path: Path) -> None:
-    device = Device(planned(resnet8_graph(size=8), "mps2-an386"), tmp_path)
+    graph = resnet8_graph(size=8)
+    force = {"conv1": "conv2d_t2_u8", "conv3": "conv2d_tl_u8"}
+    device = Device(planned(graph, "mps2-an386", force), tmp_path)
     text = subprocess.run(
         ["arm-none-eabi-objdump", "-d", str(device.elf)], check=True, capture_output=True, text=True
     ).stdout
-    assert all(f"\t{name}\t" in text for name in ("smlad", "uxtb16", "smlawb", "usada8", "usat"))
+    assert all(
+        f"\t{name}\t" in text
+        for name in ("smlad", "uxtb16", "smlawb", "usada8", "usat", "uadd8", "uxtab16", "ssub16")
+    )
 
 
 def test_every_kernel_is_met_by_some_graph_here() -> None:
-    graphs = [wide_graph(), resnet8_graph(size=8), *map(random_graph, (3, 8, 37))]
-    used = {step.kernel for graph in graphs for step in planned(graph, "nucleo-h743").steps}
+    graphs = [(wide_graph(), 0), (wide_graph(), 1), *((random_graph(n), 0) for n in (3, 8, 37))]
+    used = {
+        step.kernel
+        for graph, choice in graphs
+        for step in planned(graph, "nucleo-h743", forces(graph, "cortex-m7")[choice]).steps
+    }
     assert used == set(catalogue())

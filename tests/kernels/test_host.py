@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.graphs import random_graph, resnet8_graph, tiny_graph
-from tests.kernels.host import Compiled, planned, write_sources
+from tests.kernels.host import Compiled, forces, planned, write_sources
 from tinyrobust.graph import interpreter
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels.layers import ELEMENT_BYTES
@@ -31,7 +31,8 @@ def check(compiled: Compiled, graph: Graph, n: int = 3, seed: int = 0) -> None:
 @pytest.mark.parametrize("seed", range(24))
 def test_random_graphs_equal_the_interpreter(seed: int, tmp_path: Path) -> None:
     graph = random_graph(seed)
-    check(Compiled(planned(graph), tmp_path), graph)
+    choices = forces(graph, "host")
+    check(Compiled(planned(graph, force=choices[seed % len(choices)]), tmp_path), graph)
 
 
 def test_resnet8_equals_the_interpreter(tmp_path: Path) -> None:
@@ -45,9 +46,10 @@ def test_tiny_graph_with_clang(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 11])
-def test_steps_write_their_output_and_scratch_only(seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("choice", [0, 1])
+def test_steps_write_their_output_and_scratch_only(seed: int, choice: int, tmp_path: Path) -> None:
     graph = random_graph(seed)
-    compiled = Compiled(planned(graph), tmp_path)
+    compiled = Compiled(planned(graph, force=forces(graph, "host")[choice]), tmp_path)
     image = np.random.default_rng(seed).integers(0, 256, graph.input.shape, np.uint8)
     arenas = compiled.snapshots(image)
     for step, before, after in zip(compiled.plan.steps, arenas, arenas[1:], strict=False):
@@ -84,7 +86,8 @@ int main(int argc, char** argv) {
 @pytest.mark.parametrize("seed", [1, 8, 20])
 def test_sanitizers_find_nothing(seed: int, tmp_path: Path) -> None:
     graph = random_graph(seed)
-    sources, includes = write_sources(planned(graph), tmp_path)
+    choices = forces(graph, "host")
+    sources, includes = write_sources(planned(graph, force=choices[seed % len(choices)]), tmp_path)
     (tmp_path / "main.cpp").write_text(MAIN)
     flags = ["-std=c++17", "-O1", "-g", "-fsanitize=address,undefined",
              "-fno-sanitize-recover=all", *includes]  # fmt: skip

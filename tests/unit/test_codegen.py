@@ -8,9 +8,9 @@ import pytest
 from tests.graphs import random_graph, resnet8_graph, tiny_graph
 from tinyrobust import boards, codegen, memory
 from tinyrobust.codegen import text
-from tinyrobust.codegen.packers import t2_rows
+from tinyrobust.codegen.packers import lists, t2_rows
 from tinyrobust.errors import BuildError
-from tinyrobust.kernels import catalogue
+from tinyrobust.kernels import candidates, predict
 
 
 def decode(word: int) -> list[int]:
@@ -41,13 +41,32 @@ def test_packed_weights_read_back(shape: tuple[int, ...]) -> None:
         assert not any(trits[len(expected) :])
 
 
+def test_lists_name_every_tap_once() -> None:
+    weights = np.random.default_rng(1).integers(-1, 2, (5, 3, 2, 7)).astype(np.int8)
+    weights[3] = 0
+    words = lists.pack(weights).tolist()
+    for row in weights.reshape(5, -1):
+        found = np.zeros(row.size + 1, np.int64)  # one more: the tap of zeros
+        count = words.pop(0)
+        for sign, pairs in ((-1, count & 0xFFFF), (1, count >> 16)):
+            for _ in range(pairs):
+                word = words.pop(0)
+                found[(word & 0xFFFF) // 8] += sign
+                found[(word >> 16) // 8] += sign
+        np.testing.assert_array_equal(found[:-1], row)
+    assert not words
+
+
 @pytest.mark.parametrize("graph", [resnet8_graph(), random_graph(3)], ids=["resnet8", "random3"])
 def test_predicted_flash_is_what_is_generated(graph: object) -> None:
     plan = memory.plan(graph, boards.load("nucleo-h743"))  # type: ignore[arg-type]
     for layer, step in zip(plan.layers, plan.steps, strict=True):
-        packing = catalogue()[step.kernel].file.packing
-        if packing == "t2_rows":
-            assert t2_rows.pack(layer.node.arrays["weights"]).nbytes == step.flash_weights
+        for kernel in candidates(layer, plan.graph, "cortex-m7"):
+            packing = {"t2_rows": t2_rows, "lists": lists}.get(kernel.file.packing or "")
+            if packing is not None:
+                cost = predict(kernel, layer, plan.graph, "cortex-m7")
+                assert packing.pack(layer.node.arrays["weights"]).nbytes == cost.flash_weights
+                assert kernel.id != step.kernel or cost.flash_weights == step.flash_weights
 
 
 def test_equal_plans_give_equal_text() -> None:

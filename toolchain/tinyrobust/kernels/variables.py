@@ -18,6 +18,7 @@ def variables(layer: Layer, graph: Graph) -> dict[str, float]:
     """Every variable of ``layer``.
 
     ``taps``: weights of one output channel; ``nonzero``: weights that are not zero;
+    ``sign_pairs``: pairs of equal nonzero weights, per output channel and rounded up;
     ``edge_pixels``: output pixels whose window crosses the left or right edge, ``border_pixels``:
     any edge; ``wide``: 1 when
     accumulators need int32; ``input_max``: largest value of the source; the flags ``residual``,
@@ -33,7 +34,8 @@ def variables(layer: Layer, graph: Graph) -> dict[str, float]:
         "out_h": out_h, "out_w": out_w, "out_c": out_c, "outputs": out.size,
         "pixels": out_h * out_w, "macs": graph.macs(node), "input_max": source.hi,
         "kernel_h": 1, "kernel_w": 1, "stride_y": 1, "stride_x": 1,
-        "taps": 1, "nonzero": 0, "edge_pixels": 0, "border_pixels": 0, "average": 0, "wide": 0,
+        "taps": 1, "nonzero": 0, "sign_pairs": 0, "edge_pixels": 0, "border_pixels": 0,
+        "average": 0, "wide": 0,
         "residual": int(bool(layer.operand)), "raw": int(layer.finish == "raw"),
         "scores": int(layer.finish == "scores"),
         "operand_wide": int(bool(layer.operand) and storage(graph)[layer.operand] == "i32"),
@@ -41,6 +43,10 @@ def variables(layer: Layer, graph: Graph) -> dict[str, float]:
     if isinstance(node, (Conv2D, Dense)):
         found["taps"] = node.weights[0].size
         found["nonzero"] = int(np.count_nonzero(node.weights))
+        flat = node.weights.reshape(len(node.weights), -1)
+        found["sign_pairs"] = sum(
+            int(((np.count_nonzero(flat == sign, axis=1) + 1) // 2).sum()) for sign in (-1, 1)
+        )
         found["wide"] = int(not narrow(graph, node))
     if isinstance(node, Conv2D):
         found["kernel_h"], found["kernel_w"] = node.weights.shape[1:3]
