@@ -26,7 +26,7 @@ def command(
     """Count the output integers that differ from the numpy interpreter's: hls4ml's C simulation,
     the host build, the virtual board, and QEMU mps2-an500. Anything above 0 is exit 1.
     """
-    from tinyrobust import boards
+    from tinyrobust import boards, tasks
     from tinyrobust.cli._progress import Bars
     from tinyrobust.errors import CheckFailed
     from tinyrobust.evaluate.verify import verify
@@ -35,7 +35,10 @@ def command(
     model = load_model(model_name or DEFAULT_MODEL)
     board = boards.load(board_name)
     screen = console(json_file)
-    with Bars(screen) as bars:
+    with (
+        Bars(screen) as bars,
+        tasks.download_progress(lambda have, total: bars("download", have, total)),
+    ):
         result = verify(model, board, samples=samples, traced=traced, progress=bars)
     _print(screen, result)
     write_result(json_file, "verify", result.as_json())
