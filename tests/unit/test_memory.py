@@ -13,6 +13,7 @@ from tests.graphs import random_graph, resnet8_graph, tiny_graph
 from tinyrobust import boards, memory
 from tinyrobust.errors import BudgetError, GraphError
 from tinyrobust.memory.arena import ALIGN, Buffer, aligned, lower_bound, place
+from tinyrobust.memory.budget import FIRMWARE_FLASH_BYTES
 from tinyrobust.memory.lifetimes import IMAGE
 
 
@@ -116,6 +117,18 @@ def test_too_little_flash_names_the_largest_layer() -> None:
     text = str(caught.value)
     assert "of flash" in text and "nucleo-h743 has 32,768 B" in text
     assert "largest: layer 'conv14', 9," in text
+
+
+def test_a_tighter_flash_budget_trades_speed_for_bytes() -> None:
+    plans = [memory.plan(resnet8_graph(), board(flash_bytes=n << 10)) for n in (36, 48, 60, 256)]
+    instructions = [plan.instructions for plan in plans]
+    assert instructions == sorted(instructions, reverse=True) and len(set(instructions)) == 4
+    for plan, kib in zip(plans, (36, 48, 60, 256), strict=True):
+        flash = sum(s.flash_weights + s.flash_tables for s in plan.steps) + plan.code_bytes
+        assert flash <= (kib << 10) - FIRMWARE_FLASH_BYTES
+    assert {c.why for c in plans[3].choices} <= {"the fastest", "the only kernel that accepts it"}
+    slower = [c for c in plans[2].choices if c.why.startswith("fits the budget")]
+    assert slower and all("would be faster by" in c.why for c in slower)
 
 
 def test_a_forced_kernel_is_taken_and_said() -> None:

@@ -89,8 +89,11 @@ def _ram(
 def _flash(
     steps: Sequence[Layer], options: Sequence[Sequence[Option]], limit: Limits
 ) -> BudgetError:
-    least = [min(o.cost.flash_weights + o.cost.flash_tables for o in row) for row in options]
-    code = sum({o.kernel.id: o.code_bytes for row in options for o in row[:1]}.values())
+    smallest = [
+        min(row, key=lambda o: o.cost.flash_weights + o.cost.flash_tables) for row in options
+    ]
+    least = [o.cost.flash_weights + o.cost.flash_tables for o in smallest]
+    code = sum({o.kernel.id: o.code_bytes for o in smallest}.values())
     other = limit.budget_flash_bytes - limit.flash_bytes
     worst = max(range(len(steps)), key=lambda i: least[i])
     return BudgetError(
