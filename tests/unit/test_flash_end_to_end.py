@@ -1,0 +1,78 @@
+"""`tinyrobust flash` and `simulate` with the real firmware: the device's own hash is the proof."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tinyrobust import boards, device
+from tinyrobust.cli.main import run as tinyrobust
+from tinyrobust.flash import flash_file
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.mark.parametrize("name", ["nucleo-h743", "mps2-an500", "host"])
+def test_virtual_boards_hold_what_was_built(name: str) -> None:
+    assert tinyrobust(["flash", "--board", name, "--virtual", "--json", "flash.json"]) == 0
+    result = json.loads(Path("flash.json").read_text())
+    meta = json.loads(Path(f"build/{name}/shapes-small/image.json").read_text())
+    assert result["schema"] == "tinyrobust.flash/1" and result["virtual"]
+    assert result["device_sha256"] == result["image_sha256"] == meta["image_sha256"]
+
+
+def test_another_image_in_flash_is_found() -> None:
+    assert tinyrobust(["flash", "--board", "nucleo-h743", "--virtual"]) == 0
+    file = flash_file(boards.load("nucleo-h743"))
+    content = bytearray(file.read_bytes())
+    size = Path("build/nucleo-h743/shapes-small/firmware.bin").stat().st_size
+    content[size - 1] ^= 1  # the last byte of the image is padding: the firmware still runs
+    file.write_bytes(content)
+    simulate = _simulate()
+    try:
+        with device.Session.open("port") as session:
+            meta = json.loads(Path("build/nucleo-h743/shapes-small/image.json").read_text())
+            assert session.image_hash() != meta["image_sha256"]
+    finally:
+        simulate.terminate()
+        simulate.communicate()
+
+
+def test_pyocd_flashes_the_running_virtual_board() -> None:
+    assert tinyrobust(["flash", "--board", "nucleo-h743", "--virtual"]) == 0
+    simulate = _simulate("--probe-port", "0")
+    try:
+        probe = json.loads(Path("simulate.json").read_text())["probe"]
+        arguments = ["--board", "nucleo-h743", "--probe", probe, "--port", "port"]
+        assert tinyrobust(["flash", *arguments, "--json", "flash.json"]) == 0
+        result = json.loads(Path("flash.json").read_text())
+        assert result["flasher"] == "pyocd" and not result["virtual"]
+        assert result["device_sha256"] == result["image_sha256"]
+    finally:
+        simulate.terminate()
+        simulate.communicate()
+
+
+def _simulate(*more: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinyrobust", "simulate", "--board", "nucleo-h743",
+         "--link", "port", "--json", "simulate.json", *more],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while not Path("simulate.json").exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return process
