@@ -180,12 +180,12 @@ def _show(screen: Any, figures: dict[str, Any]) -> None:
     from tinyrobust.report import words
     from tinyrobust.units import count, kib, percent
 
-    accuracy = Table("images", "size", "board", "95 % interval", "numpy", "differ", "")
+    accuracy = Table("images", "size", "board", "95 % interval", "numpy", "differ")
     for column in accuracy.columns:
         column.no_wrap = True
     for row in report.rows(figures):
         accuracy.add_row(row["name"], row["eps"], row["accuracy"], row["interval"],
-                         row["interpreter"], row["differ"], row["note"])  # fmt: skip
+                         row["interpreter"], row["differ"])  # fmt: skip
     screen.print(accuracy)
     layers = words.layer_rows(figures)
     if figures["cost"]["unit"]:

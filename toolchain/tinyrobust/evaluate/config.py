@@ -16,7 +16,7 @@ import tinyrobust
 from tinyrobust.artefact import canonical_json, sha256
 from tinyrobust.errors import TinyRobustError
 
-BATCH_IMAGES = 50  # images crafted and classified between two records
+BATCH_IMAGES = 100  # images crafted and classified between two records
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,10 @@ Figures = Mapping[str, Any]
 INK, FAINT, GRID = "#1c2733", "#66788a", "#e6ebf0"
 CLEAN = "#0b7a75"
 PALETTE = ("#d1495b", "#3d6fb6", "#e08e2b", "#7a5195", "#5b8c5a", "#8d6e63")
-PARTS = ("#0b7a75", "#3d6fb6", "#e08e2b", "#7a5195", "#d1495b", "#8d6e63", "#5b8c5a", "#9aa7b4")
+PARTS = (
+    "#0b7a75", "#3d6fb6", "#e08e2b", "#7a5195", "#d1495b", "#8d6e63", "#5b8c5a", "#9aa7b4",
+    "#2a9d8f", "#c77dba", "#4d5b6a", "#d9b44a",
+)  # fmt: skip
 _STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "tinyrobust", "font.family": "sans-serif",
     "font.sans-serif": ["Inter", "Segoe UI", "Helvetica Neue", "Arial", "DejaVu Sans"],
@@ -53,7 +56,7 @@ def accuracy(figures: Figures) -> str:
     names: dict[str, list[Any]] = {}
     for series in figures["attacks"]:
         names.setdefault(series["title"], []).append(series)
-    with _figure(6.6, 3.5) as (figure, axes):
+    with _figure(6.6, 4.1) as (figure, axes):
         axes.grid(axis="y", color=GRID)
         axes.axhline(100 * clean["accuracy"], color=CLEAN, linewidth=0.8, linestyle=(0, (4, 3)))
         for colour, (name, points) in zip(_cycle(PALETTE), names.items(), strict=False):
