@@ -81,13 +81,13 @@ def assemble(recipe: Recipe, weights: Weights) -> Any:
         alpha = _take(weights, f"{layer.name}/alpha", shape[-1:])
         if trits.dtype != np.int8 or np.abs(trits).max() > 1:
             raise TinyRobustError(f"weights: {layer.name}/trits must be int8 in -1, 0, +1")
-        layer.kernel.assign(trits.astype(np.float32) * alpha)
-        again, _ = _quantise(layer.kernel)
-        if not np.array_equal(again, trits):
+        used = np.abs(trits).reshape(-1, shape[-1]).any(axis=0)
+        if not used.all() or not (np.isfinite(alpha) & (alpha > 0)).all():
             raise TinyRobustError(
-                f"weights: the trits of {layer.name} do not survive QKeras's ternary quantiser",
-                "a channel of all zeros or a scale that is not positive causes this",
+                f"weights: {layer.name} has a channel of zeros only, or a scale that is not "
+                "positive; QKeras's ternary quantiser cannot keep it"
             )
+        layer.kernel.assign(trits.astype(np.float32) * alpha)
     for layer in _norms(model):
         for key, attribute in _NORM.items():
             variable = getattr(layer, attribute)
