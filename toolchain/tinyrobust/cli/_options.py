@@ -77,7 +77,8 @@ def console(json_file: str | None) -> Any:
     """A rich Console: standard output, or standard error when JSON goes to standard output."""
     from rich.console import Console
 
-    return Console(stderr=json_file == "-", highlight=False)
+    # Texts hold brackets of their own, as in tinyrobust[train]: they are no markup.
+    return Console(stderr=json_file == "-", highlight=False, markup=False)
 
 
 def build_folder(out: Path | None, board: str, model: str) -> Path:

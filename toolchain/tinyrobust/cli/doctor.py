@@ -34,15 +34,15 @@ def command(json_file: str | None) -> int:
         )
         found = escape(item.detail if item.found else f"get it: {item.how}")
         note = "" if item.found else f"  (for {escape(item.needed_for)})"
-        out.print(f"{mark} {escape(f'{item.name:18}')} {found}{note}", soft_wrap=True)
+        out.print(f"{mark} {escape(f'{item.name:18}')} {found}{note}", soft_wrap=True, markup=True)
     for port in ports:
         looks_like = f", looks like {' or '.join(port.boards)}" if port.boards else ""
-        out.print(f"serial port {port.device}: {escape(port.description)}{looks_like}")
+        out.print(f"serial port {port.device}: {port.description}{looks_like}")
     for probe in probes:
-        out.print(f"debug probe {probe.unique_id}: {escape(probe.description)}")
+        out.print(f"debug probe {probe.unique_id}: {probe.description}")
     if not ports:
         out.print("no serial port is attached; --virtual needs none")
-    out.print("ready to build and flash" if ready else "[red]not ready: see 'missing' above[/]")
+    out.print("ready to build and flash" if ready else "not ready: see 'missing' above")
     write_result(
         json_file,
         "doctor",
