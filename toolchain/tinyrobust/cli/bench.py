@@ -77,39 +77,45 @@ def command(
 
 
 def _print(screen: Any, result: Bench) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from tinyrobust.units import kib
+    from tinyrobust.units import count, kib
 
-    table = Table("layer", "kernel", "MACs", "instructions", "per MAC", "predicted", "error",
-                  title=f"{result.model} on {result.board} (virtual)")  # fmt: skip
+    table = Table(
+        "layer", "kernel", "MACs", "instructions", "/MAC", "predicted", box=SIMPLE_HEAD,
+        title=f"{result.model} on {result.board} (virtual)", pad_edge=False, collapse_padding=True,
+    )  # fmt: skip
     if result.reference:
-        table.add_column(f"{result.reference.name} *")
+        table.add_column("int8 *")
     for column in table.columns[2:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
+    table.columns[0].min_width, table.columns[1].min_width = 10, 13
     for row in result.layers:
-        per_mac = f"{row.counted / row.macs:.2f}" if row.macs else ""
-        cells = [row.name, row.kernel, f"{row.macs:,}", f"{row.counted:,}", per_mac,
-                 f"{row.predicted:,}", _error(row.predicted, row.counted)]  # fmt: skip
+        cells = _cells(row.name, row.kernel, row.macs, row.counted, row.predicted)
         if result.reference:
-            cells.append(f"{row.published:,}" if row.published else "")
+            cells.append(count(row.published) if row.published else "")
         table.add_row(*cells)
     macs = sum(row.macs for row in result.layers)
     table.add_section()
-    cells = ["inference", "", f"{macs:,}", f"{result.counted:,}",
-             f"{result.counted / macs:.2f}" if macs else "", f"{result.predicted:,}",
-             _error(result.predicted, result.counted)]  # fmt: skip
+    cells = _cells("inference", "", macs, result.counted, result.predicted)
     if result.reference:
-        cells.append(f"{result.reference.instructions:,}")
+        cells.append(count(result.reference.instructions))
     table.add_row(*cells)
     screen.print(table)
     if result.reference:
-        screen.print(f"* {result.reference.how}", markup=False)
+        screen.print(f"* {result.reference.name}, {result.reference.how}", markup=False)
     screen.print(
         f"flash {kib(result.flash_bytes)}, RAM {kib(result.ram_bytes)}, of which arena "
         f"{kib(result.arena_bytes)}"
     )
 
 
-def _error(predicted: int, counted: int) -> str:
-    return f"{(predicted / counted - 1) * 100:+.1f} %" if counted else ""
+def _cells(name: str, kernel: str, macs: int, counted: int, predicted: int) -> list[str]:
+    from tinyrobust.units import count
+
+    return [
+        name, kernel, count(macs) if macs else "", f"{counted:,}",
+        f"{counted / macs:.2f}" if macs else "",
+        f"{(predicted / counted - 1) * 100:+.1f} %" if counted else "",
+    ]  # fmt: skip
