@@ -262,5 +262,5 @@ def test_static_constructors_do_not_link(tmp_path: Path) -> None:
             "mps2-an500",
             tmp_path,
             "struct Made { int x; Made() : x(tr_port_is_virtual()) {} }; Made made;"
-            "int main() { say(made.x ? \"a\" : \"b\"); return 0; }",
+            'int main() { say(made.x ? "a" : "b"); return 0; }',
         )
