@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -162,6 +164,16 @@ def test_without_art_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
         attacks.get("pgd").check_available()
     assert "tinyrobust[attacks]" in caught.value.hint
     attacks.get("noise").check_available()
+
+
+def test_listing_attacks_imports_neither_art_nor_tensorflow() -> None:
+    code = (
+        "import sys, tinyrobust.evaluate, tinyrobust.report; from tinyrobust import attacks;"
+        "attacks.names(); print([m for m in ('art', 'tensorflow', 'sklearn', 'matplotlib') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("seed", range(25))

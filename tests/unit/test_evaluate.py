@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import os
 import signal
@@ -443,6 +444,26 @@ def test_equal_configs_have_equal_hashes() -> None:
     one: Config = config(GRAPH)
     assert one.sha256 == config(GRAPH).sha256
     assert one.sha256 != config(GRAPH, attacks=(Series("noise", 2),)).sha256
+
+
+def test_without_art_the_zoos_set_is_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "art" else real(name, *a)
+    )
+    model = load_model("shapes-small")
+    made = prepare(model, "host", "ab", wish(attacks=None, eps=None))
+    assert made.replay is not None and made.replay.header["graph_sha256"] == model.graph.sha256
+    assert {s.key for s in made.config.attacks} == {
+        "pgd_eps2", "pgd_eps8", "square_eps2", "square_eps8",
+    }  # fmt: skip
+    assert "ART is not installed" in made.notices[0]
+    assert len(made.images) == 10
+    chosen = prepare(model, "host", "ab", wish(attacks=None, eps=(8,)))
+    assert [s.key for s in chosen.config.attacks] == ["pgd_eps8", "square_eps8"]
+    with pytest.raises(TinyRobustError, match="has no fgsm; it holds pgd_eps2"):
+        path = model.folder / "adversarial.npz"
+        prepare(model, "host", "ab", wish(attacks=("fgsm",), eps=None, adversarial=path))
 
 
 # -- gradient masking ------------------------------------------------------------------------
