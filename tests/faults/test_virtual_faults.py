@@ -152,6 +152,7 @@ def test_a_killed_board_is_noticed() -> None:
         assert not board.is_alive() and board.fault() is None
 
 
+@pytest.mark.slow
 def test_a_client_that_vanishes_leaves_the_board_usable() -> None:
     with virtual.start(H743, firmware()) as board:
         first = Line(board.port)
@@ -249,6 +250,7 @@ def test_unwritable_state_folder(flashed: Path, monkeypatch: pytest.MonkeyPatch)
         flash.flash(image, H743, virtual=True)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_or_a_cache_it_runs_slowly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

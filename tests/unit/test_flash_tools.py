@@ -41,6 +41,7 @@ def image() -> Built:
 # pyOCD
 
 
+@pytest.mark.slow
 def test_pyocd_load_of_the_elf_is_byte_identical_and_boots(tmp_path: Path) -> None:
     events: list[str] = []
     target = DebugTarget(
@@ -90,6 +91,7 @@ def test_flashing_through_the_probe_of_a_running_board(image: Built, tmp_path: P
         assert line.ask(b"v", 3)[-1:] == b"k"  # after "!" of the boot
 
 
+@pytest.mark.slow
 def test_pyocd_without_a_probe_server(image: Built) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -43,6 +43,7 @@ def _ticks(pid: int) -> float:
     return total
 
 
+@pytest.mark.slow
 def test_qemu_answers_counts_and_rests() -> None:
     with virtual.start(AN500, firmware("mps2")) as board:
         assert board.helper == "qemu"
