@@ -1,7 +1,7 @@
 /* Firmware for the tests of QEMU boards: one byte is one command, see serve(). */
 #include <stdint.h>
 
-#define REG(address) (*(volatile uint32_t *)(uintptr_t)(address))
+#define REG(address) (*(volatile uint32_t*)(uintptr_t)(address))
 #define UART 0x40004000u
 #define TIMER 0x40000000u
 
@@ -11,9 +11,18 @@ static void fault(void) {
   for (;;) {
   }
 }
-__attribute__((section(".vectors"), used)) void *const vectors[16] = {
-    stack_top, (void *)Reset_Handler, (void *)fault, (void *)fault,
-    (void *)fault, (void *)fault,     (void *)fault, 0, 0, 0, 0, (void *)fault};
+__attribute__((section(".vectors"), used)) void* const vectors[16] = {stack_top,
+                                                                      (void*)Reset_Handler,
+                                                                      (void*)fault,
+                                                                      (void*)fault,
+                                                                      (void*)fault,
+                                                                      (void*)fault,
+                                                                      (void*)fault,
+                                                                      0,
+                                                                      0,
+                                                                      0,
+                                                                      0,
+                                                                      (void*)fault};
 
 static void send(uint8_t byte) {
   while (REG(UART + 4) & 1) {
@@ -34,17 +43,30 @@ __attribute__((noinline)) uint32_t work(uint32_t rounds) {
 
 __attribute__((noinline)) static void sin(uint8_t which) {
   switch (which) {
-    case 'E': __asm volatile("bkpt 3"); break;
-    case 'F': __asm volatile("udf 3"); break;
-    case 'G': __asm volatile("svc 3"); break;
+    case 'E':
+      __asm volatile("bkpt 3");
+      break;
+    case 'F':
+      __asm volatile("udf 3");
+      break;
+    case 'G':
+      __asm volatile("svc 3");
+      break;
     case 'K':
       REG(0xE000ED88) = 0;
       __asm volatile("dsb\n isb\n vmov.f32 s0, #1.0" ::: "s0");
       break;
-    case 'L': __asm volatile("ldrd r2, r3, [%0]" ::"r"(0x20000002) : "r2", "r3"); break;
-    case 'O': __asm volatile("udiv r2, %0, %1" ::"r"(7), "r"(0) : "r2"); break;
-    case 'S': REG(0x20000010) = 1; break;
-    default: break;
+    case 'L':
+      __asm volatile("ldrd r2, r3, [%0]" ::"r"(0x20000002) : "r2", "r3");
+      break;
+    case 'O':
+      __asm volatile("udiv r2, %0, %1" ::"r"(7), "r"(0) : "r2");
+      break;
+    case 'S':
+      REG(0x20000010) = 1;
+      break;
+    default:
+      break;
   }
 }
 
@@ -68,9 +90,9 @@ static void serve(void) {
 
 void Reset_Handler(void) {
   REG(0xE000ED88) |= 0xFu << 20;
-  REG(0xE000ED24) = 7u << 16;     /* SHCSR: MemManage, BusFault, UsageFault */
-  REG(0xE000ED14) |= 1u << 4;     /* CCR.DIV_0_TRP */
-  REG(0xE000ED98) = 1;            /* MPU: 32 bytes at the bottom without any rights */
+  REG(0xE000ED24) = 7u << 16; /* SHCSR: MemManage, BusFault, UsageFault */
+  REG(0xE000ED14) |= 1u << 4; /* CCR.DIV_0_TRP */
+  REG(0xE000ED98) = 1;        /* MPU: 32 bytes at the bottom without any rights */
   REG(0xE000ED9C) = 0x20000000u;
   REG(0xE000EDA0) = 1u << 28 | 4u << 1 | 1;
   REG(0xE000ED94) = 5;

@@ -26,7 +26,7 @@ typedef struct {
 } tr_block;
 typedef struct {
   uint32_t base, size, is_flash;
-  const uint8_t *bytes;
+  const uint8_t* bytes;
 } tr_span;
 
 /* What native.py reads; mirrored there. */
@@ -39,35 +39,35 @@ typedef struct {
 
 typedef struct {
   uint32_t address, size, count;
-  uint8_t *bytes;  /* RAM: a copy, since code there may change */
-  uint8_t *checks; /* strict mode: one byte per half word, or NULL when there are none */
+  uint8_t* bytes;  /* RAM: a copy, since code there may change */
+  uint8_t* checks; /* strict mode: one byte per half word, or NULL when there are none */
 } slot;
 
 typedef struct board board;
 typedef struct {
-  board *owner;
+  board* owner;
   uint32_t base;
   uint32_t word[PAGE_WORDS];
-  int32_t row[PAGE_WORDS];         /* first row, -1 when the register is not listed */
-  uint8_t covered[PAGE_WORDS];     /* 0: no block here, 1: a block, 2: an open block */
+  int32_t row[PAGE_WORDS];     /* first row, -1 when the register is not listed */
+  uint8_t covered[PAGE_WORDS]; /* 0: no block here, 1: a block, 2: an open block */
 } page;
 
 struct board {
   tr_shared shared;
-  uc_engine *uc;
+  uc_engine* uc;
   int fd, strict;
-  tr_row *rows;
-  int32_t *next; /* the next row with the same address, -1 */
+  tr_row* rows;
+  int32_t* next; /* the next row with the same address, -1 */
   uint32_t row_count;
-  page *pages;
+  page* pages;
   uint32_t page_count;
-  tr_span *spans;
+  tr_span* spans;
   uint32_t span_count;
-  slot **flash_slots;
+  slot** flash_slots;
   uint32_t flash_base, flash_size;
-  const uint8_t *flash_bytes;
-  slot *ram_slots;
-  const slot *current;
+  const uint8_t* flash_bytes;
+  slot* ram_slots;
+  const slot* current;
   uint32_t uart_control, cpacr, cssel_address, dwt_control, demcr;
   uint64_t cycles_from; /* count at which CYCCNT was 0, while it runs */
   uint32_t cycles_frozen;
@@ -81,9 +81,9 @@ struct board {
 
 /* Thumb-2: the same as thumb.py, where the sources are named. */
 static int is_wide(uint32_t half) { return half >> 11 >= 0x1D; }
-static uint32_t half_at(const uint8_t *code) { return (uint32_t)code[0] | (uint32_t)code[1] << 8; }
+static uint32_t half_at(const uint8_t* code) { return (uint32_t)code[0] | (uint32_t)code[1] << 8; }
 
-static uint32_t count_instructions(const uint8_t *code, uint32_t size) {
+static uint32_t count_instructions(const uint8_t* code, uint32_t size) {
   uint32_t count = 0;
   for (uint32_t i = 0; i < size; count++) i += is_wide(half_at(code + i)) ? 4 : 2;
   return count;
@@ -108,7 +108,7 @@ uint32_t tr_checks(uint32_t first, uint32_t second) {
   return 0;
 }
 
-static void raise_fault(board *b, uint32_t kind, uint32_t address, uint32_t size, int is_write) {
+static void raise_fault(board* b, uint32_t kind, uint32_t address, uint32_t size, int is_write) {
   if (b->shared.fault == FAULT_NONE) {
     b->shared.fault = kind;
     b->shared.fault_address = address;
@@ -120,7 +120,7 @@ static void raise_fault(board *b, uint32_t kind, uint32_t address, uint32_t size
 }
 
 /* The UART's two directions. */
-static void flush(board *b) {
+static void flush(board* b) {
   uint32_t done = 0;
   int waited = 0;
   while (done < b->tx_end) {
@@ -138,7 +138,7 @@ static void flush(board *b) {
   b->tx_end = 0;
 }
 
-static void refill(board *b, int timeout_ms) {
+static void refill(board* b, int timeout_ms) {
   struct pollfd p = {b->fd, POLLIN, 0};
   if (poll(&p, 1, timeout_ms) > 0 && (p.revents & POLLIN)) {
     const ssize_t n = read(b->fd, b->rx, sizeof b->rx);
@@ -147,11 +147,11 @@ static void refill(board *b, int timeout_ms) {
   }
 }
 
-static int uart_on(const board *b, uint32_t bit) {
+static int uart_on(const board* b, uint32_t bit) {
   return (b->uart_control & (UART_ENABLE | bit)) == (UART_ENABLE | bit);
 }
 
-static uint32_t uart_status(board *b) {
+static uint32_t uart_status(board* b) {
   uint32_t value = UART_IDLE_STATUS;
   if (uart_on(b, UART_TRANSMITTER)) value |= UART_TRANSMIT_READY;
   if (!uart_on(b, UART_RECEIVER)) return value;
@@ -168,26 +168,26 @@ static uint32_t uart_status(board *b) {
 }
 
 /* DWT: counts instructions. */
-static uint32_t cycles(const board *b) {
+static uint32_t cycles(const board* b) {
   return b->cycles_run ? (uint32_t)(b->shared.count - b->cycles_from) : b->cycles_frozen;
 }
 
-static void set_cycles(board *b, uint32_t value) {
+static void set_cycles(board* b, uint32_t value) {
   b->cycles_frozen = value;
   b->cycles_from = b->shared.count - value;
 }
 
-static void gate_cycles(board *b) {
+static void gate_cycles(board* b) {
   const uint32_t now = cycles(b);
   b->cycles_run = (b->dwt_control & 1) && (b->demcr >> 24 & 1);
   set_cycles(b, now);
 }
 
 /* Peripherals. */
-static uint32_t apply_rows(const board *b, int32_t first, uint32_t value) {
+static uint32_t apply_rows(const board* b, int32_t first, uint32_t value) {
   const uint32_t stored = value;
   for (int32_t i = first; i >= 0; i = b->next[i]) {
-    const tr_row *r = &b->rows[i];
+    const tr_row* r = &b->rows[i];
     value |= r->ones;
     if (r->width) {
       const uint32_t mask = (1u << r->width) - 1;
@@ -197,37 +197,46 @@ static uint32_t apply_rows(const board *b, int32_t first, uint32_t value) {
   return value;
 }
 
-static uint32_t read_word(board *b, page *p, uint32_t index) {
+static uint32_t read_word(board* b, page* p, uint32_t index) {
   const int32_t row = p->row[index];
   const uint32_t stored = p->word[index];
   if (row < 0) return stored;
   switch (b->rows[row].role) {
-    case ROLE_UART_STATUS: return uart_status(b);
+    case ROLE_UART_STATUS:
+      return uart_status(b);
     case ROLE_UART_RECEIVE:
       b->idle_polls = 0;
       return b->rx_at != b->rx_end ? b->rx[b->rx_at++] : 0;
-    case ROLE_DWT_CYCLES: return cycles(b);
+    case ROLE_DWT_CYCLES:
+      return cycles(b);
     case ROLE_CACHE_SIZE: {
       const uint32_t select = p->word[index + 1]; /* CSSELR follows CCSIDR */
       return select & 1 ? INSTRUCTION_CACHE_ID : DATA_CACHE_ID;
     }
-    case ROLE_MPU_CONTROL: return b->shared.mpu_control;
-    case ROLE_MPU_NUMBER: return b->shared.mpu_number;
+    case ROLE_MPU_CONTROL:
+      return b->shared.mpu_control;
+    case ROLE_MPU_NUMBER:
+      return b->shared.mpu_number;
     case ROLE_MPU_BASE:
       return b->shared.mpu_base[b->shared.mpu_number] | b->shared.mpu_number;
-    case ROLE_MPU_ATTRIBUTES: return b->shared.mpu_attributes[b->shared.mpu_number];
-    default: return apply_rows(b, row, stored);
+    case ROLE_MPU_ATTRIBUTES:
+      return b->shared.mpu_attributes[b->shared.mpu_number];
+    default:
+      return apply_rows(b, row, stored);
   }
 }
 
-static void write_word(board *b, page *p, uint32_t index, uint32_t value) {
+static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
   const int32_t row = p->row[index];
   const uint32_t role = row < 0 ? ROLE_PLAIN : b->rows[row].role;
-  tr_shared *s = &b->shared;
+  tr_shared* s = &b->shared;
   switch (role) {
     case ROLE_CONSTANT:
-    case ROLE_UART_STATUS: return;
-    case ROLE_UART_CONTROL: b->uart_control = value; break;
+    case ROLE_UART_STATUS:
+      return;
+    case ROLE_UART_CONTROL:
+      b->uart_control = value;
+      break;
     case ROLE_UART_TRANSMIT:
       b->idle_polls = 0;
       if (!uart_on(b, UART_TRANSMITTER)) return;
@@ -243,19 +252,25 @@ static void write_word(board *b, page *p, uint32_t index, uint32_t value) {
       b->demcr = value;
       gate_cycles(b);
       break;
-    case ROLE_DWT_CYCLES: set_cycles(b, value); return;
+    case ROLE_DWT_CYCLES:
+      set_cycles(b, value);
+      return;
     case ROLE_RESET_CONTROL:
       if (value >> 16 == 0x05FA && (value & 4)) {
         s->request |= REQUEST_RESET;
         uc_emu_stop(b->uc);
       }
       return;
-    case ROLE_FPU_ACCESS: b->cpacr = value; break;
+    case ROLE_FPU_ACCESS:
+      b->cpacr = value;
+      break;
     case ROLE_MPU_CONTROL:
       s->mpu_control = value & 7;
       s->request |= REQUEST_MPU; /* taken up at the next block */
       return;
-    case ROLE_MPU_NUMBER: s->mpu_number = value & (MPU_REGIONS - 1); return;
+    case ROLE_MPU_NUMBER:
+      s->mpu_number = value & (MPU_REGIONS - 1);
+      return;
     case ROLE_MPU_BASE:
       if (value & 0x10) s->mpu_number = value & (MPU_REGIONS - 1);
       s->mpu_base[s->mpu_number] = value & ~31u;
@@ -265,15 +280,16 @@ static void write_word(board *b, page *p, uint32_t index, uint32_t value) {
       s->mpu_attributes[s->mpu_number] = value;
       if (s->mpu_control & 1) s->request |= REQUEST_MPU;
       return;
-    default: break;
+    default:
+      break;
   }
   p->word[index] = value;
 }
 
 /* 1 when an access may go on. */
-static int allowed(page *p, uint32_t offset, uint32_t size, int is_write) {
+static int allowed(page* p, uint32_t offset, uint32_t size, int is_write) {
   const uint32_t index = offset >> 2;
-  board *b = p->owner;
+  board* b = p->owner;
   uint32_t kind = FAULT_NONE;
   if (!p->covered[index]) {
     kind = FAULT_UNMAPPED;
@@ -285,8 +301,8 @@ static int allowed(page *p, uint32_t offset, uint32_t size, int is_write) {
   return 0;
 }
 
-static uint64_t on_read(uc_engine *uc, uint64_t offset, unsigned size, void *user) {
-  page *p = user;
+static uint64_t on_read(uc_engine* uc, uint64_t offset, unsigned size, void* user) {
+  page* p = user;
   (void)uc;
   if (!allowed(p, (uint32_t)offset, size, 0)) return 0;
   const uint32_t shift = 8 * ((uint32_t)offset & 3);
@@ -294,8 +310,8 @@ static uint64_t on_read(uc_engine *uc, uint64_t offset, unsigned size, void *use
   return size >= 4 ? value : value & ((1ull << 8 * size) - 1);
 }
 
-static void on_write(uc_engine *uc, uint64_t offset, unsigned size, uint64_t value, void *user) {
-  page *p = user;
+static void on_write(uc_engine* uc, uint64_t offset, unsigned size, uint64_t value, void* user) {
+  page* p = user;
   (void)uc;
   if (!allowed(p, (uint32_t)offset, size, 1)) return;
   const uint32_t index = (uint32_t)offset >> 2;
@@ -312,7 +328,7 @@ static void on_write(uc_engine *uc, uint64_t offset, unsigned size, uint64_t val
 }
 
 /* Code. */
-static void analyse(board *b, slot *s, const uint8_t *code, uint32_t address, uint32_t size) {
+static void analyse(board* b, slot* s, const uint8_t* code, uint32_t address, uint32_t size) {
   s->address = address;
   s->size = size;
   s->count = count_instructions(code, size);
@@ -331,14 +347,14 @@ static void analyse(board *b, slot *s, const uint8_t *code, uint32_t address, ui
   }
 }
 
-static const slot *ram_slot(board *b, uint32_t address, uint32_t size) {
-  const tr_span *span = NULL;
+static const slot* ram_slot(board* b, uint32_t address, uint32_t size) {
+  const tr_span* span = NULL;
   for (uint32_t i = 0; i < b->span_count && !span; i++) {
     if (address - b->spans[i].base < b->spans[i].size) span = &b->spans[i];
   }
   if (!span) return NULL;
-  const uint8_t *code = span->bytes + (address - span->base);
-  slot *s = &b->ram_slots[(address >> 1) % RAM_SLOTS];
+  const uint8_t* code = span->bytes + (address - span->base);
+  slot* s = &b->ram_slots[(address >> 1) % RAM_SLOTS];
   if (s->address == address && s->size == size && !memcmp(s->bytes, code, size)) return s;
   free(s->bytes);
   s->bytes = malloc(size ? size : 1);
@@ -347,8 +363,8 @@ static const slot *ram_slot(board *b, uint32_t address, uint32_t size) {
   return s;
 }
 
-static void on_block(uc_engine *uc, uint64_t address64, uint32_t size, void *user) {
-  board *b = user;
+static void on_block(uc_engine* uc, uint64_t address64, uint32_t size, void* user) {
+  board* b = user;
   const uint32_t address = (uint32_t)address64;
   if (__builtin_expect(b->shared.count >= b->rearm_at, 0)) {
     b->rearm_at = UINT64_MAX;
@@ -359,9 +375,9 @@ static void on_block(uc_engine *uc, uint64_t address64, uint32_t size, void *use
     return;
   }
   const uint32_t offset = address - b->flash_base;
-  const slot *s;
+  const slot* s;
   if (__builtin_expect(offset < b->flash_size, 1)) {
-    slot *known = b->flash_slots[offset >> 1];
+    slot* known = b->flash_slots[offset >> 1];
     if (__builtin_expect(!known || known->size != size, 0)) {
       if (!known) known = b->flash_slots[offset >> 1] = calloc(1, sizeof *known);
       analyse(b, known, b->flash_bytes + offset, address, size);
@@ -379,20 +395,20 @@ static void on_block(uc_engine *uc, uint64_t address64, uint32_t size, void *use
   }
 }
 
-static uint32_t register_value(uc_engine *uc, uint32_t number) {
-  static const int ids[16] = {
-      UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2,  UC_ARM_REG_R3,  UC_ARM_REG_R4,  UC_ARM_REG_R5,
-      UC_ARM_REG_R6, UC_ARM_REG_R7, UC_ARM_REG_R8,  UC_ARM_REG_R9,  UC_ARM_REG_R10, UC_ARM_REG_R11,
-      UC_ARM_REG_R12, UC_ARM_REG_SP, UC_ARM_REG_LR, UC_ARM_REG_PC};
+static uint32_t register_value(uc_engine* uc, uint32_t number) {
+  static const int ids[16] = {UC_ARM_REG_R0,  UC_ARM_REG_R1, UC_ARM_REG_R2,  UC_ARM_REG_R3,
+                              UC_ARM_REG_R4,  UC_ARM_REG_R5, UC_ARM_REG_R6,  UC_ARM_REG_R7,
+                              UC_ARM_REG_R8,  UC_ARM_REG_R9, UC_ARM_REG_R10, UC_ARM_REG_R11,
+                              UC_ARM_REG_R12, UC_ARM_REG_SP, UC_ARM_REG_LR,  UC_ARM_REG_PC};
   uint32_t value = 0;
   uc_reg_read(uc, ids[number & 15], &value);
   return value;
 }
 
 /* Strict mode: called before every instruction (not for those an IT block skips). */
-static void on_code(uc_engine *uc, uint64_t address, uint32_t size, void *user) {
-  board *b = user;
-  const slot *s = b->current;
+static void on_code(uc_engine* uc, uint64_t address, uint32_t size, void* user) {
+  board* b = user;
+  const slot* s = b->current;
   (void)size;
   if (!s || !s->checks) return;
   const uint32_t offset = (uint32_t)address - s->address;
@@ -409,8 +425,8 @@ static void on_code(uc_engine *uc, uint64_t address, uint32_t size, void *user) 
   if ((check & CHECK_DIVISOR) && !value) raise_fault(b, FAULT_DIVISION, 0, 0, 0);
 }
 
-static void on_guard(uc_engine *uc, uc_mem_type type, uint64_t address, int size, int64_t value,
-                     void *user) {
+static void on_guard(uc_engine* uc, uc_mem_type type, uint64_t address, int size, int64_t value,
+                     void* user) {
   (void)uc;
   (void)value;
   raise_fault(user, FAULT_PROTECTION, (uint32_t)address, (uint32_t)size, type == UC_MEM_WRITE);
@@ -418,13 +434,13 @@ static void on_guard(uc_engine *uc, uc_mem_type type, uint64_t address, int size
 
 /* The interface of native.py. */
 uint32_t tr_sizeof_shared(void) { return sizeof(tr_shared); }
-tr_shared *tr_state(board *b) { return &b->shared; }
+tr_shared* tr_state(board* b) { return &b->shared; }
 
-void tr_reset(board *b) {
+void tr_reset(board* b) {
   flush(b);
   b->rx_at = b->rx_end = 0; /* bytes in the receiver are lost, as on silicon */
   for (uint32_t i = 0; i < b->page_count; i++) {
-    page *p = &b->pages[i];
+    page* p = &b->pages[i];
     memset(p->word, 0, sizeof p->word);
     for (uint32_t w = 0; w < PAGE_WORDS; w++) {
       if (p->row[w] >= 0) p->word[w] = b->rows[p->row[w]].reset;
@@ -441,7 +457,7 @@ void tr_reset(board *b) {
   b->rearm_at = UINT64_MAX;
 }
 
-static page *page_at(board *b, uint32_t address) {
+static page* page_at(board* b, uint32_t address) {
   for (uint32_t i = 0; i < b->page_count; i++) {
     if (b->pages[i].base == (address & ~4095u)) return &b->pages[i];
   }
@@ -449,37 +465,37 @@ static page *page_at(board *b, uint32_t address) {
 }
 
 /* The stored word of a register, for tests and reports. */
-uint32_t tr_peek(board *b, uint32_t address) {
-  page *p = page_at(b, address);
+uint32_t tr_peek(board* b, uint32_t address) {
+  page* p = page_at(b, address);
   return p ? p->word[(address & 4095) >> 2] : 0;
 }
 
 /* The engine stopped before the instruction at pc and will go on there: do not count it twice. */
-void tr_rewind(board *b, uint32_t pc) {
-  const slot *s = b->current;
+void tr_rewind(board* b, uint32_t pc) {
+  const slot* s = b->current;
   if (!s || pc - s->address >= s->size) return;
-  const uint8_t *code = s->bytes ? s->bytes : b->flash_bytes + (s->address - b->flash_base);
+  const uint8_t* code = s->bytes ? s->bytes : b->flash_bytes + (s->address - b->flash_base);
   const uint32_t done = pc - s->address;
   b->shared.count -= count_instructions(code + done, s->size - done);
 }
 
-void tr_rearm(board *b, uint64_t instructions) { b->rearm_at = b->shared.count + instructions; }
+void tr_rearm(board* b, uint64_t instructions) { b->rearm_at = b->shared.count + instructions; }
 
-void tr_flush(board *b) { flush(b); }
+void tr_flush(board* b) { flush(b); }
 
-uc_err tr_guard(board *b, uint32_t low, uint32_t high, int reads, int writes, size_t *handle) {
+uc_err tr_guard(board* b, uint32_t low, uint32_t high, int reads, int writes, size_t* handle) {
   const int kinds = (reads ? UC_HOOK_MEM_READ : 0) | (writes ? UC_HOOK_MEM_WRITE : 0);
   uc_hook hook = 0;
   const uc_err error =
-      uc_hook_add(b->uc, &hook, kinds, (void *)on_guard, b, (uint64_t)low, (uint64_t)high - 1);
+      uc_hook_add(b->uc, &hook, kinds, (void*)on_guard, b, (uint64_t)low, (uint64_t)high - 1);
   *handle = hook;
   return error;
 }
-uc_err tr_unguard(board *b, size_t handle) { return uc_hook_del(b->uc, handle); }
+uc_err tr_unguard(board* b, size_t handle) { return uc_hook_del(b->uc, handle); }
 
-static void lay_out(board *b, const uint32_t *pages, const tr_block *blocks, uint32_t block_count) {
+static void lay_out(board* b, const uint32_t* pages, const tr_block* blocks, uint32_t block_count) {
   for (uint32_t i = 0; i < b->page_count; i++) {
-    page *p = &b->pages[i];
+    page* p = &b->pages[i];
     p->owner = b;
     p->base = pages[i];
     for (uint32_t w = 0; w < PAGE_WORDS; w++) {
@@ -492,18 +508,18 @@ static void lay_out(board *b, const uint32_t *pages, const tr_block *blocks, uin
     }
   }
   for (uint32_t i = b->row_count; i-- > 0;) { /* backwards, so that a chain starts at its first */
-    page *p = page_at(b, b->rows[i].address);
+    page* p = page_at(b, b->rows[i].address);
     if (!p) continue;
-    int32_t *first = &p->row[(b->rows[i].address & 4095) >> 2];
+    int32_t* first = &p->row[(b->rows[i].address & 4095) >> 2];
     b->next[i] = *first;
     *first = (int32_t)i;
   }
 }
 
-board *tr_attach(uc_engine *uc, int fd, int strict, const tr_row *rows, uint32_t row_count,
-                 const tr_block *blocks, uint32_t block_count, const uint32_t *pages,
-                 uint32_t page_count, const tr_span *spans, uint32_t span_count, uc_err *error) {
-  board *b = calloc(1, sizeof *b);
+board* tr_attach(uc_engine* uc, int fd, int strict, const tr_row* rows, uint32_t row_count,
+                 const tr_block* blocks, uint32_t block_count, const uint32_t* pages,
+                 uint32_t page_count, const tr_span* spans, uint32_t span_count, uc_err* error) {
+  board* b = calloc(1, sizeof *b);
   b->uc = uc;
   b->fd = fd;
   b->strict = strict;
@@ -527,9 +543,9 @@ board *tr_attach(uc_engine *uc, int fd, int strict, const tr_row *rows, uint32_t
   lay_out(b, pages, blocks, block_count);
   tr_reset(b);
   uc_hook hook;
-  *error = uc_hook_add(uc, &hook, UC_HOOK_BLOCK, (void *)on_block, b, (uint64_t)1, (uint64_t)0);
+  *error = uc_hook_add(uc, &hook, UC_HOOK_BLOCK, (void*)on_block, b, (uint64_t)1, (uint64_t)0);
   if (*error == UC_ERR_OK && strict) {
-    *error = uc_hook_add(uc, &hook, UC_HOOK_CODE, (void *)on_code, b, (uint64_t)1, (uint64_t)0);
+    *error = uc_hook_add(uc, &hook, UC_HOOK_CODE, (void*)on_code, b, (uint64_t)1, (uint64_t)0);
   }
   for (uint32_t i = 0; i < page_count && *error == UC_ERR_OK; i++) {
     *error = uc_mmio_map(uc, pages[i], 4096, on_read, &b->pages[i], on_write, &b->pages[i]);
