@@ -24,7 +24,7 @@ from unicorn.arm_const import (
     UC_CPU_ARM_CORTEX_M7,
 )
 
-from tests.kernels.host import DTYPES, FLAGS, write_sources
+from tests.kernels.host import DTYPES, FLAGS, ready, write_sources
 from tinyrobust import memory
 
 FLASH, RAM, ARENA, STACK, RETURN = 0x08000000, 0x20000000, 0x20100000, 0x20300000, 0x0FFFF000
@@ -52,8 +52,10 @@ def link(plan: memory.Plan, folder: Path, flags: Sequence[str] = ()) -> Path:
     sources, includes = write_sources(plan, folder)
     (folder / "stubs.cpp").write_text(STUBS)
     elf = folder / "model.elf"
-    command = ["arm-none-eabi-g++", f"-mcpu={plan.core}", "-mthumb", "-mfloat-abi=soft", *FLAGS,
-               "-O2", *flags, *includes, *map(str, sources), str(folder / "stubs.cpp"),
+    compiler = "arm-none-eabi-g++"
+    options = [f"-mcpu={plan.core}", "-mthumb", "-mfloat-abi=soft", *FLAGS, "-O2", *flags,
+               *includes]  # fmt: skip
+    command = [compiler, *options, *ready(compiler, options, sources), str(folder / "stubs.cpp"),
                "-nostdlib", "-Wl,--gc-sections,-u,tr_init,-u,tr_model,-e,tr_invoke",
                f"-Wl,-Ttext={FLASH:#x},-Tdata={RAM:#x}", "-o", str(elf), "-lgcc"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, cwd=folder)

@@ -6,13 +6,16 @@ In: a Graph (or a Plan). Out: a ``Compiled`` whose ``trace`` gives what every st
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import subprocess
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from tinyrobust import boards, codegen, memory
+from tinyrobust import boards, codegen, memory, resources
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import candidates, layers
 
@@ -61,6 +64,31 @@ def write_sources(plan: memory.Plan, folder: Path) -> tuple[list[Path], list[str
     return [*files, *generated.sources], [f"-I{d}" for d in generated.include_dirs]
 
 
+_CACHE = tempfile.TemporaryDirectory(prefix="tinyrobust-objects-")
+
+
+@cache
+def _firmware_object(compiler: str, flags: tuple[str, ...], source: Path) -> Path:
+    """The object of a firmware source, compiled once per test run."""
+    name = hashlib.sha256(repr((compiler, flags, source)).encode()).hexdigest()[:16]
+    target = Path(_CACHE.name) / f"{name}.o"
+    subprocess.run(
+        [compiler, *flags, "-c", str(source), "-o", str(target)],
+        check=True, capture_output=True, cwd=_CACHE.name,
+    )  # fmt: skip
+    return target
+
+
+def ready(compiler: str, flags: list[str], sources: list[Path]) -> list[str]:
+    """``sources`` with those of the firmware replaced by objects."""
+    firmware = resources.root() / "firmware"
+    return [
+        str(_firmware_object(compiler, tuple(flags), source))
+        if source.is_relative_to(firmware) else str(source)
+        for source in sources
+    ]  # fmt: skip
+
+
 class Compiled:
     """A plan compiled for the host."""
 
@@ -71,8 +99,9 @@ class Compiled:
         sources, includes = write_sources(plan, folder)
         (folder / "shim.cpp").write_text(SHIM)
         library = folder / "model.so"
-        command = [compiler, *FLAGS, *(flags or ("-O2",)), *includes, "-shared", "-fPIC",
-                   *map(str, sources), str(folder / "shim.cpp"), "-o", str(library)]  # fmt: skip
+        options = [*FLAGS, *(flags or ("-O2",)), *includes, "-fPIC"]
+        command = [compiler, *options, "-shared", *ready(compiler, options, sources),
+                   str(folder / "shim.cpp"), "-o", str(library)]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True, cwd=folder)
         self.library = ctypes.CDLL(str(library))
         self.library.shim_scores.restype = ctypes.POINTER(ctypes.c_int32)

@@ -49,7 +49,11 @@ def wide_graph() -> Graph:
 
 @pytest.mark.parametrize(
     ("board", "flags"),
-    [("nucleo-h743", ()), ("mps2-an386", ()), ("mps2-an386", ("-DTR_PORTABLE",))],
+    [
+        ("nucleo-h743", ()),
+        pytest.param("mps2-an386", (), marks=pytest.mark.slow),
+        pytest.param("mps2-an386", ("-DTR_PORTABLE",), marks=pytest.mark.slow),
+    ],
     ids=["m7", "m4", "m4-portable"],
 )
 @pytest.mark.parametrize(("seed", "choice"), [(3, 0), (8, 1), (37, 0), (37, 1)])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.graphs import random_graph, resnet8_graph, tiny_graph
-from tests.kernels.host import Compiled, forces, planned, write_sources
+from tests.kernels.host import Compiled, forces, planned, ready, write_sources
 from tinyrobust.graph import interpreter
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels.layers import ELEMENT_BYTES
@@ -28,7 +29,13 @@ def check(compiled: Compiled, graph: Graph, n: int = 3, seed: int = 0) -> None:
         np.testing.assert_array_equal(compiled.scores(image), expected[graph.output.name][i])
 
 
-@pytest.mark.parametrize("seed", range(24))
+def some_slow(seeds: list[int], fast: int) -> list[Any]:
+    """``seeds`` as parameters, those after the first ``fast`` marked slow."""
+    return [pytest.param(n, marks=pytest.mark.slow if i >= fast else ()) for i, n in
+            enumerate(seeds)]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", some_slow(list(range(24)), 6))
 def test_random_graphs_equal_the_interpreter(seed: int, tmp_path: Path) -> None:
     graph = random_graph(seed)
     choices = forces(graph, "host")
@@ -83,7 +90,7 @@ int main(int argc, char** argv) {
 """
 
 
-@pytest.mark.parametrize("seed", [1, 8, 20])
+@pytest.mark.parametrize("seed", some_slow([1, 8, 20], 1))
 def test_sanitizers_find_nothing(seed: int, tmp_path: Path) -> None:
     graph = random_graph(seed)
     choices = forces(graph, "host")
@@ -93,7 +100,8 @@ def test_sanitizers_find_nothing(seed: int, tmp_path: Path) -> None:
              "-fno-sanitize-recover=all", *includes]  # fmt: skip
     program = tmp_path / "model"
     subprocess.run(
-        ["g++", *flags, *map(str, sources), str(tmp_path / "main.cpp"), "-o", str(program)],
+        ["g++", *flags, *ready("g++", flags, sources), str(tmp_path / "main.cpp"), "-o",
+         str(program)],
         check=True, capture_output=True,
     )  # fmt: skip
     images = np.random.default_rng(seed).integers(0, 256, (4, *graph.input.shape), np.uint8)
