@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import Any
 
@@ -13,8 +14,10 @@ from tests.graphs import random_graph, resnet8_graph, tiny_graph
 from tinyrobust import boards, memory
 from tinyrobust.errors import BudgetError, GraphError
 from tinyrobust.memory.arena import ALIGN, Buffer, aligned, lower_bound, place
-from tinyrobust.memory.budget import FIRMWARE_FLASH_BYTES
+from tinyrobust.memory.budget import FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES
 from tinyrobust.memory.lifetimes import IMAGE
+
+plan_module = importlib.import_module("tinyrobust.memory.plan")  # not the function of its name
 
 
 def board(**budget: Any) -> boards.Board:
@@ -111,6 +114,23 @@ def test_too_little_ram_names_the_layer_and_the_numbers() -> None:
     assert "largest: tensor requantize" in text
 
 
+def test_an_arena_that_cannot_be_packed_names_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = resnet8_graph()
+    need = memory.plan(graph, boards.load("nucleo-h743")).arena_bytes
+    real = plan_module.place
+
+    def wasteful(buffers: list[Buffer]) -> memory.Arena:
+        arena = real(buffers)
+        return memory.Arena(arena.offsets, arena.bytes + 4096)
+
+    monkeypatch.setattr(plan_module, "place", wasteful)
+    ram = need + 1024 + FIRMWARE_RAM_BYTES + 8192
+    with pytest.raises(BudgetError) as caught:
+        memory.plan(graph, board(ram_bytes=ram, stack_bytes=8192))
+    assert "B of RAM" in caught.value.message and f"has {ram:,} B" in caught.value.message
+    assert "B for the network" in caught.value.message
+
+
 def test_too_little_flash_names_the_largest_layer() -> None:
     with pytest.raises(BudgetError) as caught:
         memory.plan(resnet8_graph(), board(flash_bytes=32 << 10))
@@ -119,11 +139,14 @@ def test_too_little_flash_names_the_largest_layer() -> None:
     assert "largest: layer 'conv14', 9," in text
 
 
+FLASH_KIB = (40, 52, 64, 256)
+
+
 def test_a_tighter_flash_budget_trades_speed_for_bytes() -> None:
-    plans = [memory.plan(resnet8_graph(), board(flash_bytes=n << 10)) for n in (36, 48, 60, 256)]
+    plans = [memory.plan(resnet8_graph(), board(flash_bytes=n << 10)) for n in FLASH_KIB]
     instructions = [plan.instructions for plan in plans]
     assert instructions == sorted(instructions, reverse=True) and len(set(instructions)) == 4
-    for plan, kib in zip(plans, (36, 48, 60, 256), strict=True):
+    for plan, kib in zip(plans, FLASH_KIB, strict=True):
         flash = sum(s.flash_weights + s.flash_tables for s in plan.steps) + plan.code_bytes
         assert flash <= (kib << 10) - FIRMWARE_FLASH_BYTES
     assert {c.why for c in plans[3].choices} <= {"the fastest", "the only kernel that accepts it"}

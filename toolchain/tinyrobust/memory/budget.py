@@ -18,7 +18,7 @@ from tinyrobust.memory.lifetimes import Lifetimes
 
 # Set aside for what is not the network: start-up code, protocol, port; its buffers and data.
 # `image` measures the real figures and holds the exact check.
-FIRMWARE_FLASH_BYTES = 6 << 10
+FIRMWARE_FLASH_BYTES = 9 << 10
 FIRMWARE_RAM_BYTES = 3 << 10
 
 
@@ -56,8 +56,12 @@ def explain(
     options: Sequence[Sequence[Option]],
     alive: Lifetimes,
     limit: Limits,
+    smallest_arena: int | None,
 ) -> BudgetError:
-    """The BudgetError for a network that fits in no way."""
+    """The BudgetError for a network that fits in no way.
+
+    ``smallest_arena``: bytes of the smallest arena that was placed, None when none was.
+    """
     needs = [
         alive_bytes(alive.buffers, i) + min(o.cost.scratch_bytes for o in row)
         for i, row in enumerate(options)
@@ -65,6 +69,8 @@ def explain(
     peak = max(range(len(steps)), key=lambda i: needs[i])
     if needs[peak] > limit.arena_bytes:
         return _ram(steps, options, alive, limit, peak, needs[peak])
+    if smallest_arena is not None:
+        return _ram(steps, options, alive, limit, peak, smallest_arena)
     return _flash(steps, options, limit)
 
 
@@ -96,6 +102,13 @@ def _flash(
     code = sum({o.kernel.id: o.code_bytes for o in smallest}.values())
     other = limit.budget_flash_bytes - limit.flash_bytes
     worst = max(range(len(steps)), key=lambda i: least[i])
+    if sum(least) + code <= limit.flash_bytes:
+        return BudgetError(
+            f"the kernels that fit the RAM of {limit.board} do not fit its "
+            f"{limit.budget_flash_bytes:,} B of flash, and the other way round; largest weights: "
+            f"layer '{steps[worst].name}', {least[worst]:,} B",
+            "take fewer channels in this layer, or a larger board",
+        )
     return BudgetError(
         f"needs at least {sum(least) + code + other:,} B of flash ({sum(least):,} B weights and "
         f"tables, {code:,} B kernels, {other:,} B other firmware), {limit.board} has "

@@ -164,14 +164,16 @@ def _fit(
     alive = lifetimes(graph, steps, [o.kernel for o in smallest], none, grow=False)
     alive_bytes = [budget.alive_bytes(alive.buffers, i) for i in range(len(steps))]
     ram_bytes = limits.arena_bytes
+    smallest_arena: int | None = None
     while True:
         taken = choose(options, alive_bytes, limits.flash_bytes, ram_bytes)
         if taken is None:
-            raise budget.explain(steps, options, alive, limits)
+            raise budget.explain(steps, options, alive, limits, smallest_arena)
         chosen = [row[j] for row, j in zip(options, taken, strict=True)]
         arena, found = _smallest_arena(graph, steps, chosen)
         if arena.bytes <= limits.arena_bytes:
             return arena, found, taken
+        smallest_arena = min(arena.bytes, smallest_arena or arena.bytes)
         worst = max(
             n + option.cost.scratch_bytes for n, option in zip(alive_bytes, chosen, strict=True)
         )
