@@ -82,17 +82,17 @@ def test_commands_import_nothing_heavy_until_they_run() -> None:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_lists_print_a_table_and_json(name: str, tmp_path: Path) -> None:
-    plain = tinyrobust(name, cwd=tmp_path)
-    assert plain.returncode == 0, plain.stderr
-    assert plain.stdout.strip()
-    piped = tinyrobust(name, "--json", "-", cwd=tmp_path)
-    document = json.loads(piped.stdout)  # and nothing else on standard output
+def test_lists_print_a_table_and_json(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert frame.run([name]) == 0
+    assert capsys.readouterr().out.strip()
+    assert frame.run([name, "--json", "-"]) == 0
+    document = json.loads(capsys.readouterr().out)  # and nothing else on standard output
     assert document["schema"] == f"tinyrobust.{name}/1"
-    assert tinyrobust(name, "--json", "r/out.json", cwd=tmp_path).returncode == 0
-    written = json.loads((tmp_path / "r" / "out.json").read_text())
     if name != "doctor":  # ports come and go
-        assert written == document
+        assert frame.run([name, "--json", str(tmp_path / "r" / "out.json")]) == 0
+        assert json.loads((tmp_path / "r" / "out.json").read_text()) == document
 
 
 def test_models_json_has_name_and_task() -> None:
