@@ -92,7 +92,6 @@ class _Progress:
         self._download: Any = None
 
     def __enter__(self) -> _Progress:
-        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,17 +99,20 @@ class _Progress:
 
     def stop(self) -> None:
         """Take the bar off the screen."""
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
     def download(self, have: int, total: int) -> None:
         """``have`` of ``total`` bytes of the data set are here."""
         if self._download is None:
+            self._bar.start()
             self._download = self._bar.add_task("download", total=total)
         self._bar.update(self._download, completed=have)
 
     def step(self, epoch: int, done: int, steps: int, loss: float) -> None:
         """See ``train.loop.Listener``."""
         if self._training is None:
+            self._bar.start()  # only now: an error before shows no empty bar
             self._training = self._bar.add_task("", total=(self._epochs - epoch + 1) * steps)
             self._first = epoch
         self._bar.update(
