@@ -62,6 +62,19 @@ TR_INLINE uint32_t ssub16(uint32_t a, uint32_t b) {
   return static_cast<uint32_t>(__ssub16(static_cast<int16x2_t>(a), static_cast<int16x2_t>(b)));
 }
 
+// The larger of each byte: a + max(b - a, 0).
+TR_INLINE uint32_t max_bytes(uint32_t a, uint32_t b) {
+  return static_cast<uint32_t>(__uadd8(a, __uqsub8(b, a)));
+}
+
+// Two halfword sums plus bytes 0 and 2 of x; with `ror8` bytes 1 and 3.
+TR_INLINE uint32_t uxtab16(uint32_t sums, uint32_t x) { return __uxtab16(sums, x); }
+TR_INLINE uint32_t uxtab16_ror8(uint32_t sums, uint32_t x) {
+  uint32_t result;
+  asm("uxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sums), "r"(x));
+  return result;
+}
+
 // sum + byte0 + byte1 + byte2 + byte3.
 TR_INLINE uint32_t add_bytes(uint32_t x, uint32_t sum) { return __usada8(x, 0, sum); }
 

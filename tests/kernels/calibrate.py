@@ -75,6 +75,20 @@ def networks() -> Iterator[Graph]:
     b.dense(30)
     b.requantize(scores=True)
     yield b.graph("calibration-wide")
+    for seed, channels in enumerate((6, 16, 11, 32)):  # little but pools and bare requantisations
+        b = Builder(300 + seed, (12, 11, 2))
+        b.conv(channels, 1)
+        b.requantize()
+        b.pool(("max", "average")[seed % 2], 2, 1)
+        b.pool(("average", "max")[seed % 2], 3, 1)
+        b.requantize()
+        both = b.x
+        b.requantize(both, both)
+        b.pool(("max", "average")[seed % 2], 3 - seed % 2, 2)
+        b.average()
+        b.dense(8 + seed)
+        b.requantize(scores=True)
+        yield b.graph(f"calibration-pools{seed}")
     for seed in range(1000, 1006):
         yield random_graph(seed)
 

@@ -81,7 +81,10 @@ TR_NOINLINE void expand(const Conv2D& layer, Windows& windows, size_t n, uint32_
 template <Quick kind>
 TR_NOINLINE void channels(const Conv2D& layer, const uint32_t* column, size_t quads,
                           const int32_t* start, size_t pixel, size_t n, const Buffers& at) {
-  const size_t out_c = layer.requantize.channels;
+  // Copies: stores of bytes could change the originals, for all C++ knows.
+  const Requantize requantize = layer.requantize;
+  const Buffers buffers = at;
+  const size_t out_c = requantize.channels;
   const uint32_t* weights = layer.weights;
   size_t index = pixel * out_c;
   for (size_t o = 0; o < out_c; ++o, ++index) {
@@ -89,11 +92,11 @@ TR_NOINLINE void channels(const Conv2D& layer, const uint32_t* column, size_t qu
     weights = t2_dot<columns>(weights, column, quads, acc);
 #if TR_DSP
     if (kind != Quick::none) {
-      finish_quick<kind, columns>(layer.requantize, o, index, out_c, acc, at);
+      finish_quick<kind, columns>(requantize, o, index, out_c, acc, buffers);
       continue;
     }
 #endif
-    finish(layer.requantize, o, index, out_c, acc, n, at);
+    finish(requantize, o, index, out_c, acc, n, buffers);
   }
 }
 

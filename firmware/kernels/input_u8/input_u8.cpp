@@ -6,9 +6,12 @@ namespace tr {
 
 void input_u8(const Input& layer, const Buffers& at) {
   const uint32_t mask = 0x01010101u * (0xffu >> layer.shift);
-  uint32_t i = 0;
-  for (; i + 4 <= layer.count; i += 4) store4(at.out + i, (load4(at.in + i) >> layer.shift) & mask);
-  for (; i < layer.count; ++i) at.out[i] = static_cast<uint8_t>(at.in[i] >> layer.shift);
+  const uint8_t* in = at.in;
+  uint8_t* out = at.out;
+  const uint32_t shift = layer.shift;
+  uint32_t count = layer.count;
+  for (; count >= 4; count -= 4, in += 4, out += 4) store4(out, (load4(in) >> shift) & mask);
+  for (; count != 0; --count) *out++ = static_cast<uint8_t>(*in++ >> shift);
 }
 
 }  // namespace tr

@@ -1,36 +1,76 @@
 #include "kernels/pool2d_u8/pool2d_u8.hpp"
 
+#include "runtime/dsp.hpp"
+
 namespace tr {
 namespace {
 
-// One output pixel: all channels of the window whose first pixel is `in`.
+struct Window {
+  size_t row;  // bytes from an input row to the next
+  size_t channels, size_y, size_x;
+  uint32_t area;
+};
+
+// One channel of the window whose first pixel is at `in`.
 template <Pooling kind>
-void window(const Pool2D& layer, const uint8_t* in, uint8_t* out) {
-  const size_t row = static_cast<size_t>(layer.in_w) * layer.channels;
-  const uint32_t area = static_cast<uint32_t>(layer.size_y) * layer.size_x;
-  for (size_t c = 0; c < layer.channels; ++c) {
-    uint32_t value = 0;
-    for (size_t y = 0; y < layer.size_y; ++y) {
-      const uint8_t* pixel = in + y * row + c;
-      for (size_t x = 0; x < layer.size_x; ++x, pixel += layer.channels) {
-        if (kind == Pooling::average) {
-          value += *pixel;
-        } else if (*pixel > value) {
-          value = *pixel;
-        }
+inline uint8_t one(const Window& window, const uint8_t* in) {
+  uint32_t value = 0;
+  for (size_t y = window.size_y; y != 0; --y, in += window.row) {
+    const uint8_t* pixel = in;
+    for (size_t x = window.size_x; x != 0; --x, pixel += window.channels) {
+      if (kind == Pooling::average) {
+        value += *pixel;
+      } else if (*pixel > value) {
+        value = *pixel;
       }
     }
-    out[c] = static_cast<uint8_t>(kind == Pooling::average ? value / area : value);
   }
+  return static_cast<uint8_t>(kind == Pooling::average ? value / window.area : value);
 }
+
+#if TR_DSP
+// Four channels at once, the sums in halfwords: for at most 257 pixels.
+template <Pooling kind>
+inline uint32_t four(const Window& window, const uint8_t* in) {
+  uint32_t largest = 0;
+  uint32_t even = 0;
+  uint32_t odd = 0;
+  for (size_t y = window.size_y; y != 0; --y, in += window.row) {
+    const uint8_t* pixel = in;
+    for (size_t x = window.size_x; x != 0; --x, pixel += window.channels) {
+      const uint32_t word = load4(pixel);
+      if (kind == Pooling::average) {
+        even = uxtab16(even, word);
+        odd = uxtab16_ror8(odd, word);
+      } else {
+        largest = max_bytes(largest, word);
+      }
+    }
+  }
+  if (kind == Pooling::max) return largest;
+  return (even & 0xffffu) / window.area | ((odd & 0xffffu) / window.area) << 8 |
+         ((even >> 16) / window.area) << 16 | ((odd >> 16) / window.area) << 24;
+}
+#endif
 
 template <Pooling kind>
 void run(const Pool2D& layer, const Buffers& at) {
+  const Window window = {static_cast<size_t>(layer.in_w) * layer.channels, layer.channels,
+                         layer.size_y, layer.size_x,
+                         static_cast<uint32_t>(layer.size_y) * layer.size_x};
+  const size_t step = static_cast<size_t>(layer.stride_x) * layer.channels;
   uint8_t* out = at.out;
   for (size_t y = 0; y < layer.out_h; ++y) {
-    for (size_t x = 0; x < layer.out_w; ++x, out += layer.channels) {
-      const size_t pixel = y * layer.stride_y * layer.in_w + x * layer.stride_x;
-      window<kind>(layer, at.in + pixel * layer.channels, out);
+    const uint8_t* in = at.in + y * layer.stride_y * window.row;
+    for (size_t x = 0; x < layer.out_w; ++x, in += step) {
+      size_t c = 0;
+#if TR_DSP
+      if (window.area <= 257) {
+        for (; c + 4 <= window.channels; c += 4) store4(out + c, four<kind>(window, in + c));
+      }
+#endif
+      for (; c < window.channels; ++c) out[c] = one<kind>(window, in + c);
+      out += window.channels;
     }
   }
 }
