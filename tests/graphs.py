@@ -112,10 +112,10 @@ class Builder:
         node = Pool2D(name, (x.name,), f"{name}_q", kind, (size, size), (stride, stride))
         return self._add(node, Tensor(f"{name}_q", shape, x.lo, x.hi, x.frac_bits))
 
-    def average(self, half_up: bool = False) -> Tensor:
+    def average(self, half_up: bool = False, half_even: bool = False) -> Tensor:
         x = self.x
-        rounding = x.shape[0] * x.shape[1] // 2 if half_up else 0
-        node = GlobalAveragePool("average", (x.name,), "average_q", rounding)
+        rounding = x.shape[0] * x.shape[1] // 2 if half_up or half_even else 0
+        node = GlobalAveragePool("average", (x.name,), "average_q", rounding, half_even)
         return self._add(node, Tensor("average_q", (x.shape[2],), x.lo, x.hi, x.frac_bits))
 
     def flatten(self) -> Tensor:
@@ -168,7 +168,7 @@ def random_graph(seed: int) -> Graph:
             size = int(rng.integers(2, 4))
             b.pool(str(rng.choice(["max", "average"])), size, int(rng.integers(1, size + 1)))
     if rng.random() < 0.5:
-        b.average(half_up=bool(rng.random() < 0.5))
+        b.average(half_up=bool(rng.random() < 0.5), half_even=bool(rng.random() < 0.5))
     else:
         b.flatten()
     if rng.random() < 0.3:
@@ -191,7 +191,7 @@ def resnet8_graph(seed: int = 0, zeros: float = 0.5, size: int = 32) -> Graph:
         acc = b.conv(channels)
         second = source if stride == 1 else b.conv(channels, 1, stride, source=source)
         b.requantize(acc, second)
-    b.average()
+    b.average(half_even=True)
     b.dense(10)
     b.requantize(scores=True)
     return b.graph("resnet8")

@@ -72,6 +72,7 @@ struct Pool2D {
 struct GlobalAveragePool {
   uint32_t pixels;
   uint32_t rounding;
+  uint8_t half_even;  // an exact half goes to the even neighbour
   uint16_t channels;
 };
 

@@ -46,7 +46,8 @@ def test_the_graph_has_the_network_s_layers(residual: Any, tmp_path: Path) -> No
     assert graph.node["res2_act"].inputs == ("res2_conv2", "conv1_act")
     assert graph.node["res3_act"].inputs == ("res3_conv2", "res3_shortcut")
     pool = graph.node["pool"]
-    assert isinstance(pool, GlobalAveragePool) and pool.output == "pool_act" and pool.rounding == 8
+    assert isinstance(pool, GlobalAveragePool) and pool.output == "pool_act"
+    assert pool.rounding == 8 and pool.half_even
     assert graph.labels == tuple("0123456789") and graph.task == "shapes"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -83,7 +85,10 @@ def _requantize(node: Requantize, inputs: list[list[int]], channels: int) -> lis
 def _pool(node: Any, q: list[int], shape: Any, out: Any) -> list[int]:
     height, width, depth = shape
     if isinstance(node, GlobalAveragePool):
-        return [(sum(q[c::depth]) + node.rounding) // (height * width) for c in range(depth)]
+        means = [Fraction(sum(q[c::depth]), height * width) for c in range(depth)]
+        if node.half_even:
+            return [round(mean) for mean in means]  # Python rounds halves to even
+        return [floor(mean + Fraction(node.rounding, height * width)) for mean in means]
     assert isinstance(node, Pool2D)
     result = []
     for y in range(out[0]):

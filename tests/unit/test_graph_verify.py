@@ -160,6 +160,9 @@ RULES: dict[str, tuple[Change, str]] = {
     "pool shape": (node("pool2d", size=(3, 3)), "its inputs make (3, 2, 4)"),
     "pool range": (output("pool2d", hi=126), "can give 0..127"),
     "average rounding": (node("global_average_pool", rounding=7), "bad rounding"),
+    "average half even": (
+        node("global_average_pool", rounding=0, half_even=True), "bad half_even"
+    ),
     "average shape": (output("global_average_pool", shape=(3,)), "its inputs make (4,)"),
     "average range": (output("global_average_pool", hi=126), "can give 0..127"),
     "reshape size": (output("reshape", shape=(6,)), "changes the number of elements"),

@@ -93,7 +93,7 @@ class FastScores:
             return _pool(node, inputs[0])
         if isinstance(node, GlobalAveragePool):
             total = inputs[0].sum(axis=(1, 2), dtype=np.float64)
-            return np.floor((total + node.rounding) / (inputs[0].shape[1] * inputs[0].shape[2]))
+            return interpreter.mean(total, node, inputs[0].shape[1] * inputs[0].shape[2])
         return inputs[0].reshape(len(inputs[0]), *self.graph.tensor[node.output].shape)
 
     def _conv(self, node: Conv2D, x: Array) -> Array:

@@ -65,7 +65,7 @@ def initialiser(
                 f"tr::Pooling::{node.kind}"]  # fmt: skip
     if layer.op == "global_average_pool":
         height, width, channels = source.shape
-        return [height * width, node.scalars["rounding"], channels]
+        return [height * width, node.scalars["rounding"], int(node.scalars["half_even"]), channels]
     return [out.size, node.scalars["shift"]]
 
 

@@ -6,9 +6,10 @@ which hls4ml computes the same integers.
 
 Names: a Graph tensor has the name of the hls4ml layer whose output it is: ``conv1`` the exact
 sums, ``conv1_act`` the activation, ``dense_bn`` the scores. A global average pool and an
-activation of the same fraction bits become one node, the mean rounded half up: hls4ml computes
-it with a pool result of MEAN_BITS more fraction bits (truncated), which the activation rounds;
-floor(floor(x * 2**k) / 2**k + 1/2) = floor(x + 1/2), so the double rounding is exact.
+activation of the same fraction bits become one node, the rounded mean: hls4ml computes it with
+a pool result of MEAN_BITS more fraction bits (truncated), which the activation rounds. Over 2**n
+pixels, n <= MEAN_BITS, that result is the exact mean, whose many ties go to even as QKeras rounds
+them. Otherwise halves go up: floor(floor(x * 2**k) / 2**k + 1/2) = floor(x + 1/2) is exact.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ INPUT_BITS = 7
 INPUT_SHIFT = 1
 MEAN_BITS = 8
 _ACTIVATION_MODE = ",RND,SAT"
+_MEAN_MODE = ",RND_CONV,SAT"  # halves to even
 _STYLE = "a ternary layer is followed by BatchNormalization, then QActivation(quantized_relu)"
 
 
@@ -218,9 +220,9 @@ class _Lowering:
     def activation(self, layer: Any, sources: list[Value]) -> Value:
         if layer.get_attr("activation") == "linear":
             return sources[0]
+        source = sources[0]
         bits, frac = self._activation_type(layer)
         hi = (1 << bits) - 1
-        source = sources[0]
         if isinstance(source, Mean):
             source = self._mean(layer, source, bits, frac)
             if isinstance(source, Tensor) and source.name == layer.name:
@@ -250,13 +252,19 @@ class _Lowering:
         fused = frac == source.frac_bits and (1 << bits) - 1 >= source.hi
         extra = MEAN_BITS if fused else 0
         out = layer.name if fused else mean.layer
-        total = (rows * columns).bit_length()
+        pixels = rows * columns
+        half_even = fused and 1 < pixels <= 1 << MEAN_BITS and pixels & (pixels - 1) == 0
+        if half_even:
+            self.precision[layer.name] = {"result": formats.unsigned(bits, frac, _MEAN_MODE)}
+        total = pixels.bit_length()
         self.precision[mean.layer] = {
             "result": formats.unsigned(width + extra, source.frac_bits + extra),
             "accum": formats.unsigned(width + extra + total, source.frac_bits + extra),
         }
         return self.add(
-            GlobalAveragePool(mean.layer, (source.name,), out, rows * columns // 2 if fused else 0),
+            GlobalAveragePool(
+                mean.layer, (source.name,), out, pixels // 2 if fused else 0, half_even
+            ),
             Tensor(out, (channels,), source.lo, source.hi, source.frac_bits),
         )
 

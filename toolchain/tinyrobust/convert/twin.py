@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.errors import GraphError
+from tinyrobust.graph import interpreter
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
@@ -263,8 +264,8 @@ def _average(
     twin: Twin, node: GlobalAveragePool, inputs: list[Array], values: dict[str, Any]
 ) -> Array:
     total = inputs[0].sum(axis=(1, 2), dtype=np.float64)
-    rounding = 0 if twin.smooth else node.rounding
-    return twin._floor((total + rounding) / (inputs[0].shape[1] * inputs[0].shape[2]))
+    n = inputs[0].shape[1] * inputs[0].shape[2]
+    return total / n if twin.smooth else interpreter.mean(total, node, n)
 
 
 def _average_back(

@@ -28,7 +28,7 @@ import tinyrobust
 from tinyrobust import artefact, tasks
 from tinyrobust.convert import card
 from tinyrobust.convert.qkeras import PIECES, Agreement, Converted, agreement, convert_trained
-from tinyrobust.errors import ConvertError
+from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, file, interpreter
 
 GOLDEN_SCHEMA = "tinyrobust.golden/1"
@@ -187,7 +187,13 @@ def _card(
 def _keep_adversarial(old: Path, new: Path, graph: Graph) -> None:
     """Carry the adversarial set over when the Graph is still the same."""
     source = old / "adversarial.npz"
-    if source.is_file() and file.load(old / GRAPH_FILE).sha256 == graph.sha256:
+    if not source.is_file():
+        return
+    try:
+        same = file.load(old / GRAPH_FILE).sha256 == graph.sha256
+    except GraphError:  # damaged, or of an older schema: its set is not this Graph's
+        same = False
+    if same:
         shutil.copyfile(source, new / source.name)
 
 

@@ -136,7 +136,16 @@ def _pool(graph: Graph, node: Pool2D, inputs: list[Array]) -> Array:
 def _average(graph: Graph, node: GlobalAveragePool, inputs: list[Array]) -> Array:
     n = inputs[0].shape[1] * inputs[0].shape[2]
     total = inputs[0].sum(axis=(1, 2), dtype=np.int64)
-    return ((total + node.rounding) // n).astype(inputs[0].dtype)
+    return mean(total, node, n).astype(inputs[0].dtype)
+
+
+def mean(total: Array, node: GlobalAveragePool, n: int) -> Array:
+    """Rounded mean of ``n`` elements from their sum, integers or floats that hold integers."""
+    quotient = (total + node.rounding) // n
+    if not node.half_even:
+        return quotient
+    tie = (2 * total) % (2 * n) == n
+    return quotient - np.where(tie, quotient % 2, 0)
 
 
 def _reshape(graph: Graph, node: Node, inputs: list[Array]) -> Array:

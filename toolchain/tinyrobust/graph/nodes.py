@@ -145,11 +145,14 @@ class Pool2D(Node):
 class GlobalAveragePool(Node):
     """``q[c] = floor((sum of q[:,:,c] + rounding) / (H*W))``.
 
-    ``rounding`` is 0 (hls4ml's floor) or H*W//2 (exact mean, then half-up rounding).
+    ``rounding`` is 0 (hls4ml's floor) or H*W//2 (exact mean, then half-up rounding). With
+    ``half_even``, which needs the latter, an exact half goes to the even neighbour: IEEE 754's
+    roundTiesToEven, QKeras's rounding, ``AP_RND_CONV`` in hls4ml.
     """
 
     op: ClassVar[str] = "global_average_pool"
     rounding: int = 0
+    half_even: bool = False
 
 
 @dataclass(frozen=True)

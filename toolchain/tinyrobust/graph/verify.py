@@ -246,7 +246,9 @@ def _check_average(
 ) -> None:
     _inputs(node, sources, 1, rank=3)
     height, width, channels = sources[0].shape
-    _need(node.rounding in (0, height * width // 2), f"node '{node.name}'", "bad rounding")
+    half = height * width // 2
+    _need(node.rounding in (0, half), f"node '{node.name}'", "bad rounding")
+    _need(not node.half_even or node.rounding == half, f"node '{node.name}'", "bad half_even")
     _shape(node, out, (channels,))
     _covers(node, out, sources[0].lo, sources[0].hi)
 
