@@ -16,6 +16,7 @@ from tinyrobust.evaluate import ratchet
 from tinyrobust.evaluate.bench import Bench, bench
 from tinyrobust.evaluate.published import reference
 from tinyrobust.graph import file
+from tinyrobust.graph.model import load_model, zoo
 
 
 def made(**values: Any) -> Bench:
@@ -101,3 +102,23 @@ def test_bench_command_counts_and_ratchets(
     assert "is worse than recorded: instructions" in capsys.readouterr().err
     assert run([*args, "--kernel", "conv1=conv2d_t2_u8"]) == 0  # forced: not compared
     assert run([*args, "--kernel", "conv1=conv2d_t2_u8", "--update"]) == 1
+
+
+KEPT = ratchet.read(ratchet.default_path())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "board"), [(model, board) for model, kept in KEPT.items() for board in kept]
+)
+def test_the_zoo_is_no_worse_than_recorded(model: str, board: str, tmp_path: Path) -> None:
+    graph = load_model(model).graph
+    result = bench(graph, boards.load(board), tmp_path / "build", model_name=model, force={})
+    verdict = ratchet.compare(result, ratchet.default_path())
+    assert not verdict.worse, [change.text for change in verdict.worse]
+    assert not verdict.not_compared or "compiler" in verdict.not_compared
+    assert abs(result.predicted / result.counted - 1) < 0.05
+
+
+def test_every_zoo_model_is_recorded() -> None:
+    assert set(KEPT) == set(zoo())

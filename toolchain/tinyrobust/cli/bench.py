@@ -40,7 +40,7 @@ def command(
     Instructions, flash or RAM above the ratchet file's figures: exit 1. A run with --kernel is
     not compared.
     """
-    from tinyrobust import boards, resources
+    from tinyrobust import boards
     from tinyrobust.errors import CheckFailed
     from tinyrobust.evaluate import ratchet
     from tinyrobust.evaluate.bench import bench
@@ -50,7 +50,7 @@ def command(
         raise click.UsageError("--update records what the planner chooses; leave --kernel away")
     board = boards.load(board_name)
     model = load_model(model_name or DEFAULT_MODEL)
-    path = ratchet_file or resources.root() / "benchmarks" / "ratchet.json"
+    path = ratchet_file or ratchet.default_path()
     screen = console(json_file)
     with screen.status(f"counting {model.name} on {board.id}"):
         folder = build_folder(out, board.id, model.name)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tinyrobust import resources
 from tinyrobust.artefact import write_json
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.evaluate.bench import Bench
@@ -75,6 +76,12 @@ class Verdict:
             "not_compared": self.not_compared,
             "changes": [asdict(c) for c in self.changes],
         }
+
+
+def default_path() -> Path:
+    """The checkout's own file; without a checkout, one under the current folder."""
+    kept = resources.root() / "benchmarks" / "ratchet.json"
+    return kept if kept.is_file() else Path("benchmarks") / "ratchet.json"
 
 
 def read(path: Path) -> dict[str, dict[str, Entry]]:
