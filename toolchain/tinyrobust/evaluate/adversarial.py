@@ -6,7 +6,8 @@ A numpy ``.npz`` archive without pickles:
   ``model``, ``task``, ``split``, ``seed``, ``parameters`` (by array name), ``generator``
   (versions), ``content_sha256`` over all other arrays.
 * ``images_u8``: uint8 (N, H, W, C), the clean images; ``labels``: int64 (N,).
-* ``<attack>_eps<k>``: uint8 (N, H, W, C), within k/255 of ``images_u8``, one for each series.
+* ``<attack>_eps<k>``: uint8 (N, H, W, C), the adversarial images minus ``images_u8`` modulo 256,
+  one for each series; they lie within k/255 of ``images_u8``. Differences pack far better.
 
 A file whose hash, shapes or norms do not hold is refused. Replaying one needs no ART.
 """
@@ -51,7 +52,7 @@ class AdversarialSet:
     def to_bytes(self) -> bytes:
         """The file's content."""
         arrays: dict[str, npt.NDArray[Any]] = {"images_u8": self.images, "labels": self.labels}
-        arrays |= {series.key: images for series, images in self.crafted.items()}
+        arrays |= {series.key: images - self.images for series, images in self.crafted.items()}
         header = dict(self.header) | {"schema": SCHEMA, "content_sha256": _hash(arrays)}
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
         buffer = io.BytesIO()
@@ -134,7 +135,10 @@ def _parse(data: bytes) -> AdversarialSet:
         raise TinyRobustError(
             f"images {images.dtype} {images.shape} and labels {labels.shape} do not match"
         )
-    crafted = {Series.parse(key): array for key, array in arrays.items()}
+    for key, array in arrays.items():
+        if array.dtype != np.uint8 or array.shape != images.shape:
+            raise TinyRobustError(f"'{key}' {array.dtype} {array.shape} does not fit the images")
+    crafted = {Series.parse(key): images + array for key, array in arrays.items()}
     for series, array in crafted.items():
         if series.attack is None or not within(array, images, series.eps_255):
             raise TinyRobustError(
