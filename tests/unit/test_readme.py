@@ -5,6 +5,7 @@ Long-running commands get smaller numbers here (``SMALLER``); nothing else is ch
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ import click
 import pytest
 
 from tinyrobust.cli.main import cli
+from tinyrobust.graph.model import load_model, zoo
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text()
@@ -95,6 +97,24 @@ def test_extras_are_those_of_the_package() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     for extra in re.findall(r"\.\[(\w+)\]", TEXT):
         assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
+
+
+@pytest.mark.parametrize("model", zoo())
+def test_its_figures_are_the_cards_and_never_better_than_the_ratchets(model: str) -> None:
+    row = next(line for line in TEXT.splitlines() if line.startswith(f"| `{model}`"))
+    accuracy, instructions, flash, ram = (float(c.split()[0]) for c in row.split("|")[3:7])
+    card = load_model(model).card()
+    assert accuracy == pytest.approx(100 * card["accuracy"]["integer"], abs=0.051)
+    assert f"of {card['accuracy']['samples']:,}" in row
+    held = json.loads((ROOT / "benchmarks" / "ratchet.json").read_text())
+    best = held["entries"][model]["nucleo-h743"]
+    for claimed, unit, key in (
+        (instructions, 1e6, "instructions"),
+        (flash, 1024, "flash_bytes"),
+        (ram, 1024, "ram_bytes"),
+    ):
+        step = 10.0 ** -len(f"{claimed}".partition(".")[2]) / 2
+        assert (claimed + step) * unit >= best[key], f"{key} is {best[key]:,}"
 
 
 @pytest.mark.slow
