@@ -58,6 +58,10 @@ TR_INLINE int32_t smlad(uint32_t a, uint32_t b, int32_t sum) {
   return __smlad(static_cast<int16x2_t>(a), static_cast<int16x2_t>(b), sum);
 }
 
+TR_INLINE uint32_t sadd16(uint32_t a, uint32_t b) {
+  return static_cast<uint32_t>(__sadd16(static_cast<int16x2_t>(a), static_cast<int16x2_t>(b)));
+}
+
 TR_INLINE uint32_t ssub16(uint32_t a, uint32_t b) {
   return static_cast<uint32_t>(__ssub16(static_cast<int16x2_t>(a), static_cast<int16x2_t>(b)));
 }

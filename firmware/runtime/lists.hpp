@@ -5,6 +5,10 @@
 // the number of pairs with weight -1 (low half) and with weight +1 (high half), then the pairs,
 // minus first: each word holds the byte offsets of two taps. The tap of zeros fills odd lists.
 //
+// Two channels can share sums: their weights then are four such rows, of the inputs whose weights
+// are equal in both, opposite (the sign is the first channel's), and not zero in the first or in
+// the second only.
+//
 // Two inputs of 0..127 are added in byte lanes without overflow, then widened into int16 sums.
 // These may wrap on the way; the result is right because it is proved to fit int16.
 #ifndef TR_RUNTIME_LISTS_HPP
@@ -37,71 +41,141 @@ constexpr size_t lanes = 8;
   "uxtab16 %[s2], %[s2], %[y]\n"          \
   "uxtab16 %[s3], %[s3], %[y], ror #8\n"
 
-// Add the taps of `pairs` words to the sums; returns the word after them.
+// Add the taps of `pairs` words to the sums, two words at a time; returns the word after them. One
+// piece, or the compiler copies the sums around between pieces.
 TR_INLINE const uint32_t* lists_add(const uint32_t* list, const uint8_t* taps, uint32_t pairs,
                                     uint32_t* s) {
   uint32_t p, q, a, x, y;
-  uint32_t n = pairs / 2;
-  if (n != 0) {
-    asm volatile(
-        "1:\n"
-        "ldrd    %[p], %[q], [%[list]], #8\n"  //
-        TR_LISTS_PAIR("p") TR_LISTS_PAIR("q")  //
-        "subs    %[n], %[n], #1\n"
-        "bne     1b\n"
-        : [s0] "+r"(s[0]), [s1] "+r"(s[1]), [s2] "+r"(s[2]), [s3] "+r"(s[3]), [list] "+r"(list),
-          [n] "+r"(n), [p] "=&r"(p), [q] "=&r"(q), [a] "=&r"(a), [x] "=&r"(x), [y] "=&r"(y)
-        : [base] "r"(taps)
-        : "cc", "memory");
-  }
-  if (pairs % 2 != 0) {
-    asm volatile("ldr     %[p], [%[list]], #4\n" TR_LISTS_PAIR("p")
-                 : [s0] "+r"(s[0]), [s1] "+r"(s[1]), [s2] "+r"(s[2]), [s3] "+r"(s[3]),
-                   [list] "+r"(list), [p] "=&r"(p), [a] "=&r"(a), [x] "=&r"(x), [y] "=&r"(y)
-                 : [base] "r"(taps)
-                 : "memory");
-  }
+  asm volatile(
+      "subs    %[n], %[n], #2\n"
+      "blo     2f\n"
+      "1:\n"
+      "ldrd    %[p], %[q], [%[list]], #8\n"  //
+      TR_LISTS_PAIR("p") TR_LISTS_PAIR("q")  //
+      "subs    %[n], %[n], #2\n"
+      "bhs     1b\n"
+      "2:\n"
+      "tst     %[n], #1\n"
+      "beq     3f\n"
+      "ldr     %[p], [%[list]], #4\n"  //
+      TR_LISTS_PAIR("p")               //
+      "3:\n"
+      : [s0] "+r"(s[0]), [s1] "+r"(s[1]), [s2] "+r"(s[2]), [s3] "+r"(s[3]), [list] "+r"(list),
+        [n] "+r"(pairs), [p] "=&r"(p), [q] "=&r"(q), [a] "=&r"(a), [x] "=&r"(x), [y] "=&r"(y)
+      : [base] "r"(taps)
+      : "cc", "memory");
   return list;
 }
 #undef TR_LISTS_PAIR
 
-// The sums of one output channel for the eight pixels; `weights` moves on to the next channel.
-TR_INLINE void lists_dot(const uint32_t*& weights, const uint8_t* taps, int32_t* acc) {
-  const uint32_t pairs = *weights++;
-  uint32_t s[4] = {0, 0, 0, 0};
-  const uint32_t* list = lists_add(weights, taps, pairs & 0xffffu, s);
+// Sums of eight pixels in int16 lanes.
+struct Sums {
+  uint32_t s[4];
+};
+
+TR_INLINE Sums lists_add_lanes(const Sums& a, const Sums& b) {
+  Sums sum;
   TR_UNROLL
-  for (size_t i = 0; i < 4; ++i) s[i] = ssub16(0, s[i]);
-  weights = lists_add(list, taps, pairs >> 16, s);
+  for (size_t i = 0; i < 4; ++i) sum.s[i] = sadd16(a.s[i], b.s[i]);
+  return sum;
+}
+
+TR_INLINE Sums lists_subtract_lanes(const Sums& a, const Sums& b) {
+  Sums sum;
+  TR_UNROLL
+  for (size_t i = 0; i < 4; ++i) sum.s[i] = ssub16(a.s[i], b.s[i]);
+  return sum;
+}
+
+// Add the row at `weights` to `sums`, which are zero when `fresh`; `weights` moves on.
+template <bool fresh>
+TR_INLINE void lists_row(const uint32_t*& weights, const uint8_t* taps, Sums& sums) {
+  const uint32_t pairs = *weights++;
+  if (!fresh) sums = lists_subtract_lanes(Sums{}, sums);
+  weights = lists_add(weights, taps, pairs & 0xffffu, sums.s);
+  sums = lists_subtract_lanes(Sums{}, sums);
+  weights = lists_add(weights, taps, pairs >> 16, sums.s);
+}
+
+// The sums pixel by pixel.
+TR_INLINE void lists_unpack(const Sums& sums, int32_t* acc) {
+  TR_UNROLL
   for (size_t half = 0; half < 2; ++half) {
-    acc[4 * half] = static_cast<int16_t>(s[2 * half]);
-    acc[4 * half + 1] = static_cast<int16_t>(s[2 * half + 1]);
-    acc[4 * half + 2] = static_cast<int32_t>(s[2 * half]) >> 16;
-    acc[4 * half + 3] = static_cast<int32_t>(s[2 * half + 1]) >> 16;
+    acc[4 * half] = static_cast<int16_t>(sums.s[2 * half]);
+    acc[4 * half + 1] = static_cast<int16_t>(sums.s[2 * half + 1]);
+    acc[4 * half + 2] = static_cast<int32_t>(sums.s[2 * half]) >> 16;
+    acc[4 * half + 3] = static_cast<int32_t>(sums.s[2 * half + 1]) >> 16;
   }
 }
 
 #else
 
+struct Sums {
+  int32_t s[lanes];
+};
+
+TR_INLINE Sums lists_add_lanes(const Sums& a, const Sums& b) {
+  Sums sum;
+  for (size_t i = 0; i < lanes; ++i) sum.s[i] = a.s[i] + b.s[i];
+  return sum;
+}
+
+TR_INLINE Sums lists_subtract_lanes(const Sums& a, const Sums& b) {
+  Sums sum;
+  for (size_t i = 0; i < lanes; ++i) sum.s[i] = a.s[i] - b.s[i];
+  return sum;
+}
+
 TR_INLINE const uint32_t* lists_add(const uint32_t* list, const uint8_t* taps, uint32_t pairs,
-                                    int32_t sign, int32_t* acc) {
+                                    int32_t sign, int32_t* sums) {
   for (; pairs != 0; --pairs) {
     const uint32_t pair = *list++;
     const uint8_t* x = taps + (pair & 0xffffu);
     const uint8_t* y = taps + (pair >> 16);
-    for (size_t i = 0; i < lanes; ++i) acc[i] += sign * (x[i] + y[i]);
+    for (size_t i = 0; i < lanes; ++i) sums[i] += sign * (x[i] + y[i]);
   }
   return list;
 }
 
-TR_INLINE void lists_dot(const uint32_t*& weights, const uint8_t* taps, int32_t* acc) {
+template <bool fresh>
+TR_INLINE void lists_row(const uint32_t*& weights, const uint8_t* taps, Sums& sums) {
   const uint32_t pairs = *weights++;
-  for (size_t i = 0; i < lanes; ++i) acc[i] = 0;
-  const uint32_t* list = lists_add(weights, taps, pairs & 0xffffu, -1, acc);
-  weights = lists_add(list, taps, pairs >> 16, 1, acc);
+  weights = lists_add(weights, taps, pairs & 0xffffu, -1, sums.s);
+  weights = lists_add(weights, taps, pairs >> 16, 1, sums.s);
+}
+
+TR_INLINE void lists_unpack(const Sums& sums, int32_t* acc) {
+  for (size_t i = 0; i < lanes; ++i) acc[i] = sums.s[i];
 }
 
 #endif
+
+// The sums of `out_c` channels from the rows at `weights`, of which two channels share four while
+// `group` is 2 (a last odd channel has a row of its own).
+template <size_t group>
+inline TR_NOINLINE void lists_sums(const uint32_t* weights, const uint8_t* taps, size_t out_c,
+                                   Sums* out) {
+  if (group == 2) {
+    for (; out_c >= 2; out_c -= 2, out += 2) {
+      Sums equal = {};
+      Sums opposite = {};
+      lists_row<true>(weights, taps, equal);
+      lists_row<true>(weights, taps, opposite);
+      out[1] = lists_subtract_lanes(equal, opposite);
+      Sums first = lists_add_lanes(equal, opposite);
+      lists_row<false>(weights, taps, first);
+      out[0] = first;
+      Sums second = out[1];
+      lists_row<false>(weights, taps, second);
+      out[1] = second;
+    }
+  }
+  for (; out_c != 0; --out_c, ++out) {
+    Sums sums = {};
+    lists_row<true>(weights, taps, sums);
+    *out = sums;
+  }
+}
 
 // Give `count` inputs of one pixel their places: one byte every `lanes`.
 TR_INLINE uint8_t* lists_spread(const uint8_t* in, size_t count, uint8_t* lane) {

@@ -53,7 +53,7 @@ def test_tiny_graph_with_clang(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 11])
-@pytest.mark.parametrize("choice", [0, 1])
+@pytest.mark.parametrize("choice", [0, 1, 2])
 def test_steps_write_their_output_and_scratch_only(seed: int, choice: int, tmp_path: Path) -> None:
     graph = random_graph(seed)
     compiled = Compiled(planned(graph, force=forces(graph, "host")[choice]), tmp_path)

@@ -8,7 +8,7 @@ import pytest
 from tests.graphs import random_graph, resnet8_graph, tiny_graph
 from tinyrobust import boards, codegen, memory
 from tinyrobust.codegen import text
-from tinyrobust.codegen.packers import lists, t2_rows
+from tinyrobust.codegen.packers import lists, shared_lists, t2_rows
 from tinyrobust.errors import BuildError
 from tinyrobust.kernels import candidates, predict
 
@@ -46,23 +46,42 @@ def test_lists_name_every_tap_once() -> None:
     weights[3] = 0
     words = lists.pack(weights).tolist()
     for row in weights.reshape(5, -1):
-        found = np.zeros(row.size + 1, np.int64)  # one more: the tap of zeros
-        count = words.pop(0)
-        for sign, pairs in ((-1, count & 0xFFFF), (1, count >> 16)):
-            for _ in range(pairs):
-                word = words.pop(0)
-                found[(word & 0xFFFF) // 8] += sign
-                found[(word >> 16) // 8] += sign
-        np.testing.assert_array_equal(found[:-1], row)
+        np.testing.assert_array_equal(read_row(words, row.size), row)
     assert not words
+
+
+def test_shared_lists_give_both_channels_back() -> None:
+    weights = np.random.default_rng(2).integers(-1, 2, (7, 3, 2, 7)).astype(np.int8)
+    words = shared_lists.pack(weights).tolist()
+    rows = weights.reshape(7, -1)
+    for first, second in zip(rows[0:6:2], rows[1:6:2], strict=True):
+        equal, opposite, own, other = (read_row(words, first.size) for _ in range(4))
+        np.testing.assert_array_equal(equal + opposite + own, first)
+        np.testing.assert_array_equal(equal - opposite + other, second)
+        assert not np.any(equal * opposite) and not np.any(own * other)
+    np.testing.assert_array_equal(read_row(words, first.size), rows[6])
+    assert not words
+
+
+def read_row(words: list[int], taps: int) -> np.ndarray:
+    """Take one row off ``words``: the weight of every tap, as lists.hpp says."""
+    found = np.zeros(taps + 1, np.int64)  # one more: the tap of zeros
+    count = words.pop(0)
+    for sign, pairs in ((-1, count & 0xFFFF), (1, count >> 16)):
+        for _ in range(pairs):
+            word = words.pop(0)
+            found[(word & 0xFFFF) // 8] += sign
+            found[(word >> 16) // 8] += sign
+    return found[:-1]
 
 
 @pytest.mark.parametrize("graph", [resnet8_graph(), random_graph(3)], ids=["resnet8", "random3"])
 def test_predicted_flash_is_what_is_generated(graph: object) -> None:
+    packers = {"t2_rows": t2_rows, "lists": lists, "shared_lists": shared_lists}
     plan = memory.plan(graph, boards.load("nucleo-h743"))  # type: ignore[arg-type]
     for layer, step in zip(plan.layers, plan.steps, strict=True):
         for kernel in candidates(layer, plan.graph, "cortex-m7"):
-            packing = {"t2_rows": t2_rows, "lists": lists}.get(kernel.file.packing or "")
+            packing = packers.get(kernel.file.packing or "")
             if packing is not None:
                 cost = predict(kernel, layer, plan.graph, "cortex-m7")
                 assert packing.pack(layer.node.arrays["weights"]).nbytes == cost.flash_weights

@@ -1,8 +1,8 @@
 """Instructions counted on the virtual board, beside what the predictor said.
 
 In: a Graph, a board whose virtual one counts exactly (Unicorn), forced kernels. Out: a Bench: per
-layer and in all the counted and the predicted instructions, and the measured flash and RAM of the
-image.
+layer and in all the counted and the predicted instructions, and the image's measured flash and
+RAM.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ Formula = Annotated[str, AfterValidator(_checked)]
 # What a layer is described by; predict.variables() gives every one of them.
 VARIABLES = frozenset({
     "in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "inputs", "outputs", "pixels",
-    "kernel_h", "kernel_w", "stride_y", "stride_x", "taps", "nonzero", "sign_pairs", "macs",
+    "kernel_h", "kernel_w", "stride_y", "stride_x", "taps", "nonzero", "sign_pairs", "shared_pairs",
+    "macs",
     "edge_pixels", "border_pixels", "residual", "raw", "scores", "wide", "operand_wide",
     "input_max", "average",
 })  # fmt: skip

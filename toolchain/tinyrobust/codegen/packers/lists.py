@@ -15,11 +15,13 @@ LANES = 8
 def pack(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.uint32]:
     """uint32 words, channel after channel."""
     rows = weights.reshape(weights.shape[0], -1)
-    words: list[npt.NDArray[np.uint32]] = []
-    for row in rows:
-        minus, plus = (_pairs(np.flatnonzero(row == sign), row.size) for sign in (-1, 1))
-        words += [np.array([len(minus) | len(plus) << 16], np.uint32), minus, plus]
-    return np.concatenate(words)
+    return np.concatenate([pack_row(row) for row in rows])
+
+
+def pack_row(row: npt.NDArray[np.int8]) -> npt.NDArray[np.uint32]:
+    """The words of one row of trits."""
+    minus, plus = (_pairs(np.flatnonzero(row == sign), row.size) for sign in (-1, 1))
+    return np.concatenate([np.array([len(minus) | len(plus) << 16], np.uint32), minus, plus])
 
 
 def _pairs(taps: npt.NDArray[np.int64], zero: int) -> npt.NDArray[np.uint32]:

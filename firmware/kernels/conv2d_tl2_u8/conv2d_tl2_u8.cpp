@@ -1,0 +1,9 @@
+#include "kernels/conv2d_tl2_u8/conv2d_tl2_u8.hpp"
+
+#include "runtime/lists_conv.hpp"
+
+namespace tr {
+
+void conv2d_tl2_u8(const Conv2D& layer, const Buffers& at) { conv2d_lists<2>(layer, at); }
+
+}  // namespace tr
