@@ -218,13 +218,18 @@ def test_crafted_images_are_kept_for_the_next_run(
     monkeypatch.setattr(type(noise.attack), "craft", counting)
     run(tmp_path)
     assert crafted == 7  # eight batches, one was kept
-    kept = sorted((tmp_path / "adversarial").glob("*/*.npz"))
+    kept = sorted((tmp_path / "adversarial").glob("*.npz"))
     assert len(kept) == 8
     kept[0].write_bytes(kept[0].read_bytes()[:100])  # a damaged one is crafted again
     run(tmp_path, config=config(GRAPH), fresh=False)
     (tmp_path / journal.FILE).unlink()
     run(tmp_path)
     assert crafted == 8
+    image = "cd" * 32  # new firmware: the records are others, the crafted images are the same
+    run(tmp_path, FakeSession(GRAPH, image_sha256=image), config=config(GRAPH, image_sha256=image))
+    assert crafted == 8
+    run(tmp_path, config=config(GRAPH, seed=4))
+    assert crafted == 16
 
 
 def test_a_line_without_its_end_is_cut_off(tmp_path: Path) -> None:

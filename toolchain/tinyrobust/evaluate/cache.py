@@ -1,7 +1,8 @@
 """Crafted images of finished batches, so that a killed run crafts nothing twice.
 
 In: a CraftedBatch and where it belongs. Out: the same one later, or None. Files are
-``<out>/adversarial/<config hash>/<series>-<first>.npz``, written atomically.
+``<out>/adversarial/<series>-<first>-<hash>.npz``, written atomically; the hash is that of all that
+crafting depends on, which is neither the board nor its firmware image.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from tinyrobust.artefact import write_bytes
+from tinyrobust.artefact import canonical_json, sha256, write_bytes
 from tinyrobust.attacks import within
+from tinyrobust.attacks._victim import Int64
 from tinyrobust.evaluate.adversarial import UInt8
 from tinyrobust.evaluate.config import Config, Series
 
@@ -43,10 +45,11 @@ class CraftedBatch:
 
 
 class Cache:
-    """The crafted batches of one Config under ``out``."""
+    """The crafted batches under ``out`` that belong to a Config."""
 
     def __init__(self, out: Path, config: Config) -> None:
-        self._folder = out / _FOLDER / config.sha256[:16]
+        self._folder = out / _FOLDER
+        self._config = config
 
     @staticmethod
     def clear(out: Path) -> None:
@@ -54,24 +57,36 @@ class Cache:
         if (out / _FOLDER).is_dir():
             shutil.rmtree(out / _FOLDER)
 
-    def put(self, series: Series, first: int, batch: CraftedBatch) -> None:
-        """Keep ``batch``. Raises TinyRobustError when the disk is full."""
+    def put(
+        self, series: Series, first: int, clean: UInt8, labels: Int64, batch: CraftedBatch
+    ) -> None:
+        """Keep ``batch``, made of ``clean`` images with ``labels``.
+
+        Raises TinyRobustError when the disk is full.
+        """
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer, images=batch.images, queries=np.int64(batch.queries or 0),
             seconds=np.float64(batch.seconds or 0.0),
         )  # fmt: skip
-        write_bytes(self._path(series, first), buffer.getvalue())
+        write_bytes(self._path(series, first, clean, labels), buffer.getvalue())
 
-    def get(self, series: Series, first: int, clean: UInt8) -> CraftedBatch | None:
+    def get(self, series: Series, first: int, clean: UInt8, labels: Int64) -> CraftedBatch | None:
         """The batch kept for ``clean`` images, None when there is none that is whole."""
         try:
-            with np.load(self._path(series, first), allow_pickle=False) as file:
+            with np.load(self._path(series, first, clean, labels), allow_pickle=False) as file:
                 images = file["images"]
                 batch = CraftedBatch(images, int(file["queries"]), float(file["seconds"]))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
         return batch if within(images, clean, series.eps_255) else None
 
-    def _path(self, series: Series, first: int) -> Path:
-        return self._folder / f"{series.key}-{first:06d}.npz"
+    def _path(self, series: Series, first: int, clean: UInt8, labels: Int64) -> Path:
+        depends = {
+            "graph": self._config.graph_sha256, "seed": self._config.seed,
+            "parameters": self._config.parameters.get(series.key),
+            "generator": dict(self._config.generator),
+            "images": sha256(clean.tobytes()), "labels": labels.tolist(),
+        }  # fmt: skip
+        mark = sha256(canonical_json(depends).encode())[:16]
+        return self._folder / f"{series.key}-{first:06d}-{mark}.npz"

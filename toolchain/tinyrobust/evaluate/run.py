@@ -186,21 +186,21 @@ class _Work:
         })  # fmt: skip
 
     def _crafted(self, series: Series, first: int, span: slice, progress: Progress) -> CraftedBatch:
-        images = self.images[span]
+        images, labels = self.images[span], np.asarray(self.labels[span], np.int64)
         if self.replay is not None:
             return CraftedBatch(self.replay.crafted[series][span])
-        found = self.cache.get(series, first, images)
+        found = self.cache.get(series, first, images, labels)
         if found is not None:
             return found
         began = time.monotonic()
         result = attacks.get(str(series.attack)).run(
-            self.victim, images, np.asarray(self.labels[span], np.int64),
+            self.victim, images, labels,
             eps_255=series.eps_255, seed=self.config.seed, first=first,
             progress=lambda fraction: progress(series, first + fraction * len(images)),
         )  # fmt: skip
         seconds = round(time.monotonic() - began, 3)
         made = CraftedBatch(result.images, int(result.queries.sum()), seconds)
-        self.cache.put(series, first, made)
+        self.cache.put(series, first, images, labels, made)
         return made
 
 
@@ -210,11 +210,13 @@ def crafted_set(config: Config, out: Path, images: UInt8, labels: Any) -> Advers
     Raises TinyRobustError when the folder's crafted images are gone.
     """
     cache = Cache(out, config)
+    truth = np.asarray(labels, np.int64)
     made: dict[Series, UInt8] = {}
     for series in config.attacks:
         parts = []
         for first in range(0, len(images), config.batch_images):
-            batch = cache.get(series, first, images[first : first + config.batch_images])
+            span = slice(first, first + config.batch_images)
+            batch = cache.get(series, first, images[span], truth[span])
             if batch is None:
                 raise TinyRobustError(
                     f"the crafted images of '{series.key}' from {first} on are gone from {out}",
@@ -222,4 +224,4 @@ def crafted_set(config: Config, out: Path, images: UInt8, labels: Any) -> Advers
                 )
             parts.append(batch.images)
         made[series] = np.concatenate(parts)
-    return AdversarialSet(header_of(config), images, np.asarray(labels, np.int64), made)
+    return AdversarialSet(header_of(config), images, truth, made)
