@@ -15,6 +15,7 @@ from tinyrobust.registry import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 MAX_BYTES = 1 << 20
+MAX_SHOWN = 80  # characters of a value in a message
 
 
 def load(path: Path, model: type[Model], error: type[TinyRobustError]) -> Model:
@@ -76,7 +77,9 @@ def _explain(
     elif first["type"] == "missing":
         message = f"'{where[-1]}' is missing"
     else:
-        message = f"{name}: {first['msg']} (got {first['input']!r})"
+        message = f"{name}: {first['msg']}"
+        if len(got := repr(first["input"])) <= MAX_SHOWN:  # a whole mapping tells nobody anything
+            message += f" (got {got})"
     more = len(failure.errors()) - 1
     if more:
         message += f" (and {more} more)"
