@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from tinyrobust import boards, graph, image, resources
 from tinyrobust.boards import Board
 from tinyrobust.errors import BudgetError, BuildError, TinyRobustError
 from tinyrobust.graph import Graph
-from tinyrobust.image import compilers, hexfile
+from tinyrobust.image import compilers, hexfile, objects
 from tinyrobust.image.elf import Elf
 from tinyrobust.image.memory_report import MemoryReport
 
@@ -137,12 +139,17 @@ def test_second_build_compiles_nothing(
 def test_a_build_is_the_same_wherever_it_is_made(
     built: image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    out = tmp_path / "another folder" / "b"
-    again = image.build(tiny_graph(), boards.load("nucleo-h743"), out, model_name="tiny")
-    assert again.elf.read_bytes() == built.elf.read_bytes()
+    elf = built.elf.read_bytes()
+    inside = resources.root() / "build" / f"{tmp_path.name}-{os.getpid()}"
+    for n, out in enumerate((tmp_path / "another folder" / "b", inside)):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache{n}"))
+        try:
+            again = image.build(tiny_graph(), boards.load("nucleo-h743"), out, model_name="tiny")
+            assert again.elf.read_bytes() == elf
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
     for path in (resources.root(), tmp_path):
-        assert str(path).encode() not in again.elf.read_bytes()
+        assert str(path).encode() not in elf
 
 
 def test_missing_compiler_names_the_command(
@@ -346,3 +353,25 @@ def test_sanitized_library_finds_nothing(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert np.array_equal(np.load(tmp_path / "y.npy"), graph.run(net, images(net, 3)))
+
+
+def test_a_header_edited_during_a_compilation_is_not_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    header = tmp_path / "include" / "edited.hpp"
+    header.parent.mkdir()
+    header.write_text("// before\n")
+    (tmp_path / "a.cpp").write_text("int one() { return 1; }\n")
+    compiler = compilers.for_board(boards.load("nucleo-h743"))
+    run = compilers.Compiler.run
+
+    def edit(self: compilers.Compiler, arguments: list[str], cwd: Path, what: str) -> str:
+        header.write_text("// after\n")
+        return run(self, arguments, cwd, what)
+
+    monkeypatch.setattr(compilers.Compiler, "run", edit)
+    source = objects.Source(tmp_path / "a.cpp", "a.cpp")
+    with pytest.raises(BuildError, match=r"a\.cpp changed while it was compiled"):
+        objects.compile_all([source], compiler, [header.parent], tmp_path / "out")
+    assert not list((tmp_path / "cache").rglob("object.o"))

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from tinyrobust.image.compilers import Compiler
 
 JOBS = 2
 KEEP_ENTRIES = 2000
+LAYOUT = "2"  # changes when the same source and flags give another object, as by other path maps
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,21 @@ def _compile(
     source: Source, compiler: Compiler, include: list[Path], headers: bytes, folder: Path
 ) -> Object:
     flags = [*compiler.flags, *source.flags]
-    key = hashlib.sha256(
-        "\0".join([compiler.program, compiler.version, source.name, *flags]).encode()
-        + headers + source.path.read_bytes()
-    ).hexdigest()  # fmt: skip
-    entry = cache_folder() / key[:2] / key
+
+    def key(headers: bytes) -> str:
+        names = [LAYOUT, compiler.program, compiler.version, source.name, *flags]
+        content = "\0".join(names).encode() + headers + source.path.read_bytes()
+        return hashlib.sha256(content).hexdigest()
+
+    name = key(headers)
+    entry = cache_folder() / name[:2] / name
+
+    def check_unchanged() -> None:  # else an object of other content would be kept under this name
+        if key(_headers_digest(include)) != name:
+            raise BuildError(f"{source.name} changed while it was compiled", "build again")
+
     if not entry.is_dir():
-        _compile_into(entry, source, compiler, flags, include)
+        _compile_into(entry, source, compiler, flags, include, check_unchanged)
     stem = source.name.replace("/", "_")
     target = folder / f"{stem}.o"
     try:
@@ -103,9 +113,14 @@ def _compile(
 
 
 def _compile_into(
-    entry: Path, source: Source, compiler: Compiler, flags: list[str], include: list[Path]
+    entry: Path,
+    source: Source,
+    compiler: Compiler,
+    flags: list[str],
+    include: list[Path],
+    check_unchanged: Callable[[], None],
 ) -> None:
-    """Compile in a temporary folder beside ``entry`` and rename it there."""
+    """Compile in a temporary folder beside ``entry``, check, and rename it there."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
@@ -115,7 +130,8 @@ def _compile_into(
             "set XDG_CACHE_HOME to a folder that can be written",
         ) from error
     try:
-        maps = {source.path.parent: Path(source.name).parent, resources.root(): ".", work: "."}
+        # The last that fits counts. A generated source may lie under the root too, in build/.
+        maps = {resources.root(): ".", source.path.parent: Path(source.name).parent, work: "."}
         arguments = [
             *flags,
             *(f"-ffile-prefix-map={old}={new}" for old, new in maps.items()),
@@ -123,6 +139,7 @@ def _compile_into(
             *("-c", str(source.path), "-o", "object.o"),
         ]
         compiler.run(arguments, work, source.name)
+        check_unchanged()
         try:
             work.rename(entry)
         except OSError:
