@@ -5,7 +5,7 @@
 # The environment is .venv at the top; the stamps in it make a second run instant.
 
 BIN := .venv/bin
-DEMO_SAMPLES ?= 100
+DEMO_SAMPLES ?= 200
 PYTEST_WORKERS ?= 2
 EXTRAS := train,attacks,flash,dev
 CXX_FILES = $(shell find firmware tests toolchain -name '*.[ch]' -o -name '*.[ch]pp')
