@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,19 @@ _stray_skips: list[str] = []
 
 def _installed(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep pytest's capture file open.
+
+    absl, which TensorFlow logs through, keeps the standard error of the moment it is imported in;
+    ART configures logging when it is imported, which closes all handlers, and absl's then closes
+    that stream when it is no longer the current one, as inside capsys.
+    """
+    if _installed("absl"):
+        from absl import logging
+
+        logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
