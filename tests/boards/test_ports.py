@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,11 +75,11 @@ def until(read: object, ending: bytes) -> bytes:
     return data
 
 
-def output(made: Program, ending: bytes = b"\n") -> str:
+def output(made: Program, ending: bytes = b"\n", overrides: Mapping[int, int] | None = None) -> str:
     """What the program says on its serial port, up to ``ending``."""
     if made.board.virtual == "unicorn":
         with (
-            virtual.start(made.board, made, strict=True) as running,  # type: ignore[arg-type]
+            virtual.start(made.board, made, strict=True, overrides=overrides) as running,  # type: ignore[arg-type]
             serial.Serial(running.port, 115200, timeout=0.2) as port,
         ):
             return until(lambda: port.read(1), ending).decode()
@@ -125,6 +126,22 @@ int main() {
 @pytest.mark.parametrize("name", [*QEMU, H743])
 def test_start_up_prepares_memory(tmp_path: Path, name: str) -> None:
     assert output(program(name, tmp_path, STARTUP)) == "good\n"
+
+
+AXI_SRAM = """
+int main() {
+  tr_port_init();
+  say(*reinterpret_cast<volatile uint32_t*>(0x51008108u) == 1u ? "one read\\n" : "all\\n");
+  for (;;) {
+  }
+}
+"""
+
+
+@pytest.mark.parametrize(("idcode", "said"), [(0x10036450, "one read\n"), (0x20036450, "all\n")])
+def test_early_silicon_reads_axi_sram_one_at_a_time(tmp_path: Path, idcode: int, said: str) -> None:
+    """ES0392: on revision Y (REV_ID 0x1003) AXI SRAM may be read wrong without it, on V not."""
+    assert output(program(H743, tmp_path, AXI_SRAM), overrides={0x5C001000: idcode}) == said
 
 
 MEMORY = """

@@ -36,7 +36,10 @@ constexpr uint32_t kSyscfgPwrcr = 0x58000400u + 0x2Cu;
 constexpr uint32_t kFlashAcr = 0x52002000u;
 // RM0433, "Debug infrastructure", DBGMCU identity code register; ES0392 lists the revisions
 constexpr uint32_t kDbgmcuIdcode = 0x5C001000u;
+constexpr uint32_t kRevisionX = 0x2001u;
 constexpr uint32_t kRevisionV = 0x2003u;
+// RM0433, "AXI interconnect": target 7 is the AXI SRAM
+constexpr uint32_t kAxiTarg7FnMod = 0x51008108u;
 
 // DS12110, "High-speed external user clock": the ST-LINK's clock is there at once or not at all.
 // HSI runs at 64 MHz, so this is about a millisecond.
@@ -81,7 +84,11 @@ bool external_clock_on() {
 
 Clocks clocks_on() {
   // 480 MHz needs VOS0, which only revision V has (DS12110, "General operating conditions").
-  const bool fast = (reg(kDbgmcuIdcode) >> 16) == kRevisionV;
+  const uint32_t revision = reg(kDbgmcuIdcode) >> 16;
+  const bool fast = revision == kRevisionV;
+  // ES0392, "Reading from AXI SRAM may lead to data read corruption", revision Y and earlier: one
+  // read at a time (READ_ISS_OVERRIDE). Nothing has read the AXI SRAM yet.
+  if (revision < kRevisionX) reg(kAxiTarg7FnMod) = 1u;
   core_supply_on();
   if (fast) core_supply_boost();
 

@@ -11,7 +11,7 @@ struct Clocks {
   uint32_t apb1_hz;  // kernel clock of USART3
 };
 
-/// 480 MHz on silicon revision V, else 400 MHz, from PLL1.
+/// 480 MHz on silicon revision V, else 400 MHz, from PLL1; before it, what early silicon needs.
 Clocks clocks_on();
 
 }  // namespace tr::stm32h7
