@@ -18,7 +18,8 @@ demo: setup-demo
 	$(BIN)/tinyrobust build --board nucleo-h743
 	$(BIN)/tinyrobust budget --board nucleo-h743
 	$(BIN)/tinyrobust flash --board nucleo-h743 --virtual
-	$(BIN)/tinyrobust evaluate --board nucleo-h743 --virtual --task shapes --samples $(DEMO_SAMPLES) --fresh
+	$(BIN)/tinyrobust evaluate --board nucleo-h743 --virtual --task shapes --samples $(DEMO_SAMPLES) \
+		--adversarial models/zoo/shapes-small/adversarial.npz --fresh
 
 test: setup
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile
