@@ -213,12 +213,38 @@ def test_a_build_folder_that_is_none(
     assert message in says("budget", "built", code=2)
 
 
+def test_an_image_of_another_board_is_not_simulated(says: Says) -> None:
+    assert run(["build", "--board", BOARD, "--model", "tiny.graph.npz", "--out", "built"]) == 0
+    line = says("simulate", "--board", "mps2-an386", "--image", "built")
+    assert "built is for nucleo-h743, not for mps2-an386" in line
+
+
+def test_what_to_flash_next_is_what_was_built(
+    says: Says, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["build", "--board", BOARD, "--model", "tiny.graph.npz"]
+    assert run(arguments) == 0
+    assert f"flash --board {BOARD} --model tiny.graph.npz\n" in capsys.readouterr().out
+    assert run([*arguments, "--out", "built"]) == 0
+    assert f"flash --board {BOARD} --image built\n" in capsys.readouterr().out
+
+
+def test_a_board_with_an_unknown_port(says: Says, tmp_path: Path) -> None:
+    line = says("build", "--board", _board(tmp_path, "port: stm32h7", "port: stm32h8"))
+    assert "no port 'stm32h8'" in line and "did you mean 'stm32h7'?" in line
+
+
 def test_records_that_are_none(says: Says, tmp_path: Path) -> None:
     assert "cannot read none" in says("report", "none")
     (tmp_path / "records.jsonl").write_text("{}\nnoise\n")
     says("report", "records.jsonl")
 
 
-def test_a_trained_folder_that_is_none(says: Says, tmp_path: Path) -> None:
+def test_a_trained_folder_that_is_none(
+    says: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("rich.console.Console.print", lambda _, text, **__: shown.append(text))
     assert "no trained model at none" in says("convert", "none", "--out", "made")
+    assert shown and not any("[" in text for text in shown)  # style, no markup: it would be shown
     assert not (tmp_path / "made").exists()

@@ -418,6 +418,7 @@ def test_a_wish_becomes_a_config() -> None:
         ({"eps": (0,)}, "eps 0 is not in"),
         ({"eps": (2, 300)}, "eps 300 is not in"),
         ({"task": "shape"}, "unknown task 'shape'"),
+        ({"task": "cifar10"}, "the classes of task 'cifar10' .* are not those of model"),
         ({"samples": 10**6}, "4,000 test images"),
         ({"adversarial": Path("none.npz")}, "cannot read none.npz"),
     ],

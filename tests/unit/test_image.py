@@ -196,6 +196,30 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_fills_in_the_compiler_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler's own many lines of it say nothing more."""
+    fake = tmp_path / "bin" / "arm-none-eabi-g++"
+    fake.parent.mkdir()
+    fake.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo fake 1.0 && exit\n'
+        "echo \"a.s: can't write 2 bytes: 'No space left on device'\" >&2; exit 1\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(fake.parent), prepend=os.pathsep)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    compilers._version.cache_clear()
+    out = tmp_path / "b"
+    try:
+        with pytest.raises(TinyRobustError, match="No space left on device") as caught:
+            image.build(tiny_graph(), boards.load("nucleo-h743"), out, model_name="tiny")
+    finally:
+        compilers._version.cache_clear()
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 1
+    assert not [p for p in tmp_path.iterdir() if p.name not in ("bin", "cache")]
+
+
 def test_an_interrupt_leaves_the_last_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,7 @@ def command(
         f"built {folder} in {time.monotonic() - start:.1f} s, "
         f"image SHA-256 {built.meta['image_sha256'][:16]}...\n"
         f"next: tinyrobust flash --board {board_name}"
-        + (f" --model {model_name}" if model_name else "")
+        + (f" --image {folder}" if out or force else f" --model {model_name}" if model_name else "")
     )
     write_result(
         json_file,

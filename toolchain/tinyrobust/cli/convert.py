@@ -58,7 +58,7 @@ def command(
         samples=samples,
         oracle_images=oracle_images,
         data_note=data_note,
-        say=lambda line: screen.print(f"[dim]{line}[/dim]"),
+        say=lambda line: screen.print(line, style="dim"),
     )
     card = made.card
     accuracy, qkeras, checked = card["accuracy"], card["qkeras"], card["hls4ml_simulation"]

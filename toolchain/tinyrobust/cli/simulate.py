@@ -100,10 +100,17 @@ def command(
 
 def _built(board: Board, model_name: str | None, folder: Path | None) -> Image:
     from tinyrobust import image
+    from tinyrobust.errors import BoardError
     from tinyrobust.graph.model import DEFAULT_MODEL, load_model
 
     if folder is not None:
-        return image.load(folder)
+        built = image.load(folder)
+        if built.meta["board"] != board.id:
+            raise BoardError(
+                f"{folder} is for {built.meta['board']}, not for {board.id}",
+                f"build it: tinyrobust build --board {board.id}",
+            )
+        return built
     model = load_model(model_name or DEFAULT_MODEL)
     out = build_folder(None, board.id, model.name)
     return image.build(model.graph, board, out, model_name=model.name)

@@ -90,6 +90,7 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
         task = str(replay.header.get("task") or model.graph.task)
         if wish.task not in (None, task):
             raise TaskError(f"{path} holds images of task '{task}', not of '{wish.task}'")
+        _check_task(task, model.graph)
         images, labels = replay.images[: wish.samples], replay.labels[: wish.samples]
         split, seed = str(replay.header.get("split", "test")), int(replay.header.get("seed", 0))
         parameters = {k: v for k, v in dict(replay.header.get("parameters", {})).items()
@@ -98,11 +99,11 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
             notices.append(f"the saved set has {len(images):,} images")
     else:
         replay, task, split = None, wish.task or model.graph.task, "test"
+        _check_task(task, model.graph)  # before anything is downloaded
         seed = wish.seed
         chosen = _crafted(names or DEFAULT_ATTACKS, wish.eps or DEFAULT_EPS)
         images, labels = tasks.get(task).load("test", wish.samples)
         parameters = {s.key: attacks.get(str(s.attack)).parameters(s.eps_255) for s in chosen}
-    _check_task(task, model.graph)
     config = Config(
         board=board, model=model.name, task=task, split=split, samples=len(images),
         seed=seed, attacks=chosen, graph_sha256=model.graph.sha256,
@@ -145,5 +146,11 @@ def _check_task(name: str, graph: Graph) -> None:
         raise TaskError(
             f"task '{name}' has images {tuple(task.input_shape)} of {len(task.labels)} classes, "
             f"model '{graph.name}' takes {graph.input.shape} and knows {graph.output.size}",
+            f"the model was trained for task '{graph.task}'",
+        )
+    if tuple(task.labels) != graph.labels:
+        raise TaskError(
+            f"the classes of task '{name}' ({', '.join(task.labels[:3])}, ...) are not those of "
+            f"model '{graph.name}' ({', '.join(graph.labels[:3])}, ...)",
             f"the model was trained for task '{graph.task}'",
         )

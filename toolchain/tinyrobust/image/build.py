@@ -21,13 +21,14 @@ from typing import Any
 from tinyrobust import __version__, codegen, memory, resources
 from tinyrobust.artefact import sha256, write_bytes, write_json, write_text
 from tinyrobust.boards import Board
-from tinyrobust.errors import BuildError, TinyRobustError
+from tinyrobust.errors import BoardError, BuildError, TinyRobustError
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.image import compilers, hexfile, stack
 from tinyrobust.image.elf import PADDING, Elf
 from tinyrobust.image.link import link
 from tinyrobust.image.memory_report import MemoryReport, Stack, code_by_part, measure
 from tinyrobust.image.objects import Object, Source, compile_all
+from tinyrobust.registry import nearest
 
 SCHEMA = "tinyrobust.image/1"
 KERNEL_FLAGS = ("-O3",)
@@ -217,7 +218,8 @@ def _sources(
     if not board.is_host:
         folders.append("ports/armv7m")
     if not (firmware / "ports" / board.port).is_dir():
-        raise BuildError(f"board '{board.id}' wants port '{board.port}', which does not exist")
+        known = {path.parent.name for path in firmware.glob("ports/*/port.cpp")}
+        raise BoardError(f"board '{board.id}': no port '{board.port}'", nearest(board.port, known))
     sources = model_sources(plan, generated, work)
     for folder in folders:
         for path in sorted((firmware / folder).iterdir()):

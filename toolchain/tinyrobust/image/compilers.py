@@ -5,6 +5,8 @@ In: a Board. Out: a ``Compiler`` that is installed, with its flags and version.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from tinyrobust.boards import Board
-from tinyrobust.errors import BuildError
+from tinyrobust.errors import BuildError, TinyRobustError
 
 ARM_PACKAGES = "sudo apt-get install -y gcc-arm-none-eabi libnewlib-arm-none-eabi"
 HOST_PACKAGES = "sudo apt-get install -y g++"
@@ -42,15 +44,28 @@ class Compiler:
     version: str
 
     def run(self, arguments: list[str], cwd: Path, what: str) -> str:
-        """Run it; returns what it printed. Raises BuildError with its last lines on failure."""
+        """Run it; returns what it printed.
+
+        Raises BuildError with its last lines on failure, TinyRobustError when the disk is full.
+        """
         try:
             done = subprocess.run(
-                [self.program, *arguments], cwd=cwd, capture_output=True, text=True, check=False
+                [self.program, *arguments],
+                cwd=cwd,
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "LC_ALL": "C"},
             )
         except OSError as error:
             raise BuildError(f"cannot run {self.program}: {error.strerror}") from error
         output = done.stdout + done.stderr
         if done.returncode != 0:
+            if (full := os.strerror(errno.ENOSPC)) in output:
+                raise TinyRobustError(
+                    f"{self.program} cannot write what it makes of {what}: {full}",
+                    "free some disk space (also the cache, the temporary folder) and run again",
+                )
             tail = "\n".join(output.strip().splitlines()[-12:])
             raise BuildError(f"{self.program} failed on {what}:\n{tail}")
         return output
