@@ -319,6 +319,12 @@ def test_another_bin_or_elf_is_noticed(built: image.Image, tmp_path: Path) -> No
         image.load(tmp_path)
     with pytest.raises(BuildError, match="no built image"):
         image.load(tmp_path / "none")
+    (tmp_path / "firmware.bin").write_bytes(built.bin.read_bytes())
+    program = bytearray(built.elf.read_bytes())
+    program[program.index(built.bin.read_bytes()[1000:1100])] ^= 1  # one instruction, same sizes
+    (tmp_path / "firmware.elf").write_bytes(program)
+    with pytest.raises(BuildError, match=r"is not the program in firmware.bin"):
+        image.remeasure(image.load(tmp_path), boards.load("nucleo-h743"))
     (tmp_path / "firmware.elf").write_bytes(b"\x7fELF nonsense")
     with pytest.raises(BuildError, match="cannot read the ELF"):
         Elf(tmp_path / "firmware.elf")

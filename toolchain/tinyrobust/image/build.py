@@ -127,8 +127,8 @@ def remeasure(image: Image, board: Board) -> MemoryReport:
     """Measure the ELF of ``image`` again, against ``board``: its own, or one of the same core and
     addresses with another budget.
 
-    Raises BuildError when the ELF is not the one that memory.json describes, or the board is of
-    another kind.
+    Raises BuildError when the ELF is not the one that memory.json describes and the .bin was made
+    from, or the board is of another kind.
     """
     elf = Elf(image.elf)
     if board.core != image.meta["core"] or (
@@ -138,6 +138,10 @@ def remeasure(image: Image, board: Board) -> MemoryReport:
             f"{image.folder} is for {image.meta['board']} and does not run on {board.id}",
             f"build it: tinyrobust build --board {board.id}",
         )
+    if (
+        image.elf.read_bytes() if board.is_host else elf.flash_image()[1]
+    ) != image.bin.read_bytes():
+        raise BuildError(f"{image.elf} is not the program in {image.bin.name}", "build it again")
     steps = [
         {**step, "scratch_bytes": layer.scratch_bytes, "output_bytes": layer.output_bytes}
         for step, layer in zip(image.meta["steps"], image.memory.layers, strict=True)
