@@ -26,7 +26,6 @@ if find_spec("tensorflow") is not None:  # without it, conftest.py skips these t
     from tinyrobust.train.inference import Predictor, estimate_batch_norm
     from tinyrobust.train.layers import build_model, input_values, kernel_layers
     from tinyrobust.train.loop import Trainer, learning_rate
-    from tinyrobust.train.robust import pgd
 
 pytestmark = pytest.mark.train
 
@@ -307,24 +306,6 @@ def test_augmentation_mirrors_and_shifts_whole_images(recipe: Recipe) -> None:
 def test_more_images_than_the_task_has_is_a_recipe_error(recipe: Recipe) -> None:
     with pytest.raises(RecipeError, match="do not fit the 20,000 images"):
         data.load(recipes.override(recipe, ["training.train_images=20000"]))
-
-
-def test_the_quick_attack_stays_within_its_bounds_and_beats_noise(whole: Path) -> None:
-    model = rebuild(whole)
-    images, labels = tasks.get("shapes").load("test", 200)
-    attacked = pgd(model, images, labels, 8, steps=10)
-    difference = attacked.astype(int) - images
-    assert np.abs(difference).max() == 8
-    noise = np.random.default_rng(0).choice([-8, 8], images.shape)
-    noisy = np.clip(images + noise, 0, 255).astype(np.uint8)
-    predictor = Predictor(model)
-
-    def loss(x: np.ndarray) -> float:
-        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, predictor.logits(x))
-        return float(tf.reduce_mean(entropy))
-
-    assert loss(attacked) > loss(noisy) + 0.1
-    assert np.array_equal(attacked, pgd(model, images, labels, 8, steps=10))
 
 
 def run_train(recipe_file: Path, out: Path, *more: str) -> subprocess.Popen[str]:
