@@ -35,6 +35,11 @@ class Machine:
             self.stub(program, "exit 0")
         if "arm-none-eabi-g++" in programs:
             self.stub("arm-none-eabi-gcc", "echo /usr/lib/arm-none-eabi/lib/libc.a")
+        if "clang++" in programs:
+            library = self.folder / "clang" / "lib" / "linux" / "libclang_rt.fuzzer-x86_64.a"
+            library.parent.mkdir(parents=True)
+            library.touch()
+            self.stub("clang++", f"echo {self.folder / 'clang'}")
 
     def run(self, script: str, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -67,6 +72,18 @@ def test_root_gets_exactly_what_is_missing(machine: Machine) -> None:
     update, install = machine.called("apt-get")
     assert update == "apt-get update -q"
     assert install.startswith("apt-get install -y gcc-arm-none-eabi libnewlib-arm-none-eabi g++ -q")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_clang_without_the_fuzzers_library(known: bool, machine: Machine) -> None:
+    machine.has(*ALL, "apt-get")
+    machine.stub("clang++", "echo /nowhere")
+    machine.stub("id", "echo 0")
+    machine.stub("apt-cache", f"exit {0 if known else 1}")
+    done = machine.run("system-packages", "tests")
+    assert done.returncode == 0, done.stderr
+    package = " libclang-rt-dev" if known else ""
+    assert machine.called("apt-get")[1].startswith(f"apt-get install -y{package} -q")
 
 
 def test_a_compiler_without_newlib(machine: Machine) -> None:
