@@ -7,6 +7,7 @@ real MPU and real exceptions, so the fault handler is entered as on silicon.
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import time
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import serial
 
 from tinyrobust import boards, resources, virtual
 from tinyrobust.artefact import write_bytes
@@ -75,14 +75,26 @@ def until(read: object, ending: bytes) -> bytes:
     return data
 
 
+def _byte(descriptor: int) -> bytes:
+    ready, _, _ = select.select([descriptor], [], [], 0.2)
+    return os.read(descriptor, 1) if ready else b""
+
+
 def output(made: Program, ending: bytes = b"\n", overrides: Mapping[int, int] | None = None) -> str:
     """What the program says on its serial port, up to ``ending``."""
     if made.board.virtual == "unicorn":
-        with (
-            virtual.start(made.board, made, strict=True, overrides=overrides) as running,  # type: ignore[arg-type]
-            serial.Serial(running.port, 115200, timeout=0.2) as port,
-        ):
-            return until(lambda: port.read(1), ending).decode()
+        with virtual.start(
+            made.board,
+            made,
+            strict=True,
+            overrides=overrides,  # type: ignore[arg-type]
+        ) as running:
+            # Not pyserial: it throws away what came before it opened the port.
+            port = os.open(running.port, os.O_RDWR | os.O_NOCTTY)
+            try:
+                return until(lambda: _byte(port), ending).decode()
+            finally:
+                os.close(port)
     qemu = subprocess.Popen(
         ["qemu-system-arm", "-M", str(made.board.qemu_machine), "-kernel", str(made.elf),
          "-display", "none", "-monitor", "none", "-serial", "stdio", "-icount", "shift=0"],
