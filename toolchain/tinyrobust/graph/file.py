@@ -108,13 +108,19 @@ def _graph(header: dict[str, Any], arrays: dict[str, Any]) -> Graph:
         family=str(header["family"]),
         made_from=str(header["made_from"]),
         labels=tuple(str(label) for label in header["labels"]),
-        tensors=tuple(
-            Tensor(str(t["name"]), tuple(int(d) for d in t["shape"]), int(t["lo"]), int(t["hi"]),
-                   int(t["frac_bits"]))
-            for t in header["tensors"]
-        ),
+        tensors=tuple(_tensor(t) for t in header["tensors"]),
         nodes=tuple(_node(i, n, arrays) for i, n in enumerate(header["nodes"])),
-    )  # fmt: skip
+    )
+
+
+def _tensor(entry: dict[str, Any]) -> Tensor:
+    tensor = Tensor(str(entry["name"]), tuple(int(d) for d in entry["shape"]), int(entry["lo"]),
+                    int(entry["hi"]), int(entry["frac_bits"]))  # fmt: skip
+    if "scale" not in entry:
+        return tensor
+    return dataclasses.replace(
+        tensor, scale=float(entry["scale"]), zero_point=int(entry["zero_point"])
+    )
 
 
 def _node(position: int, entry: dict[str, Any], arrays: dict[str, Any]) -> Node:

@@ -1,83 +1,29 @@
-"""The nodes of the integer Graph and the arithmetic that defines each of them.
+"""The integer Graph, and the nodes of arithmetic family ``fixed``.
 
 All tensors are integer arrays in HWC order; the batch axis exists in the interpreter only.
-A tensor's real value is ``integer * 2**-frac_bits``. Arithmetic family ``fixed``: the rules
-that hls4ml gives a QKeras model (see ``convert/``). Every node is defined by exact integers,
-written in its docstring; ``interpreter.py`` is that definition in numpy.
+Family ``fixed``: the rules that hls4ml gives a QKeras model (see ``convert/``); a tensor's real
+value is ``integer * 2**-frac_bits``. Family ``tflite``: ``int8.py``. Every node is defined by
+exact integers, written in its docstring; ``interpreter.py`` is that definition in numpy.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from tinyrobust.artefact import canonical_json
+from tinyrobust.graph import int8
+from tinyrobust.graph.base import INT16, INT32, Int8, Int32, Node, Reshape, Tensor
 
-Int8 = npt.NDArray[np.int8]
-Int32 = npt.NDArray[np.int32]
-
-INT16 = (-(1 << 15), (1 << 15) - 1)
-INT32 = (-(1 << 31), (1 << 31) - 1)
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An integer tensor: ``shape`` (H, W, C) or (C,), values in ``lo..hi``, binary scale."""
-
-    name: str
-    shape: tuple[int, ...]
-    lo: int
-    hi: int
-    frac_bits: int
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def storage(self) -> str:
-        """Smallest of ``u8 i8 i16 i32`` that holds lo..hi; how a device stores an element."""
-        if self.lo >= 0 and self.hi <= 255:
-            return "u8"
-        if self.lo >= -128 and self.hi <= 127:
-            return "i8"
-        return "i16" if INT16[0] <= self.lo and self.hi <= INT16[1] else "i32"
-
-    @property
-    def bytes(self) -> int:
-        """Bytes in dense storage."""
-        return self.size * {"u8": 1, "i8": 1, "i16": 2, "i32": 4}[self.storage]
-
-
-@dataclass(frozen=True)
-class Node:
-    """Computes tensor ``output`` from tensors ``inputs``. ``name`` is unique in a Graph."""
-
-    op: ClassVar[str]
-    name: str
-    inputs: tuple[str, ...]
-    output: str
-
-    @property
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The constant arrays of the node by field name."""
-        return {
-            f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), np.ndarray)
-        }
-
-    @property
-    def scalars(self) -> dict[str, Any]:
-        """Everything else that is plain data."""
-        skip = {"name", "inputs", "output", *self.arrays}
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skip}
+__all__ = [
+    "FAMILIES", "INT16", "INT32", "NODE_TYPES", "Conv2D", "Dense", "GlobalAveragePool", "Graph",
+    "Input", "Int8", "Int32", "Node", "Pool2D", "Requantize", "Reshape", "Tensor",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,6 +47,9 @@ class Conv2D(Node):
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
 
+    def macs(self, shape: tuple[int, ...]) -> int:
+        return shape[0] * shape[1] * int(self.weights.size)
+
 
 @dataclass(frozen=True)
 class Dense(Node):
@@ -108,6 +57,9 @@ class Dense(Node):
 
     op: ClassVar[str] = "dense"
     weights: Int8 = field(default_factory=lambda: np.zeros((0, 0), np.int8))
+
+    def macs(self, shape: tuple[int, ...]) -> int:
+        return int(self.weights.size)
 
 
 @dataclass(frozen=True)
@@ -155,16 +107,14 @@ class GlobalAveragePool(Node):
     half_even: bool = False
 
 
-@dataclass(frozen=True)
-class Reshape(Node):
-    """The same integers under another shape, in C order; no computation."""
-
-    op: ClassVar[str] = "reshape"
-
-
-NODE_TYPES: dict[str, type[Node]] = {
-    t.op: t for t in (Input, Conv2D, Dense, Requantize, Pool2D, GlobalAveragePool, Reshape)
+_FIXED: tuple[type[Node], ...] = (
+    Input, Conv2D, Dense, Requantize, Pool2D, GlobalAveragePool, Reshape,
+)  # fmt: skip
+FAMILIES: dict[str, dict[str, type[Node]]] = {
+    "fixed": {t.op: t for t in _FIXED},
+    "tflite": {t.op: t for t in (*int8.NODES, Reshape)},
 }
+NODE_TYPES: dict[str, type[Node]] = FAMILIES["fixed"] | FAMILIES["tflite"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,11 +174,7 @@ class Graph:
             "family": self.family,
             "labels": list(self.labels),
             "made_from": self.made_from,
-            "tensors": [
-                {"name": t.name, "shape": list(t.shape), "lo": t.lo, "hi": t.hi,
-                 "frac_bits": t.frac_bits}
-                for t in self.tensors
-            ],
+            "tensors": [t.header() for t in self.tensors],
             "nodes": [
                 {"op": n.op, "name": n.name, "inputs": list(n.inputs), "output": n.output,
                  "arrays": sorted(n.arrays),
@@ -250,7 +196,4 @@ class Graph:
 
     def macs(self, node: Node) -> int:
         """Dense multiply-accumulates of ``node`` (zeros counted), 0 for other operations."""
-        if isinstance(node, Conv2D):
-            height, width, _ = self.tensor[node.output].shape
-            return height * width * int(node.weights.size)
-        return int(node.weights.size) if isinstance(node, Dense) else 0
+        return node.macs(self.tensor[node.output].shape)
