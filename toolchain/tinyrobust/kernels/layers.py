@@ -4,7 +4,7 @@ In: a Graph. Out: its layers in execution order, and how each tensor is stored o
 A Conv2D or Dense and the sole Requantize that reads it are one layer; a Requantize of two
 branches joins the later of its producers and reads the other branch from memory. A Reshape is
 no layer: its output is a view of its input. The order is the Graph's, a fused layer standing
-where its Requantize stands.
+where its Requantize stands. In family ``tflite`` every other node is a layer by itself.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyrobust.graph.int8 import ScoresInt8
 from tinyrobust.graph.nodes import (
     INT16,
     Conv2D,
@@ -35,8 +36,9 @@ class Layer:
 
     ``node`` names it and gives its operation; ``requantize`` is what follows in the same step
     (or ``node`` itself when it is a Requantize). ``source`` is the tensor that ``node`` reads
-    ("" for the Input), ``operand`` the other branch of a residual ("" when there is none),
-    ``branch`` the branch of ``requantize`` that the layer's own accumulators are.
+    ("" for the Input), ``operand`` the other branch of a residual or the node's second input (""
+    when there is none), ``more`` the inputs after the second, ``branch`` the branch of
+    ``requantize`` that the layer's own accumulators are.
     """
 
     node: Node
@@ -45,6 +47,7 @@ class Layer:
     operand: str
     branch: int
     output: str
+    more: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -65,7 +68,7 @@ class Layer:
     @property
     def reads(self) -> tuple[str, ...]:
         """Tensors the layer reads."""
-        return tuple(t for t in (self.source, self.operand) if t)
+        return tuple(t for t in (self.source, self.operand, *self.more) if t)
 
     @property
     def finish(self) -> str:
@@ -87,8 +90,8 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
         if isinstance(node, Requantize):
             found.append(_requantize_layer(node, main.get(node.name)))
         else:
-            source = node.inputs[0] if node.inputs else ""
-            found.append(Layer(node, None, source, "", 0, node.output))
+            source, operand, *more = (*node.inputs, "", "")[: max(2, len(node.inputs))]
+            found.append(Layer(node, None, source, operand, 0, node.output, tuple(more)))
     return tuple(found)
 
 
@@ -123,10 +126,13 @@ def view_roots(graph: Graph) -> dict[str, str]:
 
 
 def storage(graph: Graph) -> dict[str, str]:
-    """Element type on the device of every tensor: ``u8``, ``i16`` or ``i32``.
+    """Element type on the device of every tensor: ``u8``, ``i8``, ``i16`` or ``i32``.
 
-    Accumulators take int16 where the exact range of every channel fits, else int32.
+    Accumulators take int16 where the exact range of every channel fits, else int32. In family
+    ``tflite`` everything but the scores is ``i8``.
     """
+    if graph.family == "tflite":
+        return {n.output: "i32" if isinstance(n, ScoresInt8) else "i8" for n in graph.nodes}
     types: dict[str, str] = {}
     for node in graph.nodes:
         if isinstance(node, (Conv2D, Dense)):
