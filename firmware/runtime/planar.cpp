@@ -1,0 +1,42 @@
+#include "runtime/planar.hpp"
+
+namespace tr {
+namespace {
+
+void clear(uint32_t* word, size_t words) {
+  for (; words >= 4; words -= 4, word += 4) word[0] = word[1] = word[2] = word[3] = 0;
+  for (; words != 0; --words) *word++ = 0;
+}
+
+// Lanes of word x (0 .. S - 1) whose pixel is within the width.
+uint32_t mask(size_t width, size_t lane, size_t x) {
+  uint32_t kept = 0;
+  for (size_t l = 0; l < 4 && l * lane + x < width; ++l) kept |= 0xffu << (8 * l);
+  return kept;
+}
+
+}  // namespace
+
+void planar_close(uint8_t* tensor, size_t height, size_t width, size_t channels) {
+  const size_t lane = planar_lane_words(width);
+  const size_t stretch = lane + 2;
+  const size_t row_words = channels * stretch;
+  uint32_t* word = reinterpret_cast<uint32_t*>(tensor);
+  clear(word, row_words);
+  clear(word + (height + 1) * row_words, row_words);
+  word += row_words;
+  if (4 * lane != width) {  // the last lanes reach beyond the image
+    for (size_t x = 0; x < lane; ++x) {
+      const uint32_t kept = mask(width, lane, x);
+      if (kept == ~0u) continue;
+      uint32_t* at = word + 1 + x;
+      for (size_t n = height * channels; n != 0; --n, at += stretch) *at &= kept;
+    }
+  }
+  for (size_t n = height * channels; n != 0; --n, word += stretch) {
+    word[0] = word[lane] << 8;
+    word[lane + 1] = word[1] >> 8;
+  }
+}
+
+}  // namespace tr
