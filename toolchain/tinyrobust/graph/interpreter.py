@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.errors import GraphError
+from tinyrobust.graph import interpreter_int8
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
@@ -160,4 +161,5 @@ _OPS: Mapping[str, Callable[[Graph, Any, list[Array]], Array]] = {
     "pool2d": _pool,
     "global_average_pool": _average,
     "reshape": _reshape,
+    **interpreter_int8.OPS,
 }

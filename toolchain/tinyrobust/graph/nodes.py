@@ -112,7 +112,7 @@ _FIXED: tuple[type[Node], ...] = (
 )  # fmt: skip
 FAMILIES: dict[str, dict[str, type[Node]]] = {
     "fixed": {t.op: t for t in _FIXED},
-    "tflite": {t.op: t for t in (*int8.NODES, Reshape)},
+    "tflite": {t.op: t for t in int8.NODES} | {Reshape.op: Reshape},
 }
 NODE_TYPES: dict[str, type[Node]] = FAMILIES["fixed"] | FAMILIES["tflite"]
 

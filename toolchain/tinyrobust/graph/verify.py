@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.errors import GraphError
+from tinyrobust.graph import verify_int8
+from tinyrobust.graph.int8 import InputInt8, ScoresInt8
 from tinyrobust.graph.nodes import (
+    FAMILIES,
     INT32,
-    NODE_TYPES,
     Conv2D,
     Dense,
     GlobalAveragePool,
@@ -26,6 +28,7 @@ from tinyrobust.graph.nodes import (
     Reshape,
     Tensor,
 )
+from tinyrobust.graph.rules import inputs, need, windows
 
 MAX_SHIFT = 16
 MAX_ELEMENTS = 1 << 24
@@ -34,44 +37,72 @@ NAME = re.compile(r"[A-Za-z0-9_.:/+-]{1,100}", re.ASCII)  # safe in C++ text and
 
 def verify(graph: Graph) -> None:
     """Check every rule; raises GraphError at the first that is broken."""
-    _need(graph.family == "fixed", "graph", f"unknown arithmetic family '{graph.family}'")
-    _need(len(graph.nodes) >= 2, "graph", "has fewer than two nodes")
-    _need(len(graph.tensor) == len(graph.tensors), "graph", "has two tensors of one name")
-    _need(len(graph.node) == len(graph.nodes), "graph", "has two nodes of one name")
+    need(graph.family in FAMILIES, "graph", f"unknown arithmetic family '{graph.family}'")
+    need(len(graph.nodes) >= 2, "graph", "has fewer than two nodes")
+    need(len(graph.tensor) == len(graph.tensors), "graph", "has two tensors of one name")
+    need(len(graph.node) == len(graph.nodes), "graph", "has two nodes of one name")
     for name in (graph.name, graph.task, *graph.tensor, *graph.node):
-        _need(NAME.fullmatch(name) is not None, "graph", f"has a bad name {name!r:.60}")
+        need(NAME.fullmatch(name) is not None, "graph", f"has a bad name {name!r:.60}")
     for label in graph.labels:
-        _need(
+        need(
             0 < len(label) <= 64 and label.isprintable(), "graph", f"has a bad label {label!r:.60}"
         )
     for tensor in graph.tensors:
-        _need(
-            len(tensor.shape) in (1, 3) and min(tensor.shape) > 0 and tensor.size <= MAX_ELEMENTS,
-            f"tensor '{tensor.name}'", f"has shape {tensor.shape}; need (H, W, C) or (C,)",
-        )  # fmt: skip
-        _need(
-            INT32[0] <= tensor.lo <= tensor.hi <= INT32[1] and abs(tensor.frac_bits) <= 64,
-            f"tensor '{tensor.name}'", f"has range {tensor.lo}..{tensor.hi}, not within int32",
-        )  # fmt: skip
+        _check_tensor(graph, tensor)
     made: set[str] = set()
+    first: type[Node] = Input if graph.family == "fixed" else InputInt8
     for position, node in enumerate(graph.nodes):
         where = f"node '{node.name}'"
-        _need(NODE_TYPES.get(node.op) is type(node), where, f"has unknown operation {node.op}")
-        _need((position == 0) == isinstance(node, Input), where, "the Input must be first, once")
+        need(
+            FAMILIES[graph.family].get(node.op) is type(node), where,
+            f"'{node.op}' is no operation of family '{graph.family}'",
+        )  # fmt: skip
+        need((position == 0) == isinstance(node, first), where, "the Input must be first, once")
         for name in node.inputs:
-            _need(name in made, where, f"reads tensor '{name}' before it is made")
-        _need(node.output in graph.tensor, where, f"output '{node.output}' is not a tensor")
-        _need(node.output not in made, where, f"makes tensor '{node.output}' a second time")
+            need(name in made, where, f"reads tensor '{name}' before it is made")
+        need(node.output in graph.tensor, where, f"output '{node.output}' is not a tensor")
+        need(node.output not in made, where, f"makes tensor '{node.output}' a second time")
         made.add(node.output)
-        _CHECKS[node.op](graph, node, [graph.tensor[i] for i in node.inputs],
-                         graph.tensor[node.output])  # fmt: skip
-    _need(made == set(graph.tensor), "graph", f"nobody makes {sorted(set(graph.tensor) - made)}")
-    last = graph.nodes[-1]
-    _need(
-        isinstance(last, Requantize) and last.scores and len(graph.output.shape) == 1,
-        f"node '{last.name}'", "the last node must be a Requantize that gives scores (classes,)",
+        sources, out = [graph.tensor[i] for i in node.inputs], graph.tensor[node.output]
+        if node.op in verify_int8.CHECKS:
+            verify_int8.CHECKS[node.op](node, sources, out)
+        else:
+            _CHECKS[node.op](graph, node, sources, out)
+    need(made == set(graph.tensor), "graph", f"nobody makes {sorted(set(graph.tensor) - made)}")
+    _check_scores(graph)
+
+
+def _check_tensor(graph: Graph, tensor: Tensor) -> None:
+    where = f"tensor '{tensor.name}'"
+    need(
+        len(tensor.shape) >= 1 and min(tensor.shape) > 0 and tensor.size <= MAX_ELEMENTS,
+        where, f"has shape {tensor.shape}; need (H, W, C) or (C,)",
     )  # fmt: skip
-    _need(
+    need(
+        INT32[0] <= tensor.lo <= tensor.hi <= INT32[1] and abs(tensor.frac_bits) <= 64,
+        where, f"has range {tensor.lo}..{tensor.hi}, not within int32",
+    )  # fmt: skip
+    if graph.family == "tflite":
+        verify_int8.check_tensor(tensor)
+        return
+    need(len(tensor.shape) in (1, 3), where, f"has shape {tensor.shape}; need (H, W, C) or (C,)")
+    need(tensor.scale is None, where, "has a scale that is no power of two")
+
+
+def _check_scores(graph: Graph) -> None:
+    last = graph.nodes[-1]
+    fixed = graph.family == "fixed"
+    scores = isinstance(last, Requantize) and last.scores if fixed else isinstance(last, ScoresInt8)
+    kind = "a Requantize that gives scores" if fixed else "a ScoresInt8"
+    need(
+        scores and len(graph.output.shape) == 1, f"node '{last.name}'",
+        f"the last node must be {kind} (classes,)",
+    )  # fmt: skip
+    need(
+        sum(isinstance(node, ScoresInt8) for node in graph.nodes) <= 1, f"node '{last.name}'",
+        "only the last node gives scores",
+    )  # fmt: skip
+    need(
         len(graph.labels) == graph.output.size, "graph",
         f"has {len(graph.labels)} labels and {graph.output.size} scores",
     )  # fmt: skip
@@ -131,36 +162,22 @@ def branch_ranges(graph: Graph, node: Requantize) -> list[tuple[Any, Any]]:
     return ranges
 
 
-def _need(condition: bool, where: str, what: str) -> None:
-    if not condition:
-        raise GraphError(f"{where}: {what}", "the Graph is damaged or was made by other code")
-
-
 def _shape(node: Node, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    _need(
+    need(
         tensor.shape == shape, f"node '{node.name}'",
         f"output '{tensor.name}' has shape {tensor.shape}, its inputs make {shape}",
     )  # fmt: skip
 
 
-def _inputs(node: Node, sources: list[Tensor], n: int, rank: int | None = None) -> None:
-    _need(len(sources) == n, f"node '{node.name}'", f"has {len(sources)} inputs, needs {n}")
-    for source in sources:
-        _need(
-            rank is None or len(source.shape) == rank, f"node '{node.name}'",
-            f"input '{source.name}' has shape {source.shape}, needs rank {rank}",
-        )  # fmt: skip
-
-
 def _covers(node: Node, out: Tensor, low: int, high: int) -> None:
-    _need(
+    need(
         out.lo <= low and high <= out.hi, f"node '{node.name}'",
         f"can give {low}..{high}, its tensor '{out.name}' holds {out.lo}..{out.hi}",
     )  # fmt: skip
 
 
 def _trits(node: Conv2D | Dense, rank: int) -> None:
-    _need(
+    need(
         node.weights.dtype == np.int8 and node.weights.ndim == rank and node.weights.size > 0
         and bool(np.isin(node.weights, (-1, 0, 1)).all()),
         f"node '{node.name}'", f"weights must be int8 trits of rank {rank}",
@@ -168,28 +185,23 @@ def _trits(node: Conv2D | Dense, rank: int) -> None:
 
 
 def _check_input(graph: Graph, node: Input, sources: list[Tensor], out: Tensor) -> None:
-    _inputs(node, sources, 0)
-    _need(isinstance(node.shift, int) and 0 <= node.shift <= 7, f"node '{node.name}'", "bad shift")
-    _need(len(out.shape) == 3, f"node '{node.name}'", "the input must be (H, W, C)")
+    inputs(node, sources, 0)
+    need(isinstance(node.shift, int) and 0 <= node.shift <= 7, f"node '{node.name}'", "bad shift")
+    need(len(out.shape) == 3, f"node '{node.name}'", "the input must be (H, W, C)")
     _covers(node, out, 0, 255 >> node.shift)
-
-
-def windows(size: int, kernel: int, stride: int, before: int = 0, after: int = 0) -> int:
-    """Output length of a sliding window along one axis (0 or less: it does not fit)."""
-    return (size + before + after - kernel) // stride + 1
 
 
 def _check_conv(graph: Graph, node: Conv2D, sources: list[Tensor], out: Tensor) -> None:
     where = f"node '{node.name}'"
-    _inputs(node, sources, 1, rank=3)
+    inputs(node, sources, 1, rank=3)
     _trits(node, 4)
     channels, kh, kw, ic = node.weights.shape
     height, width, depth = sources[0].shape
-    _need(depth == ic, where, f"weights take {ic} channels, input '{sources[0].name}' has {depth}")
-    _need(len(node.strides) == 2 and min(node.strides) >= 1, where, "bad strides")
-    _need(len(node.pads) == 4 and min(node.pads) >= 0, where, "bad pads")
+    need(depth == ic, where, f"weights take {ic} channels, input '{sources[0].name}' has {depth}")
+    need(len(node.strides) == 2 and min(node.strides) >= 1, where, "bad strides")
+    need(len(node.pads) == 4 and min(node.pads) >= 0, where, "bad pads")
     top, bottom, left, right = node.pads
-    _need(max(top, bottom) < kh and max(left, right) < kw, where, "pads reach the kernel's size")
+    need(max(top, bottom) < kh and max(left, right) < kw, where, "pads reach the kernel's size")
     _shape(node, out, (windows(height, kh, node.strides[0], top, bottom),
                        windows(width, kw, node.strides[1], left, right), channels))  # fmt: skip
     low, high = accumulator_range(node.weights, sources[0])
@@ -197,9 +209,9 @@ def _check_conv(graph: Graph, node: Conv2D, sources: list[Tensor], out: Tensor) 
 
 
 def _check_dense(graph: Graph, node: Dense, sources: list[Tensor], out: Tensor) -> None:
-    _inputs(node, sources, 1, rank=1)
+    inputs(node, sources, 1, rank=1)
     _trits(node, 2)
-    _need(
+    need(
         node.weights.shape[1] == sources[0].size, f"node '{node.name}'",
         f"weights take {node.weights.shape[1]} inputs, '{sources[0].name}' has {sources[0].size}",
     )  # fmt: skip
@@ -210,31 +222,31 @@ def _check_dense(graph: Graph, node: Dense, sources: list[Tensor], out: Tensor) 
 
 def _check_requantize(graph: Graph, node: Requantize, sources: list[Tensor], out: Tensor) -> None:
     where = f"node '{node.name}'"
-    _need(len(sources) in (1, 2), where, f"has {len(sources)} branches, needs one or two")
+    need(len(sources) in (1, 2), where, f"has {len(sources)} branches, needs one or two")
     _shape(node, out, sources[0].shape)
-    _need(all(s.shape == out.shape for s in sources), where, "its branches differ in shape")
+    need(all(s.shape == out.shape for s in sources), where, "its branches differ in shape")
     channels = out.shape[-1]
-    _need(
+    need(
         node.multipliers.shape == (len(sources), channels) and node.multipliers.dtype == np.int32
         and node.bias.shape == (channels,) and node.bias.dtype == np.int32,
         where, f"multipliers must be int32 ({len(sources)}, {channels}), bias int32 ({channels},)",
     )  # fmt: skip
-    _need(0 <= node.shift <= MAX_SHIFT, where, f"shift {node.shift} is not in 0..{MAX_SHIFT}")
+    need(0 <= node.shift <= MAX_SHIFT, where, f"shift {node.shift} is not in 0..{MAX_SHIFT}")
     low, high = requantize_range(node, branch_ranges(graph, node))
     if node.scores:
-        _need(node.shift == 0, where, "scores have shift 0")
+        need(node.shift == 0, where, "scores have shift 0")
         _covers(node, out, int(low.min()), int(high.max()))
     else:
-        _need(0 <= node.lo <= node.hi <= 255, where, f"clamp {node.lo}..{node.hi} is not in u8")
+        need(0 <= node.lo <= node.hi <= 255, where, f"clamp {node.lo}..{node.hi} is not in u8")
         _covers(node, out, node.lo, node.hi)
 
 
 def _check_pool(graph: Graph, node: Pool2D, sources: list[Tensor], out: Tensor) -> None:
     where = f"node '{node.name}'"
-    _inputs(node, sources, 1, rank=3)
-    _need(node.kind in ("max", "average"), where, f"unknown kind '{node.kind}'")
-    _need(len(node.size) == 2 and min(node.size) >= 1, where, "bad size")
-    _need(len(node.strides) == 2 and min(node.strides) >= 1, where, "bad strides")
+    inputs(node, sources, 1, rank=3)
+    need(node.kind in ("max", "average"), where, f"unknown kind '{node.kind}'")
+    need(len(node.size) == 2 and min(node.size) >= 1, where, "bad size")
+    need(len(node.strides) == 2 and min(node.strides) >= 1, where, "bad strides")
     height, width, channels = sources[0].shape
     _shape(node, out, (windows(height, node.size[0], node.strides[0]),
                        windows(width, node.size[1], node.strides[1]), channels))  # fmt: skip
@@ -244,18 +256,18 @@ def _check_pool(graph: Graph, node: Pool2D, sources: list[Tensor], out: Tensor) 
 def _check_average(
     graph: Graph, node: GlobalAveragePool, sources: list[Tensor], out: Tensor
 ) -> None:
-    _inputs(node, sources, 1, rank=3)
+    inputs(node, sources, 1, rank=3)
     height, width, channels = sources[0].shape
     half = height * width // 2
-    _need(node.rounding in (0, half), f"node '{node.name}'", "bad rounding")
-    _need(not node.half_even or node.rounding == half, f"node '{node.name}'", "bad half_even")
+    need(node.rounding in (0, half), f"node '{node.name}'", "bad rounding")
+    need(not node.half_even or node.rounding == half, f"node '{node.name}'", "bad half_even")
     _shape(node, out, (channels,))
     _covers(node, out, sources[0].lo, sources[0].hi)
 
 
 def _check_reshape(graph: Graph, node: Reshape, sources: list[Tensor], out: Tensor) -> None:
-    _inputs(node, sources, 1)
-    _need(sources[0].size == out.size, f"node '{node.name}'", "changes the number of elements")
+    inputs(node, sources, 1)
+    need(sources[0].size == out.size, f"node '{node.name}'", "changes the number of elements")
     _covers(node, out, sources[0].lo, sources[0].hi)
 
 
