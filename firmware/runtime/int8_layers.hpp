@@ -1,7 +1,7 @@
 // The constants of int8 layers (arithmetic family `tflite`): what codegen/int8_parameters.py writes
 // and the kernels `*_i8` are given. All of it was checked when the code was generated.
 //
-// Integers mean what they mean in TensorFlow Lite: real = scale * (q - zero_point). Offsets are
+// Integers mean what they mean in graph/int8.py: real = scale * (q - zero_point). Offsets are
 // negated zero points, ready to be added. A requantisation is a multiplier (Q0.31) and a shift,
 // positive to the left, per output channel or one for all.
 #ifndef TR_RUNTIME_INT8_LAYERS_HPP
@@ -26,7 +26,7 @@ struct RequantizeI8 {
 struct Conv2DI8 {
   const void* weights;  // as the kernel's packing makes them; without packing, by op:
                         // conv2d (out_c, kernel_h, kernel_w, in_c), depthwise (kernel_h, kernel_w,
-                        // out_c); int8, or int4 in pairs with the first in the low nibble
+                        // out_c); int8
   RequantizeI8 requantize;
   int16_t input_offset;  // -zero point of the input
   uint16_t in_h, in_w, in_c;
@@ -40,10 +40,9 @@ struct Conv2DI8 {
 
 // Matrix product on `rows` vectors.
 struct DenseI8 {
-  const void* weights;  // (outputs, inputs), int8 or int4 as above
+  const void* weights;  // (outputs, inputs), as above
   RequantizeI8 requantize;
   int16_t input_offset;
-  int16_t weight_offset;  // -zero point of the weights
   uint32_t rows, inputs, outputs;
 };
 
@@ -57,48 +56,83 @@ struct Pool2DI8 {
   int8_t lo, hi;
 };
 
-// Up to four loops, outermost first: elements and, per operand, the elements from one to the next
-// (0 where an operand is broadcast, negative where it is read backwards). Unused loops have size 1.
-struct Loops {
-  uint32_t size[4];
-  int32_t step[4];   // of the first operand
-  int32_t step2[4];  // of the second
+// Three nested loops, the outermost first, and how far an operand moves from one element to the
+// next in each: 0 where it is broadcast, negative where it is read backwards.
+struct LoopsI8 {
+  uint32_t size[3];
+  int32_t step[3];
 };
 
-// add, sub and mul.
+// Mean over some axes: for each of the outer loops, which write the output in order, a sum over
+// the inner ones.
+struct MeanI8 {
+  LoopsI8 outer;
+  LoopsI8 inner;
+  int32_t input_offset;  // -zero point, times the elements of the inner loops
+  int32_t multiplier;
+  int8_t shift;
+  int8_t zero_point;
+};
+
+// An operand of an elementwise operation: an input, or a constant where that is not null.
+struct OperandI8 {
+  const int8_t* constant;
+  int32_t step[3];  // in the loops over the output
+  int16_t offset;   // -zero point
+  int8_t shift;     // add, sub: of the requantisation to the common scale
+  int32_t multiplier;
+};
+
+// add, sub, mul, minimum, maximum; the last two compare integers as they are.
 struct BinaryI8 {
-  Loops loops;  // over the output, which is written in order
-  int16_t offset1, offset2;
-  int32_t multiplier1, multiplier2;  // add, sub: of each input; mul: unused
-  int8_t shift1, shift2;
-  uint8_t left_shift;  // add, sub: of both inputs
+  OperandI8 a, b;
+  uint32_t size[3];    // of the output, which is written in order
   int32_t multiplier;  // of the result
   int8_t shift;
   int8_t zero_point;
   int8_t lo, hi;
 };
 
-// minimum and maximum: integers are compared as they are.
-struct SelectI8 {
-  Loops loops;
+// A copy of part of a tensor, or into part of one.
+struct CopyI8 {
+  uint32_t size[3];
+  int32_t from_step[3], to_step[3];
+  uint32_t from, to;  // first element read and written
+  uint32_t fill;      // elements of the output to set to `value` first
+  int8_t value;
 };
 
-// One byte for every value: out = table[in + 128].
+// Each of `outer` rows of the output is `bytes[i]` bytes of every input in turn.
+struct ConcatI8 {
+  uint32_t outer;
+  uint16_t inputs;
+  const uint32_t* bytes;
+};
+
+// Output pixel (y, x) is input pixel (rows[y], columns[x]).
+struct ResizeI8 {
+  uint16_t in_w, channels;
+  uint16_t out_h, out_w;
+  const int32_t* rows;
+  const int32_t* columns;
+};
+
+// out = table[in + 128].
 struct LookupI8 {
   const int8_t* table;
   uint32_t count;
 };
 
-// Copies an input to a place in the output; what is not copied to is filled first.
-struct CopyI8 {
-  Loops loops;    // step: of the input, step2: of the output
-  int32_t from;   // first element read
-  uint32_t to;    // first element written
-  uint32_t fill;  // elements of the output to fill first, 0 for none
-  int8_t value;   // to fill with
+// Over rows of `depth`: exponentials[d] is exp(-d * beta * scale) in Q0.31 for the first `known`
+// differences d from the row's maximum, 0 for all others.
+struct SoftmaxI8 {
+  const int32_t* exponentials;
+  uint16_t known;
+  uint32_t rows, depth;
 };
 
-struct InputI8 {
+// input: x - 128; scores: int8 to int32.
+struct CountI8 {
   uint32_t count;
 };
 

@@ -86,6 +86,7 @@ struct Buffers {
   const uint8_t* operand;  // second branch of a residual, or null
   uint8_t* out;
   uint8_t* scratch;  // aligned to 8, or null
+  const uint8_t* const* inputs = nullptr;  // all of them, where a layer may have more than two
 };
 
 }  // namespace tr

@@ -1,0 +1,13 @@
+// int8 depthwise convolution in plain C++, with any depth multiplier.
+#ifndef TR_KERNELS_DEPTHWISE_CONV2D_I8_I8_HPP
+#define TR_KERNELS_DEPTHWISE_CONV2D_I8_I8_HPP
+
+#include "runtime/int8_layers.hpp"
+
+namespace tr {
+
+void depthwise_conv2d_i8_i8(const Conv2DI8& layer, const Buffers& at);
+
+}  // namespace tr
+
+#endif

@@ -1,0 +1,56 @@
+#include "kernels/softmax_i8/softmax_i8.hpp"
+
+#include "runtime/int8.hpp"
+
+namespace tr {
+namespace {
+
+// gemmlowp's one_over_one_plus_x_for_x_in_0_1: 1 / (1 + r) for r in Q0.31, by Newton's method from
+// 48/17 - 32/17 * (1 + r) / 2 in Q2.29. |1 - half * x| stays below 1/16, so that the factor of
+// four of its rescaling never saturates; the last doubling does where the result is 1.
+int32_t reciprocal(int32_t r) {
+  // Q0.31 has no 1: 2^31 - 1 stands for it. Halves away from zero.
+  const int64_t sum = static_cast<int64_t>(r) + 0x7fffffff;
+  const int32_t half = static_cast<int32_t>((sum + (sum >= 0 ? 1 : -1)) / 2);
+  int32_t x = 1515870810 + doubling_high_mul(half, -1010580540);
+  for (int i = 0; i < 3; ++i) {
+    const int32_t rest = (1 << 29) - doubling_high_mul(half, x);
+    x += shift_left(doubling_high_mul(x, rest), 2);
+  }
+  return x >= 1 << 30 ? 0x7fffffff : shift_left(x, 1);
+}
+
+int32_t largest_of(const int8_t* row, uint32_t depth) {
+  int32_t largest = row[0];
+  for (uint32_t i = 1; i < depth; ++i) {
+    if (row[i] > largest) largest = row[i];
+  }
+  return largest;
+}
+
+}  // namespace
+
+void softmax_i8(const SoftmaxI8& layer, const Buffers& at) {
+  const int8_t* in = as_i8(at.in);
+  int8_t* out = as_i8(at.out);
+  for (uint32_t row = layer.rows; row != 0; --row, in += layer.depth) {
+    const int32_t largest = largest_of(in, layer.depth);
+    uint32_t sum = 0;  // Q12.19
+    for (uint32_t i = 0; i < layer.depth; ++i) {
+      const uint32_t d = static_cast<uint32_t>(largest - in[i]);
+      if (d < layer.known) {
+        sum += static_cast<uint32_t>(rounding_shift_right(layer.exponentials[d], 12));
+      }
+    }
+    const int32_t headroom = __builtin_clz(sum);
+    const int32_t scale = reciprocal(static_cast<int32_t>((sum << headroom) - (1u << 31)));
+    for (uint32_t i = 0; i < layer.depth; ++i) {
+      const uint32_t d = static_cast<uint32_t>(largest - in[i]);
+      const int32_t e = d < layer.known ? layer.exponentials[d] : 0;
+      const int32_t q = rounding_shift_right(doubling_high_mul(scale, e), 12 - headroom + 31 - 8);
+      *out++ = clamp_i8(q - 128, -128, 127);
+    }
+  }
+}
+
+}  // namespace tr

@@ -1,0 +1,45 @@
+// Operations of two operands, element by element, with broadcasting: one loop for all of them.
+#ifndef TR_RUNTIME_INT8_ELEMENTWISE_HPP
+#define TR_RUNTIME_INT8_ELEMENTWISE_HPP
+
+#include "runtime/int8.hpp"
+
+namespace tr {
+
+// out = operation(a, b) for every element of the output. Each element is written after both of its
+// operands were read, so the output may lie over an operand of its own size.
+template <class Operation>
+TR_INLINE void elementwise_i8(const BinaryI8& layer, const Buffers& at, Operation operation) {
+  const uint8_t* second = layer.a.constant != nullptr ? at.in : at.operand;
+  const int8_t* a0 = layer.a.constant != nullptr ? layer.a.constant : as_i8(at.in);
+  const int8_t* b0 = layer.b.constant != nullptr ? layer.b.constant : as_i8(second);
+  int8_t* out = as_i8(at.out);
+  const int32_t step_a = layer.a.step[2];
+  const int32_t step_b = layer.b.step[2];
+  for (uint32_t i = layer.size[0]; i != 0; --i, a0 += layer.a.step[0], b0 += layer.b.step[0]) {
+    const int8_t* a1 = a0;
+    const int8_t* b1 = b0;
+    for (uint32_t j = layer.size[1]; j != 0; --j, a1 += layer.a.step[1], b1 += layer.b.step[1]) {
+      const int8_t* a = a1;
+      const int8_t* b = b1;
+      for (uint32_t k = layer.size[2]; k != 0; --k, a += step_a, b += step_b) {
+        *out++ = operation(*a, *b);
+      }
+    }
+  }
+}
+
+// An operand of add and sub, brought to the common scale, 20 bits up.
+TR_INLINE int32_t common_scale_i8(const OperandI8& operand, int32_t q) {
+  return multiply_by_quantized(shift_left(q + operand.offset, 20), operand.multiplier,
+                               operand.shift);
+}
+
+TR_INLINE int8_t finish_i8(const BinaryI8& layer, int32_t value) {
+  const int32_t q = multiply_by_quantized(value, layer.multiplier, layer.shift);
+  return clamp_i8(q + layer.zero_point, layer.lo, layer.hi);
+}
+
+}  // namespace tr
+
+#endif
