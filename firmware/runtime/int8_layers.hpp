@@ -113,8 +113,8 @@ struct ConcatI8 {
 struct ResizeI8 {
   uint16_t in_w, channels;
   uint16_t out_h, out_w;
-  const int32_t* rows;
-  const int32_t* columns;
+  const uint16_t* rows;
+  const uint16_t* columns;
 };
 
 // out = table[in + 128].

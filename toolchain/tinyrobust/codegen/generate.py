@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tinyrobust import resources
-from tinyrobust.codegen import parameters, text
+from tinyrobust.codegen import int8_parameters, parameters, text
 from tinyrobust.errors import BuildError
+from tinyrobust.graph.interpreter_int8 import aligned
 from tinyrobust.kernels import Layer, catalogue, storage
 from tinyrobust.memory import Plan, Step
 from tinyrobust.memory.arena import ALIGN
@@ -73,9 +74,19 @@ def _head(plan: Plan) -> str:
 
 def _layer(plan: Plan, position: int, layer: Layer, step: Step, types: dict[str, str]) -> str:
     symbol = _symbol(position)
-    lines = ["// " + " + ".join(text.string(name) for name in layer.nodes) + "\n"]
-    names = {}
     packing = catalogue()[step.kernel].file.packing
+    if int8_parameters.handles(layer):
+        text_ = int8_parameters.definitions(layer, plan.graph, packing, symbol)
+    else:
+        text_ = _definitions(plan, layer, packing, symbol, types)
+    comment = "// " + " + ".join(text.string(name) for name in layer.nodes) + "\n"
+    return f"{comment}{text_}{_run(plan, layer, step, symbol)}"
+
+
+def _definitions(
+    plan: Plan, layer: Layer, packing: str | None, symbol: str, types: dict[str, str]
+) -> str:
+    lines, names = [], {}
     if packing is not None:
         names["weights"] = f"{symbol}_weights"
         words = _packer(packing).pack(layer.node.arrays["weights"])
@@ -85,11 +96,18 @@ def _layer(plan: Plan, position: int, layer: Layer, step: Step, types: dict[str,
         lines.append(text.array("TR_TABLES", "int32_t", names[field], values))
     members = text.aggregate(parameters.initialiser(layer, plan.graph, types, names), "    ")
     lines.append(f"TR_TABLES constexpr tr::{parameters.struct(layer)} {symbol} =\n{members};\n")
-    lines.append(
-        f"void {symbol}_run(uint8_t* arena) {{\n"
-        f"  tr::{step.kernel}({symbol}, {_buffers(plan, layer, step)});\n}}\n"
-    )
     return "".join(lines)
+
+
+def _run(plan: Plan, layer: Layer, step: Step, symbol: str) -> str:
+    """The step's function. Layers that may have more than two inputs get a list of them all."""
+    many, buffers = "", _buffers(plan, layer, step)
+    if int8_parameters.reads_many(layer):
+        inputs = ", ".join(f"arena + {plan.places[t].offset}" for t in layer.reads)
+        many = f"  const uint8_t* const inputs[] = {{{inputs}}};\n"
+        buffers = f"{{{buffers[1:-1]}, inputs}}"
+    call = f"tr::{step.kernel}({symbol}, {buffers});"
+    return f"void {symbol}_run(uint8_t* arena) {{\n{many}  {call}\n}}\n"
 
 
 def _packer(packing: str) -> Any:
@@ -120,7 +138,7 @@ def _model(plan: Plan) -> str:
             f"{step.macs}, {place.offset}, {place.count}, {_TYPE_CODES[place.type]}}},\n"
         )
     digest = ", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(graph.sha256))
-    height, width, channels = graph.input.shape
+    height, width, channels = aligned(graph.input.shape)
     scores = plan.places[graph.output.name]
     return (
         f"TR_TABLES constexpr tr_step steps[] = {{\n{''.join(steps)}}};\n\n"
