@@ -102,13 +102,18 @@ class Peripheral(_Strict):
     name: str
     base: Address
     size: Annotated[int, Field(gt=0)]
-    model: Literal["registers", "stm32-usart", "armv7m-scs", "armv7m-dwt", "rom"] = "registers"
+    model: Literal[
+        "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom"
+    ] = "registers"
     registers: list[Register] = []
     text: str | None = None
 
 
 class Unicorn(_Strict):
-    """What the Unicorn virtual board maps besides the memories."""
+    """What the Unicorn virtual board maps besides the memories.
+
+    A board whose ``virtual`` is another kind runs on Unicorn for counting only.
+    """
 
     peripherals: list[Peripheral]
 

@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from tinyrobust.virtual.board import VirtualBoard, start
 from tinyrobust.virtual.faults import Fault, FaultReport
+from tinyrobust.virtual.hooks import Clock
 
-__all__ = ["Fault", "FaultReport", "VirtualBoard", "start"]
+__all__ = ["Clock", "Fault", "FaultReport", "VirtualBoard", "start"]

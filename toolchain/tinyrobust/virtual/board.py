@@ -22,6 +22,7 @@ from tinyrobust.boards.schema import Board
 from tinyrobust.errors import BoardError, DeviceFault, TinyRobustError
 from tinyrobust.virtual.child import Job
 from tinyrobust.virtual.faults import FaultReport
+from tinyrobust.virtual.hooks import Clock
 from tinyrobust.virtual.terminal import Terminal
 
 _START_S = 60.0
@@ -191,13 +192,16 @@ def start(
     portable: bool = False,
     overrides: Mapping[int, int] | None = None,
     terminal: Terminal | None = None,
+    clock: Clock | None = None,
 ) -> VirtualBoard:
     """Run ``image``, or what ``flash_file`` holds, on a virtual ``board``.
 
     ``elf`` (else the image's) names functions in fault reports. ``strict`` adds the checks of
     ``machine.py``; ``portable`` leaves the C hooks out; ``overrides`` changes reset values of
     registers by address, for example to be another silicon revision; ``terminal`` is one to use
-    again. Raises BoardError when the board has no virtual kind or does not start.
+    again. ``clock`` asks for a board that counts exactly, and says what its cycle counter counts:
+    a board that QEMU models otherwise then runs on Unicorn, if its file has that section. Raises
+    BoardError when the board has no virtual kind, cannot count, or does not start.
     """
     if board.virtual is None:
         raise BoardError(
@@ -205,6 +209,11 @@ def start(
         )
     if image is None and flash_file is None:
         raise BoardError(f"nothing to run on the virtual {board.id}", "give an image")
+    if clock is not None and board.unicorn is None:
+        raise BoardError(
+            f"nothing counts single instructions on board '{board.id}'",
+            "choose a board with a 'unicorn' section in its YAML",
+        )
     elf = elf or (image.elf if image else None)
     for file in (flash_file, elf):
         if file is not None and not file.is_file():
@@ -221,5 +230,7 @@ def start(
         portable=portable,
         overrides=list((overrides or {}).items()),
         terminal=(terminal.device, terminal.user) if terminal else None,
+        kind="" if clock is None else "unicorn",
+        clock=int(clock or 0),
     )
     return VirtualBoard(board, job, terminal)

@@ -45,6 +45,8 @@ class Job:
     portable: bool = False
     overrides: list[tuple[int, int]] = field(default_factory=list)
     terminal: tuple[int, int] | None = None
+    kind: str = ""  # of virtual board, when not the board file's
+    clock: int = 0  # a hooks.Clock
 
     def encode(self) -> bytes:
         """The line on standard input."""
@@ -115,7 +117,7 @@ def main() -> None:
     terminal = Terminal(*job.terminal) if job.terminal else Terminal.open()
     board = job.load_board()
     try:
-        module = importlib.import_module(KINDS[str(board.virtual)])
+        module = importlib.import_module(KINDS[job.kind or str(board.virtual)])
         module.run(job, board, terminal)
     except TinyRobustError as error:
         tell("error", message=error.message, hint=error.hint)

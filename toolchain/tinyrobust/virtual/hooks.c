@@ -13,6 +13,8 @@
 #include <unicorn/unicorn.h>
 #include <unistd.h>
 
+#include "cycles.h"
+
 enum { PAGE_WORDS = 1024, KIB = 1024, MPU_REGIONS = 16, RAM_SLOTS = 1 << 14 };
 enum { POLLS_BEFORE_READ = 16, POLLS_BEFORE_SLEEP = 64, SLEEP_MS = 50, GIVE_UP_MS = 5000 };
 enum { FLUSH_AFTER_INSTRUCTIONS = 200000 };
@@ -31,14 +33,16 @@ typedef struct {
 
 /* What native.py reads; mirrored there. */
 typedef struct {
-  uint64_t count; /* instructions */
+  uint64_t count;  /* instructions */
+  uint64_t cycles; /* of the Cortex-M4 model: an estimate */
   uint32_t request;
   uint32_t fault, fault_address, fault_size, fault_is_write;
   uint32_t mpu_control, mpu_number, mpu_base[MPU_REGIONS], mpu_attributes[MPU_REGIONS];
 } tr_shared;
 
 typedef struct {
-  uint32_t address, size, count;
+  uint32_t address, size;
+  straight cost;
   uint8_t* bytes;  /* RAM: a copy, since code there may change */
   uint8_t* checks; /* strict mode: one byte per half word, or NULL when there are none */
 } slot;
@@ -72,6 +76,10 @@ struct board {
   uint64_t cycles_from; /* count at which CYCCNT was 0, while it runs */
   uint32_t cycles_frozen;
   int cycles_run;
+  int clock;          /* what the counters count: 0 instructions, 1 the model's cycles */
+  uint32_t expected;  /* where the code goes on when no branch is taken */
+  uint32_t last_load; /* the register that the last instruction loads, as a mask */
+  uint32_t timer_control;
   uint64_t rearm_at; /* count at which Python wants the guard armed again */
   uint32_t idle_polls;
   uint64_t sent_at;
@@ -80,15 +88,6 @@ struct board {
 };
 
 /* Thumb-2: the same as thumb.py, where the sources are named. */
-static int is_wide(uint32_t half) { return half >> 11 >= 0x1D; }
-static uint32_t half_at(const uint8_t* code) { return (uint32_t)code[0] | (uint32_t)code[1] << 8; }
-
-static uint32_t count_instructions(const uint8_t* code, uint32_t size) {
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < size; count++) i += is_wide(half_at(code + i)) ? 4 : 2;
-  return count;
-}
-
 uint32_t tr_checks(uint32_t first, uint32_t second) {
   if (!is_wide(first)) {
     return (first & 0xF000) == 0xC000 ? CHECK_ALIGNED | (first >> 8 & 7) : 0;
@@ -167,20 +166,22 @@ static uint32_t uart_status(board* b) {
   return value;
 }
 
-/* DWT: counts instructions. */
+/* DWT, or the timer of another board: counts instructions, or the model's cycles. */
+static uint64_t now(const board* b) { return b->clock ? b->shared.cycles : b->shared.count; }
+
 static uint32_t cycles(const board* b) {
-  return b->cycles_run ? (uint32_t)(b->shared.count - b->cycles_from) : b->cycles_frozen;
+  return b->cycles_run ? (uint32_t)(now(b) - b->cycles_from) : b->cycles_frozen;
 }
 
 static void set_cycles(board* b, uint32_t value) {
   b->cycles_frozen = value;
-  b->cycles_from = b->shared.count - value;
+  b->cycles_from = now(b) - value;
 }
 
 static void gate_cycles(board* b) {
-  const uint32_t now = cycles(b);
-  b->cycles_run = (b->dwt_control & 1) && (b->demcr >> 24 & 1);
-  set_cycles(b, now);
+  const uint32_t value = cycles(b);
+  b->cycles_run = ((b->dwt_control & 1) && (b->demcr >> 24 & 1)) || (b->timer_control & 1);
+  set_cycles(b, value);
 }
 
 /* Peripherals. */
@@ -205,10 +206,15 @@ static uint32_t read_word(board* b, page* p, uint32_t index) {
     case ROLE_UART_STATUS:
       return uart_status(b);
     case ROLE_UART_RECEIVE:
+    case ROLE_CMSDK_DATA:
       b->idle_polls = 0;
       return b->rx_at != b->rx_end ? b->rx[b->rx_at++] : 0;
     case ROLE_DWT_CYCLES:
       return cycles(b);
+    case ROLE_TIMER_VALUE:
+      return ~cycles(b); /* it counts down */
+    case ROLE_CMSDK_STATE:
+      return uart_status(b) & UART_RECEIVED ? CMSDK_RECEIVE_FULL : 0;
     case ROLE_CACHE_SIZE: {
       const uint32_t select = p->word[index + 1]; /* CSSELR follows CCSIDR */
       return select & 1 ? INSTRUCTION_CACHE_ID : DATA_CACHE_ID;
@@ -233,11 +239,17 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
   switch (role) {
     case ROLE_CONSTANT:
     case ROLE_UART_STATUS:
+    case ROLE_CMSDK_STATE:
       return;
     case ROLE_UART_CONTROL:
       b->uart_control = value;
       break;
+    case ROLE_CMSDK_CONTROL:
+      b->uart_control = UART_ENABLE | (value & CMSDK_TRANSMITTER ? UART_TRANSMITTER : 0) |
+                        (value & CMSDK_RECEIVER ? UART_RECEIVER : 0);
+      break;
     case ROLE_UART_TRANSMIT:
+    case ROLE_CMSDK_DATA:
       b->idle_polls = 0;
       if (!uart_on(b, UART_TRANSMITTER)) return;
       if (b->tx_end == sizeof b->tx) flush(b);
@@ -254,6 +266,13 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
       break;
     case ROLE_DWT_CYCLES:
       set_cycles(b, value);
+      return;
+    case ROLE_TIMER_CONTROL:
+      b->timer_control = value;
+      gate_cycles(b);
+      break;
+    case ROLE_TIMER_VALUE:
+      set_cycles(b, ~value);
       return;
     case ROLE_RESET_CONTROL:
       if (value >> 16 == 0x05FA && (value & 4)) {
@@ -318,7 +337,7 @@ static void on_write(uc_engine* uc, uint64_t offset, unsigned size, uint64_t val
   if (size < 4) { /* UART data registers are often written as bytes */
     const int32_t row = p->row[index];
     const uint32_t role = row < 0 ? ROLE_PLAIN : p->owner->rows[row].role;
-    if (role != ROLE_UART_TRANSMIT) {
+    if (role != ROLE_UART_TRANSMIT && role != ROLE_CMSDK_DATA) {
       const uint32_t shift = 8 * ((uint32_t)offset & 3);
       const uint32_t mask = ((1u << 8 * size) - 1) << shift;
       value = (p->word[index] & ~mask) | ((uint32_t)value << shift & mask);
@@ -331,7 +350,7 @@ static void on_write(uc_engine* uc, uint64_t offset, unsigned size, uint64_t val
 static void analyse(board* b, slot* s, const uint8_t* code, uint32_t address, uint32_t size) {
   s->address = address;
   s->size = size;
-  s->count = count_instructions(code, size);
+  s->cost = run_straight(code, size);
   free(s->checks);
   s->checks = NULL;
   if (!b->strict) return;
@@ -388,7 +407,15 @@ static void on_block(uc_engine* uc, uint64_t address64, uint32_t size, void* use
     if (!s) return;
   }
   b->current = s;
-  b->shared.count += s->count;
+  b->shared.count += s->cost.instructions;
+  b->shared.cycles += s->cost.cycles;
+  if (address != b->expected) {
+    b->shared.cycles += COST_TAKEN;
+  } else if (joined(b->last_load, s->cost.first_address)) {
+    b->shared.cycles--;
+  }
+  b->expected = address + size;
+  b->last_load = s->cost.last_target;
   if (__builtin_expect(b->tx_end != 0, 0) &&
       b->shared.count - b->sent_at > FLUSH_AFTER_INSTRUCTIONS) {
     flush(b);
@@ -433,6 +460,7 @@ static void on_guard(uc_engine* uc, uc_mem_type type, uint64_t address, int size
 }
 
 /* The interface of native.py. */
+uint32_t tr_cost(uint32_t first, uint32_t second) { return cost(first, second); }
 uint32_t tr_sizeof_shared(void) { return sizeof(tr_shared); }
 tr_shared* tr_state(board* b) { return &b->shared; }
 
@@ -446,10 +474,12 @@ void tr_reset(board* b) {
       if (p->row[w] >= 0) p->word[w] = b->rows[p->row[w]].reset;
     }
   }
-  const uint64_t count = b->shared.count;
+  const uint64_t count = b->shared.count, cycles = b->shared.cycles;
   memset(&b->shared, 0, sizeof b->shared);
   b->shared.count = count;
-  b->uart_control = b->cpacr = b->dwt_control = b->demcr = 0;
+  b->shared.cycles = cycles;
+  b->uart_control = b->cpacr = b->dwt_control = b->demcr = b->timer_control = 0;
+  b->expected = b->last_load = 0;
   b->cycles_run = 0;
   b->cycles_frozen = 0;
   b->idle_polls = 0;
@@ -475,8 +505,11 @@ void tr_rewind(board* b, uint32_t pc) {
   const slot* s = b->current;
   if (!s || pc - s->address >= s->size) return;
   const uint8_t* code = s->bytes ? s->bytes : b->flash_bytes + (s->address - b->flash_base);
-  const uint32_t done = pc - s->address;
-  b->shared.count -= count_instructions(code + done, s->size - done);
+  const straight done = run_straight(code, pc - s->address);
+  b->shared.count -= s->cost.instructions - done.instructions;
+  b->shared.cycles -= s->cost.cycles - done.cycles;
+  b->expected = pc;
+  b->last_load = done.last_target;
 }
 
 void tr_rearm(board* b, uint64_t instructions) { b->rearm_at = b->shared.count + instructions; }
@@ -516,13 +549,15 @@ static void lay_out(board* b, const uint32_t* pages, const tr_block* blocks, uin
   }
 }
 
-board* tr_attach(uc_engine* uc, int fd, int strict, const tr_row* rows, uint32_t row_count,
-                 const tr_block* blocks, uint32_t block_count, const uint32_t* pages,
-                 uint32_t page_count, const tr_span* spans, uint32_t span_count, uc_err* error) {
+board* tr_attach(uc_engine* uc, int fd, int strict, int clock, const tr_row* rows,
+                 uint32_t row_count, const tr_block* blocks, uint32_t block_count,
+                 const uint32_t* pages, uint32_t page_count, const tr_span* spans,
+                 uint32_t span_count, uc_err* error) {
   board* b = calloc(1, sizeof *b);
   b->uc = uc;
   b->fd = fd;
   b->strict = strict;
+  b->clock = clock;
   b->rows = malloc(sizeof *rows * (row_count + 1));
   memcpy(b->rows, rows, sizeof *rows * row_count);
   b->next = malloc(sizeof *b->next * (row_count + 1));

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import IntEnum, IntFlag
 from typing import Any, Protocol
 
 from tinyrobust.errors import BuildError
 from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.mpu import Mpu
 from tinyrobust.virtual.peripherals import RegisterMap
+
+
+class Clock(IntEnum):
+    """What the board's cycle counter counts. The numbers are shared with ``hooks.c``."""
+
+    INSTRUCTIONS = 0
+    M4_MODEL = 1  # estimated cycles, see cycles.py
 
 
 class Requests(IntFlag):
@@ -55,6 +62,8 @@ class Hooks(Protocol):
 
     @property
     def count(self) -> int: ...
+    @property
+    def cycles(self) -> int: ...
     def take(self) -> State: ...
     def mpu(self) -> Mpu: ...
     def reset(self) -> None: ...
@@ -73,17 +82,18 @@ def attach(
     *,
     strict: bool,
     portable: bool = False,
+    clock: Clock = Clock.INSTRUCTIONS,
 ) -> tuple[Hooks, str]:
     """The fast hooks, or the Python ones with the reason why; ``portable`` asks for Python."""
     if not portable:
         from tinyrobust.virtual.native import NativeHooks
 
         try:
-            return NativeHooks(uc, registers, spans, fd, strict), ""
+            return NativeHooks(uc, registers, spans, fd, strict, clock), ""
         except BuildError as error:
             reason = str(error)
     else:
         reason = "asked for"
     from tinyrobust.virtual.portable import PortableHooks
 
-    return PortableHooks(uc, registers, spans, fd, strict), reason
+    return PortableHooks(uc, registers, spans, fd, strict, clock), reason

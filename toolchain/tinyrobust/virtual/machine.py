@@ -5,8 +5,9 @@ descriptor for the UART. Out: ``run()`` comes back only with a ``FaultReport``. 
 starts the firmware again. Always enforced: unmapped access, writes to flash, the MPU's rights.
 In strict mode also: floating point before CPACR, misaligned LDRD/LDM/STM, division by zero
 (whatever CCR.DIV_0_TRP says), execution from memories in which the board puts no code, and
-peripheral registers that are not modelled. Time is counted in instructions: a read of CYCCNT
-counts the straight run of instructions that it stands in as a whole, so differences repeat exactly.
+peripheral registers that are not modelled. Time is counted in instructions, or in estimated cycles
+of the model in ``cycles.py``: a read of CYCCNT counts the straight run of instructions that it
+stands in as a whole, so differences repeat exactly.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tinyrobust.boards.schema import Board, Memory
 from tinyrobust.virtual import mpu
 from tinyrobust.virtual.engine import UcError, arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import TEXT, Fault, FaultReport, Symbols
-from tinyrobust.virtual.hooks import Hooks, Requests, Span, State, attach
+from tinyrobust.virtual.hooks import Clock, Hooks, Requests, Span, State, attach
 from tinyrobust.virtual.peripherals import register_map
 
 _PAGE = 1024  # the granularity of rights in Unicorn's M-profile
@@ -83,6 +84,7 @@ class Machine:
         strict: bool = False,
         portable: bool = False,
         overrides: Mapping[int, int] | None = None,
+        clock: Clock = Clock.INSTRUCTIONS,
     ) -> None:
         self.board = board
         self.strict = strict
@@ -98,7 +100,7 @@ class Machine:
         self._refused: _Access | None = None
         self.hooks: Hooks
         self.hooks, self.helper_note = attach(
-            self._uc, self._map, self._spans, fd, strict=strict, portable=portable
+            self._uc, self._map, self._spans, fd, strict=strict, portable=portable, clock=clock
         )
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)

@@ -20,14 +20,14 @@ from typing import Any
 import platformdirs
 
 from tinyrobust.errors import BuildError
-from tinyrobust.virtual import peripherals, thumb
+from tinyrobust.virtual import cycles, peripherals, thumb
 from tinyrobust.virtual.engine import UcError, unicorn
 from tinyrobust.virtual.faults import Fault
-from tinyrobust.virtual.hooks import Requests, Span, State
+from tinyrobust.virtual.hooks import Clock, Requests, Span, State
 from tinyrobust.virtual.mpu import Mpu
 from tinyrobust.virtual.peripherals import RegisterMap, Role
 
-_SOURCE = Path(__file__).with_name("hooks.c")
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("hooks.c", "cycles.h"))
 _REGIONS = 16
 
 
@@ -54,6 +54,7 @@ class _Span(ctypes.Structure):
 class _Shared(ctypes.Structure):
     _fields_ = (
         ("count", ctypes.c_uint64),
+        ("cycles", ctypes.c_uint64),
         ("request", ctypes.c_uint32),
         ("fault", ctypes.c_uint32),
         ("fault_address", ctypes.c_uint32),
@@ -76,6 +77,12 @@ def _definitions() -> list[str]:
         "CHECK_FPU": thumb.CHECK_FPU,
         "CHECK_DIVISOR": thumb.CHECK_DIVISOR,
         "CHECK_REGISTER": thumb.REGISTER,
+        "COST_CYCLES": cycles.CYCLES,
+        "COST_LOAD": cycles.LOAD,
+        "COST_TARGET_SHIFT": cycles.TARGET_SHIFT,
+        "COST_ADDRESS_SHIFT": cycles.ADDRESS_SHIFT,
+        "COST_DIVISION": cycles.LONGEST_DIVISION,
+        "COST_TAKEN": cycles.TAKEN,
         "UART_ENABLE": peripherals.USART_UE,
         "UART_RECEIVER": peripherals.USART_RE,
         "UART_TRANSMITTER": peripherals.USART_TE,
@@ -83,6 +90,9 @@ def _definitions() -> list[str]:
         "UART_TRANSMIT_READY": peripherals.USART_TEACK,
         "UART_RECEIVE_READY": peripherals.USART_REACK,
         "UART_RECEIVED": peripherals.USART_RXNE,
+        "CMSDK_TRANSMITTER": peripherals.CMSDK_TX,
+        "CMSDK_RECEIVER": peripherals.CMSDK_RX,
+        "CMSDK_RECEIVE_FULL": peripherals.CMSDK_RX_FULL,
         "DATA_CACHE_ID": peripherals.DATA_CACHE_ID,
         "INSTRUCTION_CACHE_ID": peripherals.INSTRUCTION_CACHE_ID,
     }
@@ -114,13 +124,13 @@ def build() -> Path:
         )
     flags = ["-O2", "-shared", "-fPIC", "-Wall", "-Wextra", *_definitions()]
     key = hashlib.sha256(
-        b"\0".join([_SOURCE.read_bytes(), *(f.encode() for f in flags), cc.encode(),
+        b"\0".join([*(s.read_bytes() for s in _SOURCES), *(f.encode() for f in flags), cc.encode(),
                     unicorn.__version__.encode(), str(library).encode()])
     ).hexdigest()[:20]  # fmt: skip
     target = Path(platformdirs.user_cache_dir("tinyrobust")) / "virtual" / f"hooks-{key}.so"
     if target.exists():
         return target
-    command = [cc, *flags, f"-I{package / 'include'}", str(_SOURCE), str(library)]
+    command = [cc, *flags, f"-I{package / 'include'}", str(_SOURCES[0]), str(library)]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -152,7 +162,7 @@ def _load() -> ctypes.CDLL:
         library = ctypes.CDLL(str(build()))
     library.tr_attach.restype = ctypes.c_void_p
     library.tr_attach.argtypes = [
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_int,
+        ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int,
         ctypes.POINTER(_Row), ctypes.c_uint32, ctypes.POINTER(_Block), ctypes.c_uint32,
         ctypes.POINTER(ctypes.c_uint32), ctypes.c_uint32, ctypes.POINTER(_Span), ctypes.c_uint32,
         ctypes.POINTER(ctypes.c_int),
@@ -181,14 +191,20 @@ def checks(first: int, second: int) -> int:
     return int(_load().tr_checks(first, second))
 
 
+def cost(first: int, second: int) -> int:
+    """``cycles.cost`` as the C code does it."""
+    return int(_load().tr_cost(first, second))
+
+
 class NativeHooks:
     """The hooks in C; see ``hooks.Hooks``."""
 
     kind = "native"
 
     def __init__(
-        self, uc: Any, registers: RegisterMap, spans: Sequence[Span], fd: int, strict: bool
-    ) -> None:
+        self, uc: Any, registers: RegisterMap, spans: Sequence[Span], fd: int, strict: bool,
+        clock: Clock,
+    ) -> None:  # fmt: skip
         self._library = _load()
         rows = []
         for r in registers.registers.values():
@@ -201,7 +217,7 @@ class NativeHooks:
         pages = registers.pages
         error = ctypes.c_int(0)
         self._board = self._library.tr_attach(
-            uc._uch, fd, int(strict),
+            uc._uch, fd, int(strict), int(clock),
             (_Row * len(rows))(*rows), len(rows), (_Block * len(blocks))(*blocks), len(blocks),
             (ctypes.c_uint32 * len(pages))(*pages), len(pages),
             (_Span * len(areas))(*areas), len(areas), ctypes.byref(error),
@@ -215,6 +231,11 @@ class NativeHooks:
     def count(self) -> int:
         """Instructions run so far."""
         return int(self._shared.count)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of the Cortex-M4 model for them (``cycles.py``): an estimate."""
+        return int(self._shared.cycles)
 
     def take(self) -> State:
         """What stopped the engine; the requests are cleared, faults stay."""

@@ -36,6 +36,11 @@ class Role(IntEnum):
     MPU_NUMBER = 13
     MPU_BASE = 14
     MPU_ATTRIBUTES = 15
+    CMSDK_CONTROL = 16
+    CMSDK_STATE = 17
+    CMSDK_DATA = 18
+    TIMER_CONTROL = 19
+    TIMER_VALUE = 20  # counts down
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
             raise BoardError(
                 f"{board.id}: peripheral {peripheral.name} must lie on 1 KiB boundaries"
             )
-        block, rows = _MODELS[peripheral.model](peripheral)
+        block, rows = _MODELS[peripheral.model](peripheral, board)
         for other in blocks:
             if block.base < other.end and other.base < block.end:
                 raise BoardError(f"{board.id}: peripherals {other.name} and {block.name} overlap")
@@ -147,11 +152,11 @@ def _listed(peripheral: Peripheral) -> list[Register]:
     ]
 
 
-def _plain(peripheral: Peripheral) -> Rows:
+def _plain(peripheral: Peripheral, _board: Board) -> Rows:
     return Block(peripheral.name, peripheral.base, peripheral.size), _listed(peripheral)
 
 
-def _rom(peripheral: Peripheral) -> Rows:
+def _rom(peripheral: Peripheral, _board: Board) -> Rows:
     text = (peripheral.text or "").encode()
     text += bytes(-len(text) % 4)
     rows = [
@@ -168,7 +173,7 @@ USART_RXNE, USART_TC, USART_TXE = 1 << 5, 1 << 6, 1 << 7  # ISR
 USART_TEACK, USART_REACK = 1 << 21, 1 << 22
 
 
-def _stm32_usart(peripheral: Peripheral) -> Rows:
+def _stm32_usart(peripheral: Peripheral, _board: Board) -> Rows:
     base = peripheral.base
     rows = [
         Register("CR1", base + 0x00, role=Role.UART_CONTROL),
@@ -187,7 +192,36 @@ def _stm32_usart(peripheral: Peripheral) -> Rows:
     return Block(peripheral.name, base, peripheral.size), rows
 
 
-def _armv7m_dwt(peripheral: Peripheral) -> Rows:
+# DDI0479, "APB UART" and "APB timer".
+CMSDK_TX, CMSDK_RX = 1 << 0, 1 << 1  # CTRL
+CMSDK_RX_FULL = 1 << 1  # STATE
+
+
+def _cmsdk_uart(peripheral: Peripheral, _board: Board) -> Rows:
+    base = peripheral.base
+    rows = [
+        Register("DATA", base + 0x00, role=Role.CMSDK_DATA),
+        Register("STATE", base + 0x04, role=Role.CMSDK_STATE),
+        Register("CTRL", base + 0x08, role=Role.CMSDK_CONTROL),
+        Register("INTSTATUS", base + 0x0C),
+        Register("BAUDDIV", base + 0x10),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+def _cmsdk_timer(peripheral: Peripheral, _board: Board) -> Rows:
+    # One tick an instruction, or a cycle of the model; down through all 32 bits, as with a RELOAD
+    # of all ones. Interrupts are not modelled.
+    base = peripheral.base
+    rows = [
+        Register("CTRL", base + 0x00, role=Role.TIMER_CONTROL),
+        Register("VALUE", base + 0x04, role=Role.TIMER_VALUE),
+        Register("RELOAD", base + 0x08),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+def _armv7m_dwt(peripheral: Peripheral, _board: Board) -> Rows:
     # DDI0403 C1.8; the lock access register is a Cortex-M7 matter (CoreSight, B2.3.10).
     base = peripheral.base
     rows = [
@@ -199,11 +233,15 @@ def _armv7m_dwt(peripheral: Peripheral) -> Rows:
     return Block(peripheral.name, base, peripheral.size, open=True), rows
 
 
-def _armv7m_scs(peripheral: Peripheral) -> Rows:
+# CPUID (DDI0403 B3.2.3): the processors' technical reference manuals, r1p1 and r0p1.
+_CPUID = {"cortex-m7": 0x411FC271, "cortex-m4": 0x410FC241}
+
+
+def _armv7m_scs(peripheral: Peripheral, board: Board) -> Rows:
     # DDI0403 B3.2 (system control), B3.5 (MPU), B4.8 (cache identification), C1.6 (debug).
     base = peripheral.base
     rows = [
-        Register("CPUID", base + 0xD00, 0x411FC271, role=Role.CONSTANT),
+        Register("CPUID", base + 0xD00, _CPUID[board.core], role=Role.CONSTANT),
         Register("AIRCR", base + 0xD0C, 0xFA050000, role=Role.RESET_CONTROL),
         Register("CCR", base + 0xD14, 0x00040200),
         Register("CLIDR", base + 0xD78, 0x09000003, role=Role.CONSTANT),
@@ -230,10 +268,12 @@ def _armv7m_scs(peripheral: Peripheral) -> Rows:
 # 16 KiB each, 32-byte lines: 4 ways for data, 2 for instructions (RM0433, "Cortex-M7 core").
 DATA_CACHE_ID, INSTRUCTION_CACHE_ID = 0xF00FE019, 0xF01FE009
 
-_MODELS: dict[str, Callable[[Peripheral], Rows]] = {
+_MODELS: dict[str, Callable[[Peripheral, Board], Rows]] = {
     "registers": _plain,
     "rom": _rom,
     "stm32-usart": _stm32_usart,
+    "cmsdk-uart": _cmsdk_uart,
+    "cmsdk-timer": _cmsdk_timer,
     "armv7m-dwt": _armv7m_dwt,
     "armv7m-scs": _armv7m_scs,
 }

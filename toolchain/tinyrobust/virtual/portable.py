@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinyrobust.virtual import peripherals, thumb
+from tinyrobust.virtual.cycles import TAKEN, Straight, joined, straight
 from tinyrobust.virtual.engine import arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import Fault
-from tinyrobust.virtual.hooks import Requests, Span, State
+from tinyrobust.virtual.hooks import Clock, Requests, Span, State
 from tinyrobust.virtual.mpu import Mpu
 from tinyrobust.virtual.peripherals import RegisterMap, Role
 
@@ -36,12 +37,15 @@ class PortableHooks:
     kind = "portable"
 
     def __init__(
-        self, uc: Any, registers: RegisterMap, spans: Sequence[Span], fd: int, strict: bool
-    ) -> None:
+        self, uc: Any, registers: RegisterMap, spans: Sequence[Span], fd: int, strict: bool,
+        clock: Clock,
+    ) -> None:  # fmt: skip
         self.count = 0
+        self.cycles = 0
+        self._clock = clock
         self._uc, self._map, self._spans, self._fd, self._strict = uc, registers, spans, fd, strict
         self._blocks = {b.base: b for b in registers.blocks}
-        self._known: dict[tuple[int, int], tuple[bytes, int, dict[int, int]]] = {}
+        self._known: dict[tuple[int, int], tuple[bytes, Straight, dict[int, int]]] = {}
         self._guards: list[Any] = []
         self.reset_state()
         uc.hook_add(unicorn.UC_HOOK_BLOCK, self._on_block)
@@ -58,6 +62,8 @@ class PortableHooks:
         self._mpu_control = self._mpu_number = 0
         self._mpu_base, self._mpu_attributes = [0] * _REGIONS, [0] * _REGIONS
         self._uart_control = self._cpacr = self._dwt_control = self._demcr = 0
+        self._timer_control = 0
+        self._expected = self._last_load = 0
         self._cycles_run, self._cycles_from, self._cycles_frozen = False, 0, 0
         self._idle_polls = 0
         self._sent_at = 0
@@ -87,7 +93,10 @@ class PortableHooks:
         """Take back the count of what follows ``pc`` in its block: it will run again."""
         start, code = self._block
         if start <= pc < start + len(code):
-            self.count -= thumb.instructions(code[pc - start :])
+            whole, done = straight(code), straight(code[: pc - start])
+            self.count -= whole.instructions - done.instructions
+            self.cycles -= whole.cycles - done.cycles
+            self._expected, self._last_load = pc, done.last_target
 
     def rearm(self, instructions: int) -> None:
         """Ask for ``Requests.REARM`` after so many instructions."""
@@ -139,10 +148,16 @@ class PortableHooks:
             code = bytes(span.data[address - span.base : address - span.base + size])
             if known is None or known[0] != code:
                 found = thumb.block_checks(code) if self._strict else {}
-                known = self._known[address, size] = (code, thumb.instructions(code), found)
-        code, count, self._checks = known
+                known = self._known[address, size] = (code, straight(code), found)
+        code, cost, self._checks = known
         self._block = (address, code)
-        self.count += count
+        self.count += cost.instructions
+        self.cycles += cost.cycles
+        if address != self._expected:
+            self.cycles += TAKEN
+        elif joined(self._last_load, cost.first_address):
+            self.cycles -= 1
+        self._expected, self._last_load = address + size, cost.last_target
         if self._tx and self.count - self._sent_at > _FLUSH_AFTER_INSTRUCTIONS:
             self.flush()
 
@@ -196,17 +211,21 @@ class PortableHooks:
 
     # The cycle counter.
 
+    def _now(self) -> int:
+        return self.cycles if self._clock is Clock.M4_MODEL else self.count
+
     def _cycles(self) -> int:
-        value = self.count - self._cycles_from if self._cycles_run else self._cycles_frozen
+        value = self._now() - self._cycles_from if self._cycles_run else self._cycles_frozen
         return value & 0xFFFFFFFF
 
     def _set_cycles(self, value: int) -> None:
         self._cycles_frozen = value
-        self._cycles_from = self.count - value
+        self._cycles_from = self._now() - value
 
     def _gate_cycles(self) -> None:
         now = self._cycles()
-        self._cycles_run = bool(self._dwt_control & 1 and self._demcr >> 24 & 1)
+        dwt = self._dwt_control & 1 and self._demcr >> 24 & 1
+        self._cycles_run = bool(dwt or self._timer_control & 1)
         self._set_cycles(now)
 
     # Peripherals.
@@ -235,7 +254,7 @@ class PortableHooks:
         word = address & ~3
         register = self._map.registers.get(word)
         role = register.role if register else Role.PLAIN
-        if size < 4 and role is not Role.UART_TRANSMIT:
+        if size < 4 and role not in (Role.UART_TRANSMIT, Role.CMSDK_DATA):
             shift = 8 * (address & 3)
             mask = ((1 << 8 * size) - 1) << shift
             value = (self._words.get(word, 0) & ~mask) | (value << shift & mask)
@@ -249,11 +268,16 @@ class PortableHooks:
         match register.role:
             case Role.UART_STATUS:
                 return self._uart_status()
-            case Role.UART_RECEIVE:
+            case Role.UART_RECEIVE | Role.CMSDK_DATA:
                 self._idle_polls = 0
                 return self._rx.pop(0) if self._rx else 0
             case Role.DWT_CYCLES:
                 return self._cycles()
+            case Role.TIMER_VALUE:
+                return self._cycles() ^ 0xFFFFFFFF  # it counts down
+            case Role.CMSDK_STATE:
+                received = self._uart_status() & peripherals.USART_RXNE
+                return peripherals.CMSDK_RX_FULL if received else 0
             case Role.CACHE_SIZE:
                 instructions = self._words.get(address + 4, 0) & 1
                 return (
@@ -275,11 +299,17 @@ class PortableHooks:
 
     def _write_word(self, address: int, role: Role, value: int) -> None:
         match role:
-            case Role.CONSTANT | Role.UART_STATUS:
+            case Role.CONSTANT | Role.UART_STATUS | Role.CMSDK_STATE:
                 return
             case Role.UART_CONTROL:
                 self._uart_control = value
-            case Role.UART_TRANSMIT:
+            case Role.CMSDK_CONTROL:
+                self._uart_control = peripherals.USART_UE
+                if value & peripherals.CMSDK_TX:
+                    self._uart_control |= peripherals.USART_TE
+                if value & peripherals.CMSDK_RX:
+                    self._uart_control |= peripherals.USART_RE
+            case Role.UART_TRANSMIT | Role.CMSDK_DATA:
                 self._idle_polls = 0
                 if self._uart_on(peripherals.USART_TE):
                     if len(self._tx) >= 4096:
@@ -295,6 +325,12 @@ class PortableHooks:
                 self._gate_cycles()
             case Role.DWT_CYCLES:
                 self._set_cycles(value)
+                return
+            case Role.TIMER_CONTROL:
+                self._timer_control = value
+                self._gate_cycles()
+            case Role.TIMER_VALUE:
+                self._set_cycles(value ^ 0xFFFFFFFF)
                 return
             case Role.RESET_CONTROL:
                 if value >> 16 == 0x05FA and value & 4:

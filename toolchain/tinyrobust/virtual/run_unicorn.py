@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tinyrobust.boards.schema import Board
 from tinyrobust.virtual.child import Job, flash_content, tell, tell_fault
+from tinyrobust.virtual.hooks import Clock
 from tinyrobust.virtual.machine import Machine
 from tinyrobust.virtual.terminal import Terminal
 
@@ -20,6 +21,7 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
         strict=job.strict,
         portable=job.portable,
         overrides=dict(job.overrides),
+        clock=Clock(job.clock),
     )
     tell("ready", port=terminal.port, helper=machine.hooks.kind, note=machine.helper_note)
     report = machine.run()
