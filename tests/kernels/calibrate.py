@@ -24,9 +24,9 @@ from scipy.optimize import nnls
 from tests.graphs import Builder, random_graph
 from tests.kernels.arm import Device
 from tests.kernels.host import FLAGS, forces, planned
-from tinyrobust import boards
+from tinyrobust import boards, memory
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.kernels import Kernel, Layer, catalogue, expression
+from tinyrobust.kernels import Kernel, Layer, Ports, Way, catalogue, expression
 from tinyrobust.kernels.variables import known_names
 
 # (cores of the group in kernel.yaml, board that counts, compiler flags)
@@ -118,13 +118,17 @@ def count(group: int) -> list[Sample]:
                 kernel = catalogue()[step.kernel]
                 samples.append(
                     Sample(f"{graph.name}/{step.name}", kernel.id,
-                           _values(kernel, layer, graph, group), n)
+                           _values(kernel, layer, graph, group, step), n)
                 )  # fmt: skip
     return samples
 
 
-def _values(kernel: Kernel, layer: Layer, graph: Graph, group: int) -> list[float]:
-    known = known_names(kernel.file.let, layer, graph)
+def _values(
+    kernel: Kernel, layer: Layer, graph: Graph, group: int, step: memory.Step
+) -> list[float]:
+    core = GROUPS[group][0][0]
+    way = Way(step.variant, Ports(**step.layout))
+    known = known_names(kernel.file, layer, graph, core, way)
     terms = kernel.file.instructions[group].terms
     return [expression.evaluate(term.of, known) for term in terms.values()]
 

@@ -131,8 +131,8 @@ def test_storage_takes_the_proved_range() -> None:
 def test_variables_are_the_documented_ones() -> None:
     graph = resnet8_graph()
     for layer in kernels.layers(graph):
-        assert set(variables(layer, graph)) == VARIABLES
-    known = variables(kernels.layers(graph)[1], graph)  # 3x3 over 32x32, padded by one
+        assert set(variables(layer, graph, "cortex-m7")) == VARIABLES
+    known = variables(kernels.layers(graph)[1], graph, "cortex-m7")  # 3x3 over 32x32, padded by one
     assert (known["edge_pixels"], known["border_pixels"]) == (2 * 32, 32 * 32 - 30 * 30)
     assert (known["taps"], known["macs"]) == (27, 27 * 16 * 1024)
 

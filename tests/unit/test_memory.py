@@ -17,7 +17,7 @@ from tinyrobust.memory.arena import ALIGN, Buffer, aligned, lower_bound, place
 from tinyrobust.memory.budget import FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES
 from tinyrobust.memory.lifetimes import IMAGE
 
-plan_module = importlib.import_module("tinyrobust.memory.plan")  # not the function of its name
+plan_module = importlib.import_module("tinyrobust.memory.planner")  # not the function of its name
 
 
 def board(**budget: Any) -> boards.Board:
@@ -119,8 +119,8 @@ def test_an_arena_that_cannot_be_packed_names_its_bytes(monkeypatch: pytest.Monk
     need = memory.plan(graph, boards.load("nucleo-h743")).arena_bytes
     real = plan_module.place
 
-    def wasteful(buffers: list[Buffer]) -> memory.Arena:
-        arena = real(buffers)
+    def wasteful(buffers: list[Buffer], overlaps: Any) -> memory.Arena:
+        arena = real(buffers, overlaps)
         return memory.Arena(arena.offsets, arena.bytes + 4096)
 
     monkeypatch.setattr(plan_module, "place", wasteful)

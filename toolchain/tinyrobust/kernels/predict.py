@@ -1,11 +1,13 @@
 """The one predictor: what a kernel costs on a layer, from the formulas in its kernel.yaml.
 
-In: a kernel, a layer of a Graph, a core. Out: a Cost. ``bench`` compares it with counts.
+In: a kernel, a layer of a Graph, a core, a way to run the kernel. Out: a Cost. ``bench`` compares
+it with counts.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinyrobust.errors import BuildError
@@ -14,37 +16,52 @@ from tinyrobust.kernels import expression
 from tinyrobust.kernels.catalogue import Kernel
 from tinyrobust.kernels.layers import Layer
 from tinyrobust.kernels.schema import Instructions
-from tinyrobust.kernels.variables import known_names
+from tinyrobust.kernels.variables import PLAIN, Way, known_names
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes of flash for weights and for tables, bytes of scratch, instructions per inference.
+    """What a layer costs, computed in one way.
 
-    Code is shared by the layers that use a kernel: ``code_bytes``.
+    Bytes of flash for weights and for tables, bytes of scratch, instructions and cycles of the
+    Cortex-M4 model (None where kernel.yaml has no terms) per inference, executable bytes of RAM
+    while it runs (shared by the layers) and between inferences (its own). Kernel code is shared
+    by the layers that use a kernel: ``code_bytes``.
     """
 
     flash_weights: int
     flash_tables: int
     scratch_bytes: int
     instructions: int
+    cycles: int | None = None
+    code_ram_bytes: int = 0
+    kept_code_bytes: int = 0
+
+    @property
+    def flash_bytes(self) -> int:
+        """Weights and tables."""
+        return self.flash_weights + self.flash_tables
 
 
-def predict(kernel: Kernel, layer: Layer, graph: Graph, core: str) -> Cost:
+def predict(kernel: Kernel, layer: Layer, graph: Graph, core: str, way: Way = PLAIN) -> Cost:
     """Cost of ``layer`` computed by ``kernel`` on ``core``.
 
     Raises BuildError when kernel.yaml has no instruction terms for the core.
     """
     file = kernel.file
-    known = known_names(file.let, layer, graph)
-    terms = _instructions(kernel, core).terms.values()
+    known = known_names(file, layer, graph, core, way)
+    terms = _group(file.instructions, core)
+    if terms is None:
+        raise BuildError(f"kernel '{kernel.id}' states no instruction counts for {core}")
+    cycles = _group(file.cycles, core) or _group(file.cycles, "cortex-m4")
     return Cost(
         flash_weights=math.ceil(expression.evaluate(file.flash.weights, known)),
         flash_tables=math.ceil(expression.evaluate(file.flash.tables, known)),
         scratch_bytes=math.ceil(expression.evaluate(file.scratch_bytes, known)),
-        instructions=max(
-            0, round(sum(term.each * expression.evaluate(term.of, known) for term in terms))
-        ),
+        instructions=_sum(terms, known),
+        cycles=None if cycles is None else _sum(cycles, known),
+        code_ram_bytes=math.ceil(expression.evaluate(file.code_ram_bytes, known)),
+        kept_code_bytes=math.ceil(expression.evaluate(file.kept_code_bytes, known)),
     )
 
 
@@ -55,8 +72,18 @@ def code_bytes(kernel: Kernel, core: str) -> int:
     return kernel.file.flash.code_bytes[core]  # type: ignore[index]
 
 
-def _instructions(kernel: Kernel, core: str) -> Instructions:
-    for entry in kernel.file.instructions:
-        if core in entry.cores:
-            return entry
-    raise BuildError(f"kernel '{kernel.id}' states no instruction counts for {core}")
+def overlap(kernel: Kernel, layer: Layer, graph: Graph, core: str, way: Way = PLAIN) -> int | None:
+    """Bytes by which the output must start before the source to lie over it; None: never."""
+    text = kernel.file.overlap
+    if text is None:
+        return None
+    return math.ceil(expression.evaluate(text, known_names(kernel.file, layer, graph, core, way)))
+
+
+def _sum(group: Instructions, known: Mapping[str, float]) -> int:
+    total = sum(term.each * expression.evaluate(term.of, known) for term in group.terms.values())
+    return max(0, round(total))
+
+
+def _group(groups: Sequence[Instructions], core: str) -> Instructions | None:
+    return next((group for group in groups if core in group.cores), None)

@@ -1,11 +1,16 @@
 """The variables of a layer that formulas in kernel.yaml may use.
 
-In: a layer and its Graph. Out: named numbers; ``schema.VARIABLES`` lists the names.
+In: a layer, its Graph, and how a kernel is to compute it (core, variant, layouts). Out: named
+numbers, worked out when a formula asks for them; ``schema.VARIABLES`` lists the names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,25 +18,143 @@ import numpy.typing as npt
 from tinyrobust.graph.nodes import Conv2D, Dense, Graph, Pool2D
 from tinyrobust.kernels import expression
 from tinyrobust.kernels.layers import Layer, narrow, storage
+from tinyrobust.kernels.layouts import HWC, can_hold, stored_bytes
+from tinyrobust.kernels.schema import COUNTS_PACKAGE, VARIABLES, KernelFile
+
+# What a core offers beyond plain C++.
+FEATURES: dict[str, frozenset[str]] = {
+    "cortex-m4": frozenset({"dsp"}),
+    "cortex-m7": frozenset({"dsp"}),
+    "host": frozenset(),
+}
 
 
-def variables(layer: Layer, graph: Graph) -> dict[str, float]:
+@dataclass(frozen=True)
+class Ports:
+    """The layout in which a step reads ``source`` and ``operand`` and writes ``output``."""
+
+    source: str = HWC
+    operand: str = HWC
+    output: str = HWC
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to run a kernel: one of its variants, and the layouts at its ports."""
+
+    variant: Mapping[str, int] = field(default_factory=dict)
+    ports: Ports = Ports()
+
+
+PLAIN = Way()
+
+
+class Known(Mapping[str, float]):
+    """Values by name, each computed once, when first asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], float]]) -> None:
+        self._makers = dict(makers)
+        self._values: dict[str, float] = {}
+
+    def __getitem__(self, name: str) -> float:
+        if name not in self._values:
+            self._values[name] = self._makers[name]()
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def known_names(file: KernelFile, layer: Layer, graph: Graph, core: str, way: Way = PLAIN) -> Known:
+    """What the formulas of a kernel may name on ``layer``."""
+    plain = variables(layer, graph, core, way.ports)
+    makers: dict[str, Callable[[], float]] = {name: _item(plain, name) for name in VARIABLES}
+    makers |= {name: _constant(value) for name, value in way.variant.items()}
+    if file.counts is not None:
+        names = importlib.import_module(f"{COUNTS_PACKAGE}.{file.counts}").NAMES
+        variant = tuple(sorted(way.variant.items()))
+        makers |= {
+            name: lambda name=name: _counts(file.counts, layer, graph, variant)[name]  # type: ignore[misc]
+            for name in names
+        }
+    given = Known(makers)
+    return Known(
+        {name: _item(given, name) for name in given}
+        | {name: _formula(text, given) for name, text in file.let.items()}
+    )
+
+
+def _constant(value: float) -> Callable[[], float]:
+    return lambda: value
+
+
+def _item(known: Mapping[str, float], name: str) -> Callable[[], float]:
+    return lambda: known[name]
+
+
+def _formula(text: str, known: Mapping[str, float]) -> Callable[[], float]:
+    return lambda: expression.evaluate(text, known)
+
+
+@lru_cache(maxsize=1024)
+def _counts(
+    module: str, layer: Layer, graph: Graph, variant: tuple[tuple[str, int], ...]
+) -> dict[str, float]:
+    found = importlib.import_module(f"{COUNTS_PACKAGE}.{module}")
+    return dict(found.counts(layer, graph, dict(variant)))
+
+
+def variables(layer: Layer, graph: Graph, core: str, ports: Ports = PLAIN.ports) -> Known:
     """Every variable of ``layer``.
 
     ``taps``: weights of one output channel; ``nonzero``: weights that are not zero;
     ``sign_pairs``: pairs of equal nonzero weights, per output channel and rounded up;
     ``shared_pairs``: the same where two neighbouring channels share (``shared_lists`` packing);
     ``edge_pixels``: output pixels whose window crosses the left or right edge, ``border_pixels``:
-    any edge; ``wide``: 1 when
-    accumulators need int32; ``input_max``: largest value of the source; the flags ``residual``,
-    ``raw``, ``scores``, ``operand_wide``, ``average`` are 1 or 0.
+    any edge; ``wide``: 1 when accumulators need int32; ``input_max``: largest value of the source;
+    ``source_bytes``, ``operand_bytes``, ``output_bytes``: what the tensors take in memory, borders
+    counted; the flags ``residual``, ``raw``, ``scores``, ``operand_wide``, ``average``, ``dsp``
+    (the core has the instructions), ``planar_source``, ``planar_operand``, ``planar_output`` are
+    1 or 0.
     """
-    node = layer.node
+    shared = _of_layer(layer, graph)
+    makers = {name: _item(shared, name) for name in shared}
+    makers["dsp"] = _constant(int("dsp" in FEATURES[core]))
+    tensors = {"source": layer.source, "operand": layer.operand, "output": layer.output}
+    for port, name in tensors.items():
+        layout = getattr(ports, port)
+        makers[f"planar_{port}"] = _constant(int(layout != HWC))
+        makers[f"{port}_bytes"] = _bytes(name, graph, layout)
+    return Known(makers)
+
+
+def _bytes(name: str, graph: Graph, layout: str) -> Callable[[], float]:
+    if name not in graph.tensor:  # no such port, or the copy that a layout change writes
+        return _constant(0)
+
+    def stored() -> float:
+        tensor, type_ = graph.tensor[name], stored_types(graph)[name]
+        return stored_bytes(tensor, type_, layout) if can_hold(tensor, type_, layout) else 0
+
+    return stored
+
+
+@lru_cache(maxsize=64)
+def stored_types(graph: Graph) -> Mapping[str, str]:
+    """``layers.storage`` of ``graph``, worked out once."""
+    return storage(graph)
+
+
+@lru_cache(maxsize=1024)
+def _of_layer(layer: Layer, graph: Graph) -> Known:
+    node: Any = layer.node
     source = graph.tensor[layer.source or layer.output]
-    out = graph.tensor[layer.output]
-    in_h, in_w, in_c = _hwc(source.shape)
-    out_h, out_w, out_c = _hwc(out.shape)
-    found: dict[str, float] = {
+    out = graph.tensor.get(layer.output, source)
+    (in_h, in_w, in_c), (out_h, out_w, out_c) = _hwc(source.shape), _hwc(out.shape)
+    numbers: dict[str, float] = {
         "in_h": in_h, "in_w": in_w, "in_c": in_c, "inputs": source.size,
         "out_h": out_h, "out_w": out_w, "out_c": out_c, "outputs": out.size,
         "pixels": out_h * out_w, "macs": graph.macs(node), "input_max": source.hi,
@@ -40,33 +163,28 @@ def variables(layer: Layer, graph: Graph) -> dict[str, float]:
         "edge_pixels": 0, "border_pixels": 0, "average": 0, "wide": 0,
         "residual": int(bool(layer.operand)), "raw": int(layer.finish == "raw"),
         "scores": int(layer.finish == "scores"),
-        "operand_wide": int(bool(layer.operand) and storage(graph)[layer.operand] == "i32"),
+        "operand_wide": int(bool(layer.operand) and stored_types(graph)[layer.operand] == "i32"),
     }  # fmt: skip
-    if isinstance(node, (Conv2D, Dense)):
-        found["taps"] = node.weights[0].size
-        found["nonzero"] = int(np.count_nonzero(node.weights))
-        flat = node.weights.reshape(len(node.weights), -1)
-        found["sign_pairs"] = _pairs(flat)
-        found["shared_pairs"] = _shared_pairs(flat)
-        found["wide"] = int(not narrow(graph, node))
     if isinstance(node, Conv2D):
-        found["kernel_h"], found["kernel_w"] = node.weights.shape[1:3]
+        numbers["kernel_h"], numbers["kernel_w"] = node.weights.shape[1:3]
         columns = _crossing(in_w, out_w, node.weights.shape[2], node.strides[1], node.pads[2])
         rows = _crossing(in_h, out_h, node.weights.shape[1], node.strides[0], node.pads[0])
-        found["edge_pixels"] = out_h * columns
-        found["border_pixels"] = out_h * out_w - (out_h - rows) * (out_w - columns)
+        numbers["edge_pixels"] = out_h * columns
+        numbers["border_pixels"] = out_h * out_w - (out_h - rows) * (out_w - columns)
     if isinstance(node, Pool2D):
-        found["kernel_h"], found["kernel_w"] = node.size
-        found["average"] = int(node.kind == "average")
+        numbers["kernel_h"], numbers["kernel_w"] = node.size
+        numbers["average"] = int(node.kind == "average")
     if isinstance(node, (Conv2D, Pool2D)):
-        found["stride_y"], found["stride_x"] = node.strides
-    return found
-
-
-def known_names(let: Mapping[str, str], layer: Layer, graph: Graph) -> dict[str, float]:
-    """What a kernel's formulas may name: the layer's variables and the kernel's ``let``."""
-    known = variables(layer, graph)
-    return known | {name: expression.evaluate(text, known) for name, text in let.items()}
+        numbers["stride_y"], numbers["stride_x"] = node.strides
+    makers = {name: _constant(value) for name, value in numbers.items()}
+    if isinstance(node, (Conv2D, Dense)):
+        flat = node.weights.reshape(len(node.weights), -1)
+        makers["taps"] = _constant(flat.shape[1])
+        makers["nonzero"] = lambda: int(np.count_nonzero(flat))
+        makers["sign_pairs"] = lambda: _pairs(flat)
+        makers["shared_pairs"] = lambda: _shared_pairs(flat)
+        makers["wide"] = lambda: int(not narrow(graph, node))
+    return Known(makers)
 
 
 def _pairs(rows: npt.NDArray[np.int8]) -> int:

@@ -5,9 +5,11 @@ BudgetError with the numbers when the board is too small.
 """
 
 from tinyrobust.memory.arena import Arena, Buffer, lower_bound, place
-from tinyrobust.memory.plan import Choice, Place, Plan, Step, plan
+from tinyrobust.memory.plan import Choice, Place, Plan, Step
+from tinyrobust.memory.planner import Aim, plan
 
 __all__ = [
+    "Aim",
     "Arena",
     "Buffer",
     "Choice",

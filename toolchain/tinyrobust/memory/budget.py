@@ -1,25 +1,27 @@
 """What a board leaves for the network, and the error when that is too little.
 
 In: a Board; what the layers need. Out: Limits, or a BudgetError that names the layer, the
-numbers, and what would fit.
+numbers, and the least that would do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from tinyrobust.boards import Board
 from tinyrobust.errors import BudgetError
-from tinyrobust.kernels import Layer
-from tinyrobust.memory.arena import Buffer, aligned
-from tinyrobust.memory.choose import Option
-from tinyrobust.memory.lifetimes import Lifetimes
+from tinyrobust.memory.choose import Ceiling, Problem, Weights
 
 # Set aside for what is not the network: start-up code, protocol, port; its buffers and data.
 # `image` measures the real figures and holds the exact check.
 FIRMWARE_FLASH_BYTES = 9 << 10
 FIRMWARE_RAM_BYTES = 3 << 10
+_PLENTY = 1 << 30
+# The use of a memory in a board file that may hold code which kernels write.
+CODE_RAM = "code_ram"
 
 
 @dataclass(frozen=True)
@@ -27,92 +29,103 @@ class Limits:
     """Bytes the network may use, and the board's own figures for messages."""
 
     board: str
-    flash_bytes: int
-    arena_bytes: int
+    ceiling: Ceiling
     budget_flash_bytes: int
     budget_ram_bytes: int
 
 
 def limits(board: Board) -> Limits:
-    """The budget less what the rest of the firmware takes; the arena lies in one memory."""
+    """The budget less what the rest of the firmware takes; the arena lies in one memory, and so
+    does the code that kernels write."""
     arenas = [m.length for m in board.memories if "arena" in m.use]
-    ram = board.budget.ram_bytes - board.budget.stack_bytes - FIRMWARE_RAM_BYTES
+    ram = max(board.budget.ram_bytes - board.budget.stack_bytes - FIRMWARE_RAM_BYTES, 0)
+    codes = [m.length for m in board.memories if _takes_code(m)]
     return Limits(
         board=board.id,
-        flash_bytes=max(board.budget.flash_bytes - FIRMWARE_FLASH_BYTES, 0),
-        arena_bytes=max(min([ram, *([max(arenas)] if arenas else [])]), 0),
+        ceiling=Ceiling(
+            flash=max(board.budget.flash_bytes - FIRMWARE_FLASH_BYTES, 0),
+            arena=min([ram, max(arenas, default=ram)]),
+            code=min([ram, max(codes, default=0)]),
+            ram=ram,
+        ),
         budget_flash_bytes=board.budget.flash_bytes,
         budget_ram_bytes=board.budget.ram_bytes,
     )
 
 
-def alive_bytes(buffers: Sequence[Buffer], step: int) -> int:
-    """Bytes of the buffers alive at ``step``."""
-    return sum(aligned(b.bytes) for b in buffers if b.first <= step <= b.last)
+def executable(board: Board, n_bytes: int = 0) -> str:
+    """The memory of ``board`` that takes ``n_bytes`` of code which kernels write; "": none."""
+    found = [m.name for m in board.memories if _takes_code(m) and m.length >= n_bytes]
+    return found[0] if found else ""
+
+
+def _takes_code(memory: Any) -> bool:
+    return CODE_RAM in memory.use
 
 
 def explain(
-    steps: Sequence[Layer],
-    options: Sequence[Sequence[Option]],
-    alive: Lifetimes,
-    limit: Limits,
-    smallest_arena: int | None,
+    problem: Problem, limit: Limits, fit: Callable[[Problem, Ceiling, Iterable[Weights]], Any]
 ) -> BudgetError:
-    """The BudgetError for a network that fits in no way.
-
-    ``smallest_arena``: bytes of the smallest arena that was placed, None when none was.
-    """
-    needs = [
-        alive_bytes(alive.buffers, i) + min(o.cost.scratch_bytes for o in row)
-        for i, row in enumerate(options)
-    ]
-    peak = max(range(len(steps)), key=lambda i: needs[i])
-    if needs[peak] > limit.arena_bytes:
-        return _ram(steps, options, alive, limit, peak, needs[peak])
-    if smallest_arena is not None:
-        return _ram(steps, options, alive, limit, peak, smallest_arena)
-    return _flash(steps, options, limit)
-
-
-def _ram(
-    steps: Sequence[Layer], options: Sequence[Sequence[Option]], alive: Lifetimes, limit: Limits,
-    peak: int, need: int,
-) -> BudgetError:  # fmt: skip
-    layer = steps[peak]
-    scratch = min(o.cost.scratch_bytes for o in options[peak])
-    parts = [(b.bytes, f"tensor {b.name}") for b in alive.buffers if b.first <= peak <= b.last]
-    parts.append((scratch, f"{layer.name} scratch"))
-    size, largest = max(parts)
-    other = limit.budget_ram_bytes - limit.arena_bytes
+    """The BudgetError for a network that fits in no way; ``fit`` is ``planner.fit``."""
+    own = limit.ceiling
+    any_ram = dataclasses.replace(own, ram=_PLENTY, arena=_PLENTY)
+    any_flash = dataclasses.replace(own, flash=_PLENTY)
+    smallest = fit(problem, dataclasses.replace(any_ram, flash=_PLENTY), [Weights(flash=1)])
+    least = fit(problem, dataclasses.replace(any_ram, flash=_PLENTY), [Weights(ram=1)])
+    if least is not None and (least.ram > own.ram or least.arena.bytes > own.arena):
+        return _ram(problem, least, limit)
+    if smallest.chosen.flash > own.flash:
+        return _flash(problem, smallest, limit)
+    flash = fit(problem, any_flash, [Weights(flash=1)])
+    ram = fit(problem, any_ram, [Weights(ram=1)])
+    other_flash = limit.budget_flash_bytes - own.flash
+    other_ram = limit.budget_ram_bytes - own.ram
     return BudgetError(
-        f"layer '{layer.name}' needs {need + other:,} B of RAM ({need:,} B for the network, "
-        f"{other:,} B for stack and firmware), {limit.board} has {limit.budget_ram_bytes:,} B; "
-        f"largest: {largest}, {size:,} B",
+        f"the kernels that fit the RAM of {limit.board} do not fit its "
+        f"{limit.budget_flash_bytes:,} B of flash, and the other way round: within its "
+        f"{limit.budget_ram_bytes:,} B of RAM the network needs at least "
+        f"{flash.chosen.flash + other_flash:,} B of flash, within its flash at least "
+        f"{ram.ram + other_ram:,} B of RAM; {_largest(problem, flash)}",
+        "take fewer channels in this layer, or a larger board",
+    )
+
+
+def _ram(problem: Problem, least: Any, limit: Limits) -> BudgetError:
+    buffers = least.alive.buffers
+    sums = [sum(b.bytes for b in buffers if b.first <= i <= b.last)
+            for i in range(len(least.chain))]  # fmt: skip
+    peak = max(range(len(sums)), key=lambda i: sums[i])
+    parts = [(b.bytes, b.name if " scratch" in b.name else f"tensor {b.name}")
+             for b in buffers if b.first <= peak <= b.last]  # fmt: skip
+    size, largest = max(parts)
+    need, other = least.ram, limit.budget_ram_bytes - limit.ceiling.ram
+    if need <= limit.ceiling.ram:  # it is the memory that is too small, not the budget
+        return BudgetError(
+            f"layer '{least.chain[peak][0].name}' needs an arena of {least.arena.bytes:,} B in "
+            f"one memory, {limit.board} has {limit.ceiling.arena:,} B; largest: {largest}, "
+            f"{size:,} B",
+            "take a smaller input, fewer channels in this layer, or a board with more RAM",
+        )
+    return BudgetError(
+        f"layer '{least.chain[peak][0].name}' needs {need + other:,} B of RAM ({need:,} B for the "
+        f"network, {other:,} B for stack and firmware), {limit.board} has "
+        f"{limit.budget_ram_bytes:,} B; largest: {largest}, {size:,} B",
         "take a smaller input, fewer channels in this layer, or a board with more RAM",
     )
 
 
-def _flash(
-    steps: Sequence[Layer], options: Sequence[Sequence[Option]], limit: Limits
-) -> BudgetError:
-    smallest = [
-        min(row, key=lambda o: o.cost.flash_weights + o.cost.flash_tables) for row in options
-    ]
-    least = [o.cost.flash_weights + o.cost.flash_tables for o in smallest]
-    code = sum({o.kernel.id: o.code_bytes for o in smallest}.values())
-    other = limit.budget_flash_bytes - limit.flash_bytes
-    worst = max(range(len(steps)), key=lambda i: least[i])
-    if sum(least) + code <= limit.flash_bytes:
-        return BudgetError(
-            f"the kernels that fit the RAM of {limit.board} do not fit its "
-            f"{limit.budget_flash_bytes:,} B of flash, and the other way round; largest weights: "
-            f"layer '{steps[worst].name}', {least[worst]:,} B",
-            "take fewer channels in this layer, or a larger board",
-        )
+def _flash(problem: Problem, smallest: Any, limit: Limits) -> BudgetError:
+    need = smallest.chosen.flash
+    weights = sum(option.cost.flash_bytes for _, option in smallest.chain)
+    other = limit.budget_flash_bytes - limit.ceiling.flash
     return BudgetError(
-        f"needs at least {sum(least) + code + other:,} B of flash ({sum(least):,} B weights and "
-        f"tables, {code:,} B kernels, {other:,} B other firmware), {limit.board} has "
-        f"{limit.budget_flash_bytes:,} B; largest: layer '{steps[worst].name}', "
-        f"{least[worst]:,} B",
+        f"needs at least {need + other:,} B of flash ({weights:,} B weights and tables, "
+        f"{need - weights:,} B kernels, {other:,} B other firmware), {limit.board} has "
+        f"{limit.budget_flash_bytes:,} B; {_largest(problem, smallest)}",
         "take fewer channels in this layer, or a board with more flash",
     )
+
+
+def _largest(problem: Problem, found: Any) -> str:
+    layer, option = max(found.chain, key=lambda step: step[1].cost.flash_bytes)
+    return f"largest: layer '{layer.name}', {option.cost.flash_bytes:,} B"

@@ -1,49 +1,51 @@
-"""The Plan: what ``codegen`` writes down, decided completely beforehand.
+"""The Plan: what ``codegen`` writes down, decided completely beforehand by ``planner``.
 
-In: a Graph, a Board, forced kernels. Out: a frozen Plan with a kernel per layer and why, an
-offset for every tensor and every scratch buffer, and the predicted costs. Over the budget is
-BudgetError with the numbers. The bytes that the rest of the firmware takes are set aside here
-by ``FIRMWARE_*``; ``image`` measures them afterwards and holds the exact check.
+A frozen record of a kernel per layer and why, an offset for every tensor and every scratch
+buffer, the executable memory, and the predicted costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from tinyrobust.artefact import canonical_json, sha256
-from tinyrobust.boards import Board
-from tinyrobust.errors import BudgetError, GraphError
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.kernels import Kernel, Layer, candidates, catalogue, layers, predict, storage
-from tinyrobust.kernels.catalogue import refusal
-from tinyrobust.kernels.predict import code_bytes
-from tinyrobust.memory import budget
-from tinyrobust.memory.arena import Arena, lower_bound, place
-from tinyrobust.memory.choose import Option, choose, forced
-from tinyrobust.memory.lifetimes import IMAGE, Lifetimes, lifetimes, scratch_name
-from tinyrobust.registry import nearest
+from tinyrobust.kernels import HWC, Kernel, Layer, catalogue, copy_name
+from tinyrobust.kernels.layers import ELEMENT_BYTES
+from tinyrobust.memory.lifetimes import IMAGE
 
 SCHEMA = "tinyrobust.plan/1"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor lies in the arena: ``count`` elements of ``type`` at ``offset`` bytes."""
+    """Where a tensor lies in the arena: ``count`` elements of ``type`` at ``offset`` bytes.
+
+    In another layout than ``hwc`` ``count`` includes what the layout adds.
+    """
 
     offset: int
     count: int
-    type: str  # u8, i16, i32
+    type: str  # u8, i8, i16, i32
+    layout: str = HWC
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in the arena."""
+        return self.count * ELEMENT_BYTES[self.type]
 
 
 @dataclass(frozen=True)
 class Step:
     """A layer with its kernel. ``scratch_offset`` is 0 where ``scratch_bytes`` is 0.
 
-    ``nodes`` are the Graph's nodes it computes, ``reads`` and ``output`` tensors; the predicted
-    costs are bytes and instructions per inference.
+    ``nodes`` are the Graph's nodes it computes, ``reads`` and ``output`` tensors; ``variant`` and
+    ``layout`` (of the ports ``source``, ``operand`` and ``output``) say in which way. The
+    predicted costs are bytes, and instructions and cycles per inference (cycles of the Cortex-M4
+    model; None where the kernel states none). ``kept_code_offset`` counts from the start of the
+    executable memory; the first ``Plan.code_ram_bytes`` are the layers' shared buffer.
     """
 
     name: str
@@ -58,36 +60,48 @@ class Step:
     flash_weights: int
     flash_tables: int
     instructions: int
+    cycles: int | None
+    variant: dict[str, int]
+    layout: dict[str, str]
+    code_ram_bytes: int
+    kept_code_bytes: int
+    kept_code_offset: int
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Why a layer has its kernel; ``costs`` of every kernel that accepts the layer."""
+    """Why a layer has its kernel; ``costs`` of every choice there was, as ``--kernel`` takes it."""
 
     layer: str
     kernel: str
+    choice: str
     why: str
-    costs: dict[str, dict[str, int]]
+    costs: dict[str, dict[str, int | None]]
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Everything that generated code needs; see the module."""
+    """Everything that generated code needs; see the module.
+
+    ``layers``: one per step: the Graph's, and a ``LayoutChange`` wherever a tensor is written
+    once more in another layout. ``places``: every tensor that exists on the device (copies in
+    another layout under ``copy_name``), and IMAGE. ``code_bytes``: flash of the kernels in use,
+    measured when they were calibrated. ``code_ram_bytes``: executable RAM that the layers share;
+    ``code_memory``: where that and the kept code lie ("" when there is none).
+    """
 
     graph: Graph
     board: str
     core: str
+    layers: tuple[Layer, ...]
     steps: tuple[Step, ...]
-    places: dict[str, Place]  # every tensor that exists on the device, and IMAGE
+    places: dict[str, Place]
     arena_bytes: int
     arena_lower_bound_bytes: int
-    code_bytes: int  # of the kernels in use, measured when they were calibrated
+    code_bytes: int
+    code_ram_bytes: int
+    code_memory: str
     choices: tuple[Choice, ...]
-
-    @cached_property
-    def layers(self) -> tuple[Layer, ...]:
-        """The Graph's layers, one per step."""
-        return layers(self.graph)
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -99,10 +113,36 @@ class Plan:
         """Where the raw uint8 input is written before a run."""
         return self.places[IMAGE]
 
+    def place(self, tensor: str, layout: str = HWC) -> Place:
+        """Where ``tensor`` lies in ``layout``. Raises KeyError when it does not."""
+        found = self.places[tensor]
+        return found if found.layout == layout else self.places[copy_name(tensor, layout)]
+
     @property
     def instructions(self) -> int:
         """Predicted instructions per inference."""
         return sum(step.instructions for step in self.steps)
+
+    @property
+    def cycles(self) -> int | None:
+        """Predicted cycles per inference; None when a kernel states none."""
+        found = [step.cycles for step in self.steps if step.cycles is not None]
+        return sum(found) if len(found) == len(self.steps) else None
+
+    @property
+    def flash_bytes(self) -> int:
+        """Predicted flash of the network: kernels, weights, tables."""
+        return self.code_bytes + sum(s.flash_weights + s.flash_tables for s in self.steps)
+
+    @property
+    def executable_bytes(self) -> int:
+        """Executable RAM: the shared buffer and what layers keep."""
+        return self.code_ram_bytes + sum(-(-s.kept_code_bytes // 8) * 8 for s in self.steps)
+
+    @property
+    def ram_bytes(self) -> int:
+        """Predicted RAM of the network: arena and executable RAM."""
+        return self.arena_bytes + self.executable_bytes
 
     def as_json(self) -> dict[str, Any]:
         """The plan as plain data."""
@@ -114,7 +154,12 @@ class Plan:
             "arena_bytes": self.arena_bytes,
             "arena_lower_bound_bytes": self.arena_lower_bound_bytes,
             "code_bytes": self.code_bytes,
+            "code_ram_bytes": self.code_ram_bytes,
+            "code_memory": self.code_memory,
+            "flash_bytes": self.flash_bytes,
+            "ram_bytes": self.ram_bytes,
             "instructions": self.instructions,
+            "cycles": self.cycles,
             "steps": [
                 {**asdict(step), "nodes": list(step.nodes), "reads": list(step.reads)}
                 for step in self.steps
@@ -127,139 +172,3 @@ class Plan:
     def sha256(self) -> str:
         """Content hash of the plan, which names the Graph's own hash and the board."""
         return sha256(canonical_json(self.as_json()).encode())
-
-
-def plan(graph: Graph, board: Board, *, force: Mapping[str, str] | None = None) -> Plan:
-    """The fastest plan of ``graph`` within the budget of ``board``.
-
-    ``force`` maps layer names to kernel ids. Raises BudgetError (too large), GraphError (a layer
-    that no kernel computes; an unknown layer or kernel in ``force``, or one that refuses it).
-    """
-    force = dict(force or {})
-    core = board.core
-    steps = layers(graph)
-    _check_force(force, steps, graph, core)
-    options = [
-        [Option(k, predict(k, layer, graph, core), code_bytes(k, core))
-         for k in candidates(layer, graph, core)]
-        for layer in steps
-    ]  # fmt: skip
-    limits = budget.limits(board)
-    allowed = forced(steps, options, force)
-    arena, alive, taken = _fit(graph, steps, allowed, limits)
-    chosen = [row[j] for row, j in zip(allowed, taken, strict=True)]
-    return _plan(graph, board, steps, options, chosen, arena, alive, force)
-
-
-def _fit(
-    graph: Graph,
-    steps: Sequence[Layer],
-    options: Sequence[Sequence[Option]],
-    limits: budget.Limits,
-) -> tuple[Arena, Lifetimes, tuple[int, ...]]:
-    """Choose kernels, place the arena; where placing needs more than the sum of what is alive,
-    choose again with less RAM until it fits."""
-    none = [0] * len(steps)
-    smallest = [min(row, key=lambda o: o.cost.scratch_bytes) for row in options]
-    alive = lifetimes(graph, steps, [o.kernel for o in smallest], none, grow=False)
-    alive_bytes = [budget.alive_bytes(alive.buffers, i) for i in range(len(steps))]
-    ram_bytes = limits.arena_bytes
-    smallest_arena: int | None = None
-    while True:
-        taken = choose(options, alive_bytes, limits.flash_bytes, ram_bytes)
-        if taken is None:
-            raise budget.explain(steps, options, alive, limits, smallest_arena)
-        chosen = [row[j] for row, j in zip(options, taken, strict=True)]
-        arena, found = _smallest_arena(graph, steps, chosen)
-        if arena.bytes <= limits.arena_bytes:
-            return arena, found, taken
-        smallest_arena = min(arena.bytes, smallest_arena or arena.bytes)
-        worst = max(
-            n + option.cost.scratch_bytes for n, option in zip(alive_bytes, chosen, strict=True)
-        )
-        ram_bytes = worst - 1
-
-
-def _smallest_arena(
-    graph: Graph, steps: Sequence[Layer], chosen: Sequence[Option]
-) -> tuple[Arena, Lifetimes]:
-    kernels = [o.kernel for o in chosen]
-    scratch = [o.cost.scratch_bytes for o in chosen]
-    found = [lifetimes(graph, steps, kernels, scratch, grow=grow) for grow in (False, True)]
-    placed = [(place(f.buffers), f) for f in found]
-    return min(placed, key=lambda p: p[0].bytes)
-
-
-def _plan(
-    graph: Graph, board: Board, steps: Sequence[Layer], options: Sequence[Sequence[Option]],
-    chosen: Sequence[Option], arena: Arena, alive: Lifetimes, force: Mapping[str, str],
-) -> Plan:  # fmt: skip
-    types = storage(graph)
-    places = {
-        t.name: Place(arena.offsets[alive.home[t.name]], t.size, types[t.name])
-        for t in graph.tensors if t.name in alive.home
-    } | {IMAGE: Place(arena.offsets[alive.home[IMAGE]], graph.input.size, "u8")}  # fmt: skip
-    return Plan(
-        graph=graph,
-        board=board.id,
-        core=board.core,
-        steps=tuple(
-            Step(
-                name=layer.name, op=layer.op, kernel=option.kernel.id, nodes=layer.nodes,
-                reads=layer.reads, output=layer.output, macs=graph.macs(layer.node),
-                scratch_offset=arena.offsets.get(scratch_name(layer), 0),
-                scratch_bytes=option.cost.scratch_bytes,
-                flash_weights=option.cost.flash_weights, flash_tables=option.cost.flash_tables,
-                instructions=option.cost.instructions,
-            )
-            for layer, option in zip(steps, chosen, strict=True)
-        ),
-        places=places,
-        arena_bytes=arena.bytes,
-        arena_lower_bound_bytes=lower_bound(alive.buffers),
-        code_bytes=sum({o.kernel.id: o.code_bytes for o in chosen}.values()),
-        choices=tuple(
-            _explain_choice(layer, row, option, force)
-            for layer, row, option in zip(steps, options, chosen, strict=True)
-        ),
-    )  # fmt: skip
-
-
-def _explain_choice(
-    layer: Layer, row: Sequence[Option], taken: Option, force: Mapping[str, str]
-) -> Choice:
-    fastest = min(row, key=lambda o: o.cost.instructions)
-    if layer.name in force:
-        why = "forced"
-    elif len(row) == 1:
-        why = "the only kernel that accepts it"
-    elif taken.cost.instructions == fastest.cost.instructions:
-        why = "the fastest"
-    else:
-        flash = (fastest.cost.flash_weights + fastest.cost.flash_tables
-                 - taken.cost.flash_weights - taken.cost.flash_tables)  # fmt: skip
-        why = (
-            f"fits the budget; {fastest.kernel.id} would be faster by "
-            f"{taken.cost.instructions - fastest.cost.instructions:,} instructions and take "
-            f"{fastest.cost.scratch_bytes - taken.cost.scratch_bytes:+,} B of scratch, "
-            f"{flash:+,} B of flash besides its code of {fastest.code_bytes:,} B"
-        )
-    costs = {o.kernel.id: asdict(o.cost) for o in row}
-    return Choice(layer.name, taken.kernel.id, why, costs)
-
-
-def _check_force(force: Mapping[str, str], steps: Sequence[Layer], graph: Graph, core: str) -> None:
-    by_name = {layer.name: layer for layer in steps}
-    for name, kernel in force.items():
-        if name not in by_name:
-            raise GraphError(f"no layer '{name}' to force a kernel on", nearest(name, by_name))
-        layer = by_name[name]
-        fitting = [k.id for k in candidates(layer, graph, core)]
-        if kernel not in catalogue():
-            raise GraphError(f"no kernel '{kernel}' for layer '{name}'", nearest(kernel, fitting))
-        reason = refusal(catalogue()[kernel], layer, graph, core)
-        if reason:
-            raise BudgetError(
-                f"kernel '{kernel}' does not accept layer '{name}': {reason}",
-                f"kernels that do: {', '.join(fitting)}",
-            )

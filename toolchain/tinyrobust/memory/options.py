@@ -1,0 +1,102 @@
+"""What can compute a layer: every kernel that accepts it, in every variant and layout.
+
+In: layers of a Graph, a core, forced choices. Out: Options with their predicted costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from tinyrobust.errors import BudgetError, GraphError
+from tinyrobust.graph.nodes import Graph
+from tinyrobust.kernels import PLAIN, Cost, Kernel, Layer, Way, candidates, catalogue, predict, ways
+from tinyrobust.kernels.catalogue import refusal
+from tinyrobust.kernels.predict import code_bytes, overlap
+from tinyrobust.registry import nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Option:
+    """A kernel that accepts a layer, in one way, with what it costs there.
+
+    ``code_bytes``: flash for the kernel's code, once in an image. ``overlap``: see kernel.yaml.
+    """
+
+    kernel: Kernel
+    cost: Cost
+    code_bytes: int
+    way: Way = PLAIN
+    overlap: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The choice as ``--kernel`` takes it: ``conv2d_x_u8`` or ``conv2d_x_u8:split=288``."""
+        settings = [f"{name}={value}" for name, value in self.way.variant.items()]
+        for port, layouts in self.kernel.file.layout.model_dump().items():
+            if len(layouts) > 1:
+                settings.append(f"{port}={getattr(self.way.ports, port)}")
+        return f"{self.kernel.id}:{','.join(settings)}" if settings else self.kernel.id
+
+
+def of_layer(layer: Layer, graph: Graph, core: str) -> list[Option]:
+    """Every option of ``layer``. Raises GraphError when there is none."""
+    return [
+        Option(
+            kernel, predict(kernel, layer, graph, core, way), code_bytes(kernel, core), way,
+            overlap(kernel, layer, graph, core, way),
+        )
+        for kernel in candidates(layer, graph, core)
+        for way in ways(kernel, layer, graph, core)
+    ]  # fmt: skip
+
+
+def forced(
+    layers: Sequence[Layer],
+    options: Sequence[Sequence[Option]],
+    force: Mapping[str, str],
+    graph: Graph,
+    core: str,
+) -> list[list[Option]]:
+    """``options`` with only what ``force`` allows for its layers.
+
+    ``force`` maps layer names to a kernel's id, or to its id and some of its settings:
+    ``id:split=288,source=planar4``. Raises GraphError for an unknown layer, kernel or setting,
+    BudgetError for a kernel that does not accept its layer.
+    """
+    by_name = {layer.name: (layer, row) for layer, row in zip(layers, options, strict=True)}
+    allowed = {name: list(row) for name, (_, row) in by_name.items()}
+    for name, text in force.items():
+        if name not in by_name:
+            raise GraphError(f"no layer '{name}' to force a kernel on", nearest(name, by_name))
+        layer, row = by_name[name]
+        allowed[name] = _matching(layer, row, text, graph, core)
+    return [allowed[layer.name] for layer in layers]
+
+
+def _matching(
+    layer: Layer, row: Sequence[Option], text: str, graph: Graph, core: str
+) -> list[Option]:
+    name, _, settings = text.partition(":")
+    fitting = sorted({o.kernel.id for o in row})
+    if name not in catalogue():
+        raise GraphError(f"no kernel '{name}' for layer '{layer.name}'", nearest(name, fitting))
+    if name not in fitting:
+        reason = refusal(catalogue()[name], layer, graph, core)
+        raise BudgetError(
+            f"kernel '{name}' does not accept layer '{layer.name}': {reason}",
+            f"kernels that do: {', '.join(fitting)}",
+        )
+    mine = [o for o in row if o.kernel.id == name]
+    for setting in filter(None, settings.split(",")):
+        key, _, value = setting.partition("=")
+        mine = [o for o in mine if _settings(o).get(key) == value]
+    if not mine:
+        labels = [o.label for o in row if o.kernel.id == name]
+        raise GraphError(f"no '{text}' for layer '{layer.name}'", nearest(text, labels))
+    return mine
+
+
+def _settings(option: Option) -> dict[str, str]:
+    variant = {name: str(value) for name, value in option.way.variant.items()}
+    return {**asdict(option.way.ports), **variant}

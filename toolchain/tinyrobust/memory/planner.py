@@ -1,0 +1,288 @@
+"""The planner: Graph and Board to Plan.
+
+In: a Graph, a Board, forced kernels, an aim. Out: the Plan that is best by the aim within the
+limits. Over the budget is BudgetError with the numbers. The bytes that the rest of the firmware
+takes are set aside here by ``budget.FIRMWARE_*``; ``image`` measures them afterwards and holds
+the exact check.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from tinyrobust.boards import Board
+from tinyrobust.graph.nodes import Graph
+from tinyrobust.kernels import (
+    Layer,
+    accepts,
+    catalogue,
+    layers,
+    storage,
+    stored_count,
+    view_roots,
+)
+from tinyrobust.kernels.layouts import LayoutChange, can_hold, change
+from tinyrobust.memory import budget
+from tinyrobust.memory.arena import Arena, aligned, lower_bound, place
+from tinyrobust.memory.choose import Ceiling, ChangeKey, Chosen, Problem, Weights, choose
+from tinyrobust.memory.demand import demands
+from tinyrobust.memory.lifetimes import IMAGE, Lifetimes, lifetimes, reads, scratch_name
+from tinyrobust.memory.options import Option, forced, of_layer
+from tinyrobust.memory.plan import Choice, Place, Plan, Step
+
+Optimize = Literal["speed", "size", "balanced"]
+_TIGHTER = 40  # how often the choice is repeated with less RAM because the arena came out larger
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What to optimise for, and limits below the board's own budget (bytes of a whole image).
+
+    ``speed``: least time, then least flash. ``size``: least flash, then least RAM, then least
+    time. ``balanced``: the least sum of time, flash and RAM, each relative to the least that it
+    can be by itself.
+    """
+
+    optimize: Optimize = "speed"
+    max_flash_bytes: int | None = None
+    max_ram_bytes: int | None = None
+
+    def limit(self, board: Board) -> Board:
+        """``board`` with the limits as its budget where they are lower."""
+        own = board.budget
+        flash = min(own.flash_bytes, self.max_flash_bytes or own.flash_bytes)
+        ram = min(own.ram_bytes, self.max_ram_bytes or own.ram_bytes)
+        smaller = own.model_copy(update={"flash_bytes": flash, "ram_bytes": ram})
+        return board.model_copy(update={"budget": smaller})
+
+
+SPEED = Aim()
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A choice with its arena: ``chain`` is every step with its option, layout changes put in."""
+
+    chosen: Chosen
+    chain: tuple[tuple[Layer, Option], ...]
+    arena: Arena
+    alive: Lifetimes
+
+    @property
+    def ram(self) -> int:
+        """Arena and executable RAM."""
+        return self.arena.bytes + self.chosen.code
+
+
+def plan(
+    graph: Graph, board: Board, *, force: Mapping[str, str] | None = None, aim: Aim = SPEED
+) -> Plan:
+    """The best plan of ``graph`` by ``aim`` within the budget of ``board``.
+
+    ``force`` maps layer names to kernel ids (``options.forced``). Raises BudgetError (too large,
+    with the least it would need), GraphError (a layer that no kernel computes; an unknown layer
+    or kernel in ``force``).
+    """
+    board = aim.limit(board)
+    problem = prepare(graph, board, force or {})
+    limits = budget.limits(board)
+    found = fit(problem, limits.ceiling, goals(problem, limits.ceiling, aim.optimize))
+    if found is None:
+        raise budget.explain(problem, limits, fit)
+    return _plan(problem, board, found, force or {})
+
+
+def prepare(graph: Graph, board: Board, force: Mapping[str, str]) -> Problem:
+    """What there is to choose from. Raises as ``plan``."""
+    core = board.core
+    found = layers(graph)
+    options = forced(found, [of_layer(la, graph, core) for la in found], force, graph, core)
+    if not budget.executable(board):
+        options = [[o for o in row if not o.cost.code_ram_bytes + o.cost.kept_code_bytes] or row
+                   for row in options]  # fmt: skip
+    changes = _changes(graph, found, options, core)
+    everything = [*(o for row in options for o in row), *changes.values()]
+    return Problem(
+        graph=graph,
+        layers=found,
+        options=tuple(tuple(row) for row in options),
+        demands=tuple(demands(graph, found, options, copies=bool(changes))),
+        changes=changes,
+        in_cycles=all(o.cost.cycles is not None for o in everything),
+    )
+
+
+def _changes(
+    graph: Graph, found: Sequence[Layer], options: Sequence[Sequence[Option]], core: str
+) -> dict[ChangeKey, Option]:
+    """The layout changes that may help: somebody reads what not every option writes."""
+    kernels = [k for k in catalogue().values() if k.file.op == LayoutChange.op]
+    types, roots = storage(graph), view_roots(graph)
+    wanted: dict[str, set[str]] = {}
+    for layer, row in zip(found, options, strict=True):
+        for option in row:
+            for read in reads(layer, option.way.ports, roots):
+                wanted.setdefault(read.root, set()).add(read.layout)
+    changes: dict[ChangeKey, Option] = {}
+    for layer, row in zip(found, options, strict=True):
+        tensor = layer.output
+        for layout in sorted(wanted.get(tensor, ())):
+            if all(o.way.ports.output == layout for o in row):
+                continue
+            if not can_hold(graph.tensor[tensor], types[tensor], layout):
+                continue
+            step = change(graph, tensor, layout)
+            if any(accepts(k, step, graph, core) for k in kernels):
+                makers = [o for o in of_layer(step, graph, core) if o.way.ports.output == layout]
+                if makers:
+                    changes[tensor, layout] = min(makers, key=lambda o: o.cost.instructions)
+    return changes
+
+
+def goals(problem: Problem, ceiling: Ceiling, optimize: Optimize) -> tuple[Weights, ...]:
+    """What to minimise, in order of importance."""
+    time, flash, ram = Weights(time=1), Weights(flash=1), Weights(ram=1)
+    if optimize == "speed":
+        return time, flash
+    if optimize == "size":
+        return flash, ram, time
+    best = [choose(problem, ceiling, goal) for goal in (time, flash, ram)]
+    if any(b is None for b in best):
+        return (time,)
+    fastest, smallest, least = (b for b in best if b is not None)
+    return (Weights(1 / max(fastest.time, 1), 1 / max(smallest.flash, 1), 1 / max(least.ram, 1)),)
+
+
+def fit(problem: Problem, ceiling: Ceiling, wanted: Iterable[Weights]) -> Fit | None:
+    """Choose and place; where placing needs more than the sum of what is alive, choose again with
+    less RAM until it fits. None when nothing does."""
+    wanted = tuple(wanted)
+    tighter = ceiling
+    for _ in range(_TIGHTER):
+        chosen = choose(problem, tighter, *wanted)
+        if chosen is None:
+            return None
+        found = _place(problem, chosen)
+        if found.arena.bytes <= ceiling.arena and found.ram <= ceiling.ram:
+            return found
+        tighter = dataclasses.replace(
+            tighter, arena=min(tighter.arena, chosen.arena - 1),
+        )  # fmt: skip
+    return None
+
+
+def _place(problem: Problem, chosen: Chosen) -> Fit:
+    chain = _chain(problem, chosen)
+    alive = [lifetimes(problem.graph, chain, grow=grow) for grow in (False, True)]
+    placed = [(place(a.buffers, a.overlaps), a) for a in alive]
+    arena, found = min(placed, key=lambda p: p[0].bytes)
+    return Fit(chosen, chain, arena, found)
+
+
+def _chain(problem: Problem, chosen: Chosen) -> tuple[tuple[Layer, Option], ...]:
+    """The steps in order, each layout change just before the first step that needs it."""
+    roots = view_roots(problem.graph)
+    pending = set(chosen.changes)
+    chain: list[tuple[Layer, Option]] = []
+    rows = zip(problem.layers, problem.options, chosen.taken, strict=True)
+    for layer, row, taken in rows:
+        for read in reads(layer, row[taken].way.ports, roots):
+            key = read.root, read.layout
+            if key in pending:
+                pending.remove(key)
+                chain.append((change(problem.graph, *key), problem.changes[key]))
+        chain.append((layer, row[taken]))
+    return tuple(chain)
+
+
+def _plan(problem: Problem, board: Board, found: Fit, force: Mapping[str, str]) -> Plan:
+    graph, alive, arena = problem.graph, found.alive, found.arena
+    types = storage(graph)
+    places = {IMAGE: Place(arena.offsets[alive.home[IMAGE]], graph.input.size, "u8")}
+    written = {layer.output: option.way.ports.output for layer, option in found.chain}
+    roots = view_roots(graph)
+    for name, home in alive.home.items():
+        if name == IMAGE:
+            continue
+        tensor = graph.tensor[name.partition("@")[0]]
+        layout = written[roots.get(name, name)]
+        type_ = types[tensor.name]
+        places[name] = Place(
+            arena.offsets[home], stored_count(tensor, type_, layout), type_, layout
+        )
+    options = [option for _, option in found.chain]
+    shared = max(aligned(o.cost.code_ram_bytes) for o in options)
+    offsets = _kept_offsets(shared, options)
+    code = budget.executable(board, found.chosen.code)
+    rows = dict(zip((la.name for la in problem.layers), problem.options, strict=True))
+    return Plan(
+        graph=graph,
+        board=board.id,
+        core=board.core,
+        layers=tuple(layer for layer, _ in found.chain),
+        steps=tuple(
+            _step(layer, option, graph, arena, at)
+            for (layer, option), at in zip(found.chain, offsets, strict=True)
+        ),
+        places=places,
+        arena_bytes=arena.bytes,
+        arena_lower_bound_bytes=lower_bound(alive.buffers, alive.overlaps),
+        code_bytes=sum({o.kernel.id: o.code_bytes for o in options}.values()),
+        code_ram_bytes=shared,
+        code_memory=code if found.chosen.code else "",
+        choices=tuple(
+            _explain_choice(problem, layer, rows.get(layer.name, (option,)), option, force)
+            for layer, option in found.chain
+        ),
+    )
+
+
+def _kept_offsets(shared: int, options: Sequence[Option]) -> list[int]:
+    offsets = []
+    for option in options:
+        offsets.append(shared if option.cost.kept_code_bytes else 0)
+        shared += aligned(option.cost.kept_code_bytes)
+    return offsets
+
+
+def _step(layer: Layer, option: Option, graph: Graph, arena: Arena, kept: int) -> Step:
+    cost = option.cost
+    return Step(
+        name=layer.name, op=layer.op, kernel=option.kernel.id, nodes=layer.nodes,
+        reads=layer.reads, output=layer.output, macs=graph.macs(layer.node),
+        scratch_offset=arena.offsets.get(scratch_name(layer), 0),
+        scratch_bytes=cost.scratch_bytes,
+        flash_weights=cost.flash_weights, flash_tables=cost.flash_tables,
+        instructions=cost.instructions, cycles=cost.cycles,
+        variant=dict(option.way.variant), layout=asdict(option.way.ports),
+        code_ram_bytes=cost.code_ram_bytes, kept_code_bytes=cost.kept_code_bytes,
+        kept_code_offset=kept,
+    )  # fmt: skip
+
+
+def _explain_choice(
+    problem: Problem, layer: Layer, row: Sequence[Option], taken: Option, force: Mapping[str, str]
+) -> Choice:
+    fastest = min(row, key=problem.time)
+    if layer.op == LayoutChange.op:
+        why = "its readers want another layout than its writer's"
+    elif layer.name in force:
+        why = "forced"
+    elif len(row) == 1:
+        why = "the only kernel that accepts it"
+    elif problem.time(taken) == problem.time(fastest):
+        why = "the fastest"
+    else:
+        unit = "cycles" if problem.in_cycles else "instructions"
+        why = (
+            f"fits the budget; {fastest.label} would be faster by "
+            f"{problem.time(taken) - problem.time(fastest):,} {unit} and take "
+            f"{fastest.cost.scratch_bytes - taken.cost.scratch_bytes:+,} B of scratch, "
+            f"{fastest.cost.flash_bytes - taken.cost.flash_bytes:+,} B of flash besides its code "
+            f"of {fastest.code_bytes:,} B"
+        )
+    costs = {o.label: asdict(o.cost) for o in row}
+    return Choice(layer.name, taken.kernel.id, taken.label, why, costs)
