@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -52,8 +53,60 @@ json_option = click.option(
 )  # fmt: skip
 kernel_option = click.option(
     "--kernel", "force", multiple=True, metavar="LAYER=ID", callback=_pairs,
-    help="Compute LAYER with kernel ID; may be repeated.",
+    help="Compute LAYER with kernel ID, or ID:SETTING=VALUE,...; may be repeated.",
 )  # fmt: skip
+
+
+def _size(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
+    """Bytes from ``65536``, ``64K`` or ``1M`` (KiB and MiB)."""
+    if text is None:
+        return None
+    number, unit = text.strip().lower().removesuffix("ib").removesuffix("b"), 1
+    if number[-1:] in ("k", "m"):
+        unit, number = (1024 if number[-1] == "k" else 1 << 20), number[:-1]
+    try:
+        found = round(float(number) * unit)
+    except (ValueError, OverflowError):
+        found = 0
+    if found <= 0:
+        raise click.BadParameter(f"'{text}' is not a size such as 65536, 64K or 1M")
+    return found
+
+
+_AIM_OPTIONS = (
+    click.option(
+        "--optimize", type=click.Choice(["speed", "size", "balanced"]), default="speed",
+        show_default=True, help="What the choice of kernels is to be best at.",
+    ),
+    click.option(
+        "--max-flash", default=None, metavar="BYTES", callback=_size,
+        help="Flash at most, of the whole image: 65536, 64K, 1M.  [default: the board's budget]",
+    ),
+    click.option(
+        "--max-ram", default=None, metavar="BYTES", callback=_size,
+        help="RAM at most, stack and buffers included.  [default: the board's budget]",
+    ),
+)  # fmt: skip
+
+
+def aim_options(command: Command) -> Command:
+    """``--optimize``, ``--max-flash`` and ``--max-ram``; the command gets a ``memory.Aim``,
+    ``aim``."""
+
+    @functools.wraps(command)
+    def with_aim(
+        *args: Any, optimize: Any, max_flash: int | None, max_ram: int | None, **rest: Any
+    ) -> Any:
+        from tinyrobust.memory import Aim
+
+        return command(*args, aim=Aim(optimize, max_flash, max_ram), **rest)
+
+    wrapped: Any = with_aim
+    for option in reversed(_AIM_OPTIONS):
+        wrapped = option(wrapped)
+    return cast("Command", wrapped)
+
+
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), default=None, metavar="DIR",
     help="Folder to write to.  [default: build/BOARD/MODEL]",

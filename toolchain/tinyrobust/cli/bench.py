@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyrobust.cli._options import (
+    aim_options,
     board_option,
     build_folder,
     console,
@@ -20,43 +21,50 @@ from tinyrobust.cli._options import (
 
 if TYPE_CHECKING:
     from tinyrobust.evaluate.bench import Bench
+    from tinyrobust.memory import Aim
 
 
 @click.command(short_help="Count instructions per layer on the virtual board.")
 @board_option
 @model_option
 @kernel_option
+@aim_options
 @click.option("--ratchet", "ratchet_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Best figures so far.  [default: benchmarks/ratchet.json]")  # fmt: skip
 @click.option("--update", is_flag=True, help="Record this run's figures as the ones to hold.")
 @out_option
 @json_option
 def command(
-    board_name: str, model_name: str | None, force: dict[str, str], ratchet_file: Path | None,
-    update: bool, out: Path | None, json_file: str | None,
+    board_name: str, model_name: str | None, force: dict[str, str], aim: Aim,
+    ratchet_file: Path | None, update: bool, out: Path | None, json_file: str | None,
 ) -> None:  # fmt: skip
     """Count instructions per layer on the virtual board, beside the predicted ones.
 
-    Instructions, flash or RAM above the ratchet file's figures: exit 1. A run with --kernel is
-    not compared.
+    Instructions, flash or RAM above the ratchet file's figures: exit 1. A run with --kernel,
+    --optimize or a limit is not compared.
     """
     from tinyrobust import boards
     from tinyrobust.errors import CheckFailed
     from tinyrobust.evaluate import ratchet
     from tinyrobust.evaluate.bench import bench
     from tinyrobust.graph.model import DEFAULT_MODEL, load_model
+    from tinyrobust.memory.planner import SPEED
 
-    if update and force:
-        raise click.UsageError("--update records what the planner chooses; leave --kernel away")
+    own_choice = bool(force) or aim != SPEED
+    if update and own_choice:
+        raise click.UsageError(
+            "--update records what the planner chooses by itself; leave --kernel, --optimize, "
+            "--max-flash and --max-ram away"
+        )
     board = boards.load(board_name)
     model = load_model(model_name or DEFAULT_MODEL)
     path = ratchet_file or ratchet.default_path()
     screen = console(json_file)
     with screen.status(f"counting {model.name} on {board.id}"):
         folder = build_folder(out, board.id, model.name)
-        result = bench(model.graph, board, folder, model_name=model.name, force=force)
+        result = bench(model.graph, board, folder, model_name=model.name, force=force, aim=aim)
     _print(screen, result)
-    verdict = (ratchet.Verdict((), "kernels were forced") if force
+    verdict = (ratchet.Verdict((), "kernels were forced, or an aim was given") if own_choice
                else ratchet.compare(result, path))  # fmt: skip
     if update:
         ratchet.update(result, path)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tinyrobust.cli._options import (
+    aim_options,
     board_option,
     build_folder,
     console,
@@ -17,17 +19,22 @@ from tinyrobust.cli._options import (
     write_result,
 )
 
+if TYPE_CHECKING:
+    from tinyrobust.memory import Aim
+
 
 @click.command(short_help="Build firmware for a board and show what memory it takes.")
 @board_option
 @model_option
 @kernel_option
+@aim_options
 @out_option
 @json_option
 def command(
     board_name: str,
     model_name: str | None,
     force: dict[str, str],
+    aim: Aim,
     out: Path | None,
     json_file: str | None,
 ) -> None:
@@ -41,6 +48,7 @@ def command(
     from tinyrobust import boards, image
     from tinyrobust.cli._memory import print_memory
     from tinyrobust.graph.model import DEFAULT_MODEL, load_model
+    from tinyrobust.memory.planner import SPEED
 
     start = time.monotonic()
     board = boards.load(board_name)
@@ -48,13 +56,19 @@ def command(
     folder = build_folder(out, board.id, model.name)
     screen = console(json_file)
     with screen.status(f"building {model.name} for {board.id}"):
-        built = image.build(model.graph, board, folder, model_name=model.name, force=force)
+        built = image.build(model.graph, board, folder, model_name=model.name, force=force, aim=aim)
     print_memory(screen, built.memory)
     screen.print(
         f"built {folder} in {time.monotonic() - start:.1f} s, "
         f"image SHA-256 {built.meta['image_sha256'][:16]}...\n"
         f"next: tinyrobust flash --board {board_name}"
-        + (f" --image {folder}" if out or force else f" --model {model_name}" if model_name else "")
+        + (
+            f" --image {folder}"
+            if out or force or aim != SPEED
+            else f" --model {model_name}"
+            if model_name
+            else ""
+        )
     )
     write_result(
         json_file,

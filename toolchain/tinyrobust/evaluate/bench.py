@@ -58,7 +58,13 @@ class Bench:
 
 
 def bench(
-    graph: Graph, board: Board, folder: Path, *, model_name: str, force: Mapping[str, str]
+    graph: Graph,
+    board: Board,
+    folder: Path,
+    *,
+    model_name: str,
+    force: Mapping[str, str],
+    aim: memory.Aim | None = None,
 ) -> Bench:
     """Build into ``folder``, run one seeded image on the virtual board, count.
 
@@ -71,8 +77,8 @@ def bench(
             f"nothing counts single instructions on board '{board.id}'",
             f"boards that do: {', '.join(counting)}",
         )
-    built = image.build(graph, board, folder, model_name=model_name, force=force)
-    plan = memory.plan(graph, board, force=force)
+    built = image.build(graph, board, folder, model_name=model_name, force=force, aim=aim)
+    plan = memory.plan(graph, board, force=force, aim=aim or memory.Aim())
     shape = graph.input.shape
     sample = np.random.default_rng(SEED).integers(0, 256, shape, np.uint8)
     with (

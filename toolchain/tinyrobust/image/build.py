@@ -67,13 +67,17 @@ def build(
     *,
     model_name: str,
     force: Mapping[str, str] | None = None,
+    aim: memory.Aim | None = None,
 ) -> Image:
     """Build ``graph`` for ``board`` into the folder ``out``.
 
-    ``force`` maps layer names to kernel ids. Raises BudgetError (too large; nothing is written),
+    ``force`` maps layer names to kernel ids; ``aim`` says what the plan is to be best at and sets
+    limits below the board's budget. Raises BudgetError (too large; nothing is written),
     BuildError (compiler missing or failed), GraphError (an unknown layer in ``force``).
     """
-    plan = memory.plan(graph, board, force=force or {})
+    aim = aim or memory.Aim()
+    board = aim.limit(board)
+    plan = memory.plan(graph, board, force=force or {}, aim=aim)
     generated = codegen.generate(plan)
     compiler = compilers.for_board(board)
     _refuse_foreign(out)

@@ -172,8 +172,8 @@ class _Model:
         kept = [v * aligned(o.cost.kept_code_bytes) for o, v in self._everything()
                 if o.cost.kept_code_bytes]  # fmt: skip
         for row, mine in zip(problem.options, self.taken, strict=True):
-            running = [v * aligned(o.cost.code_ram_bytes)
-                       for o, v in zip(row, mine, strict=True) if o.cost.code_ram_bytes]  # fmt: skip
+            pairs = zip(row, mine, strict=True)
+            running = [v * aligned(n) for o, v in pairs if (n := o.cost.code_ram_bytes)]
             if running or kept:
                 solver.addConstr(solver.qsum(running + kept) <= self.code)
 
