@@ -78,14 +78,14 @@ def _own(
         sizes[key] = stored_bytes(graph.tensor[read.root], types[read.root], read.layout)
         ports.setdefault(key, []).append(read.port)
     output = output_bytes(layer, option.way.ports, graph, types)
-    if layer.op == "input":
+    if not layer.source:
         sizes["", ""] = graph.input.size
         ports["", ""] = ["source"]
     saved = 0
     for key, size in sizes.items():
         if key[0] and used[key[0]] != step:
             continue
-        if any(may_overwrite(option.kernel, layer, port, types) for port in ports[key]):
+        if any(may_overwrite(option.kernel, layer, port, graph, types) for port in ports[key]):
             saved = max(saved, min(aligned(size), aligned(output)))
         if option.overlap is not None and ports[key] == ["source"]:
             saved = max(saved, shared_bytes(output, size, option.overlap))

@@ -102,12 +102,12 @@ def lifetimes(graph: Graph, chosen: Chosen, *, grow: bool) -> Lifetimes:
     overlaps: dict[tuple[str, str], int] = {}
     for i, (layer, option) in enumerate(chosen):
         found = [(held(r), r.port) for r in reads(layer, option.way.ports, roots)]
-        if layer.op == "input":
+        if not layer.source:
             found = [(IMAGE, "source")]
         dead = [(name, port) for name, port in found if used[name] == i]
         below = [
             name for name, port in dead
-            if may_overwrite(option.kernel, layer, port, types)
+            if may_overwrite(option.kernel, layer, port, graph, types)
             and not (layer.op != "requantize" and _read_twice(name, found))
         ]  # fmt: skip
         below = [t for t in below if grow or sizes[home[t]] == sizes[layer.output]]
@@ -141,12 +141,16 @@ def _read_twice(name: str, found: Sequence[tuple[str, str]]) -> bool:
     return sum(1 for other, _ in found if other == name) > 1
 
 
-def may_overwrite(kernel: Kernel, layer: Layer, port: str, types: dict[str, str]) -> bool:
+def may_overwrite(
+    kernel: Kernel, layer: Layer, port: str, graph: Graph, types: dict[str, str]
+) -> bool:
     """True when ``kernel`` may write over what it reads at ``port``, element for element."""
     if port not in kernel.file.in_place:
         return False
-    if layer.op == "input":
+    if not layer.source:
         return True
     tensor = layer.source if port == "source" else layer.operand
+    if graph.tensor.get(layer.output, graph.tensor[tensor]).size != graph.tensor[tensor].size:
+        return False  # an operand that is broadcast
     mine, theirs = ELEMENT_BYTES[types[layer.output]], ELEMENT_BYTES[types[tensor]]
     return theirs == mine or (theirs > mine and layer.op == "requantize")
