@@ -53,6 +53,11 @@ def limits(board: Board) -> Limits:
     )
 
 
+def other_bytes(board: Board) -> tuple[int, int]:
+    """Flash and RAM of ``board`` set aside for what is not the network; RAM with the stack."""
+    return FIRMWARE_FLASH_BYTES, board.budget.stack_bytes + FIRMWARE_RAM_BYTES
+
+
 def executable(board: Board, n_bytes: int = 0) -> str:
     """The memory of ``board`` that takes ``n_bytes`` of code which kernels write; "": none."""
     found = [m.name for m in board.memories if _takes_code(m) and m.length >= n_bytes]

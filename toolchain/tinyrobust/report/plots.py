@@ -6,7 +6,7 @@ In: the evaluation's figures. Out: SVG, with the same bytes for the same figures
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -137,6 +137,28 @@ def memory(figures: Figures) -> str:
         axes.set_xlabel("KiB used")
         figure.legend(loc="outside lower center", ncols=min(len(names), 5), frameon=False,
                       fontsize=9, handlelength=1.0)  # fmt: skip
+        return _svg(figure)
+
+
+def frontier(points: Sequence[Figures], taken: Figures) -> str:
+    """Flash against time of each point, by colour its RAM; ``taken`` is marked."""
+    with _figure(6.6, 4.1) as (figure, axes):
+        axes.grid(color=GRID)
+        unit = "cycles" if all(p["cycles"] is not None for p in points) else "instructions"
+        line = axes.scatter(
+            [p["flash_bytes"] / 1024 for p in points], [p[unit] for p in points],
+            c=[p["ram_bytes"] / 1024 for p in points], cmap="viridis", s=34, zorder=3,
+        )  # fmt: skip
+        axes.plot(
+            [taken["flash_bytes"] / 1024], [taken[unit]], "o", markersize=12, fillstyle="none",
+            color=PALETTE[0], label="the plan",
+        )  # fmt: skip
+        axes.yaxis.set_major_formatter(lambda value, _: count(value))
+        axes.set(xlabel="flash: kernels, weights, tables (KiB)",
+                 ylabel=f"predicted {unit} of one inference")  # fmt: skip
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, loc="upper right")
+        figure.colorbar(line, ax=axes, label="RAM: arena and executable (KiB)")
         return _svg(figure)
 
 
