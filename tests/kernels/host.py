@@ -51,7 +51,7 @@ void shim_snapshots(uint8_t* out) {
 const int32_t* shim_scores(void) { return tr_scores(); }
 }
 """
-DTYPES = {"u8": np.uint8, "i16": np.int16, "i32": np.int32}
+DTYPES = {"u8": np.uint8, "i8": np.int8, "i16": np.int16, "i32": np.int32}
 
 
 def write_sources(plan: memory.Plan, folder: Path) -> tuple[list[Path], list[str]]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyrobust.graph.interpreter_int8 import aligned
 from tinyrobust.graph.nodes import Conv2D, Dense, Graph, Pool2D
 from tinyrobust.kernels import expression
 from tinyrobust.kernels.layers import Layer, narrow, storage
@@ -203,7 +204,8 @@ def _shared_pairs(rows: npt.NDArray[np.int8]) -> int:
 
 
 def _hwc(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    return (1, 1, shape[0]) if len(shape) == 1 else (shape[0], shape[1], shape[2])
+    height, width, channels = aligned(shape)
+    return height, width, channels
 
 
 def _crossing(size: int, outputs: int, kernel: int, stride: int, before: int) -> int:

@@ -1,0 +1,90 @@
+"""What the portable int8 kernels do on a layer (``firmware/runtime/int8_*.hpp``).
+
+``weights``: how many there are, of ``weight_bits``; ``scales``: multipliers, 1 when the channels
+share one. ``taps_inside``, ``rows_inside``: taps and kernel rows that lie in the input, over all
+output pixels (convolutions and pools). ``loops0``, ``loops1``: rounds of the two outer loops over
+the output (elementwise, copies, mean); ``inner1``, ``inner2``: those of the mean's sums, over all
+outputs. ``words``: 1 when a copy moves words. ``filled``: elements that a pad sets. ``parts``:
+inputs of a concatenation; ``runs``: its copies, or those of a resize. ``constant``: bytes of a
+constant operand. ``known``: exponentials in a softmax's table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tinyrobust.graph import int8
+from tinyrobust.graph.interpreter_int8 import aligned
+from tinyrobust.graph.nodes import Graph
+from tinyrobust.kernels import loops
+from tinyrobust.kernels.layers import Layer
+
+NAMES = frozenset({
+    "weights", "weight_bits", "scales", "taps_inside", "rows_inside", "loops0", "loops1", "inner1",
+    "inner2", "words", "filled", "parts", "runs", "constant", "known",
+})  # fmt: skip
+
+
+def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, float]:
+    """A value for each of NAMES, 0 where the layer has no such thing."""
+    node: Any = layer.node
+    sources = [graph.tensor[t].shape for t in node.inputs]
+    out = graph.tensor[node.output].shape
+    found = dict.fromkeys(NAMES, 0.0)
+    if isinstance(node, int8.Weighted):
+        shared = bool(np.all(node.multipliers == node.multipliers[0])
+                      and np.all(node.shifts == node.shifts[0]))  # fmt: skip
+        found |= {"weights": node.weights.size, "weight_bits": node.weight_bits,
+                  "scales": 1 if shared else node.bias.size}  # fmt: skip
+    match node:
+        case int8.Conv2DInt8() | int8.DepthwiseConv2DInt8() | int8.AveragePool2DInt8():
+            found |= _windows(node, sources[0], out)
+        case int8.Binary():
+            walk = loops.binary(node, sources, out)
+            found |= _outer(walk) | {"constant": node.constant.size}
+        case int8.PadInt8() | int8.StridedSliceInt8():
+            copy = loops.copy(node, sources[0], out)
+            dense = all(steps[-1] == 1 for steps in copy.loops.steps)
+            found |= _outer(copy.loops) | {"words": int(dense), "filled": copy.fill}
+        case int8.MeanInt8():
+            outer, inner = loops.mean(node, sources[0])
+            n = math.prod(outer.size)
+            found |= _outer(outer) | {
+                "inner1": n * inner.size[0] * inner.size[1], "inner2": n * math.prod(inner.size)
+            }  # fmt: skip
+        case int8.ConcatInt8():
+            rows = math.prod(aligned(out)[: node.axis])
+            found |= {"parts": len(sources), "runs": len(sources) * rows}
+        case int8.ResizeNearestInt8():
+            found["runs"] = len(node.rows) * len(node.columns)
+        case int8.SoftmaxInt8():
+            found["known"] = int(np.flatnonzero(node.exponentials)[-1]) + 1
+    return found
+
+
+def _outer(walk: loops.Loops) -> dict[str, float]:
+    return {"loops0": walk.size[0], "loops1": walk.size[0] * walk.size[1]}
+
+
+def _windows(node: Any, source: loops.Shape, out: loops.Shape) -> dict[str, float]:
+    kernel = getattr(node, "size", None) or (
+        node.weights.shape[:2] if isinstance(node, int8.DepthwiseConv2DInt8)
+        else node.weights.shape[1:3]
+    )  # fmt: skip
+    dilations = getattr(node, "dilations", (1, 1))
+    inside = [
+        _inside(aligned(source)[i], aligned(out)[i], kernel[i], node.strides[i], dilations[i],
+                node.pads[2 * i])
+        for i in (0, 1)
+    ]  # fmt: skip
+    return {"taps_inside": inside[0] * inside[1], "rows_inside": inside[0] * aligned(out)[1]}
+
+
+def _inside(length: int, outputs: int, kernel: int, stride: int, dilation: int, before: int) -> int:
+    """Taps within an axis, over all output positions along it."""
+    at = np.arange(outputs)[:, None] * stride - before + np.arange(kernel) * dilation
+    return int(np.count_nonzero((at >= 0) & (at < length)))
