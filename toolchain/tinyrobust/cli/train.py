@@ -124,8 +124,10 @@ class _Progress:
     def epoch(self, row: dict[str, float], seconds: float) -> None:
         """See ``train.loop.Listener``."""
         jacobian = f", squared Jacobian norm {row['jacobian']:.3g}" if row["jacobian"] else ""
+        robust = row.get("validation_average_robust", row.get("validation_robust"))
+        attacked = "" if robust is None else f", under PGD-10 {robust:.1%}"
         self._bar.console.print(
             f"epoch {row['epoch']:.0f}: cross-entropy {row['cross_entropy']:.4f}{jacobian}, "
-            f"accuracy {row['accuracy']:.1%}, validation {row['validation_accuracy']:.1%}, "
-            f"{seconds:.0f} s"
+            f"accuracy {row['accuracy']:.1%}, validation {row['validation_accuracy']:.1%}"
+            f"{attacked}, {seconds:.0f} s"
         )

@@ -7,8 +7,10 @@ Goes out: a validated ``Recipe``. Nothing here knows TensorFlow.
 from tinyrobust.recipes.load import dump, load, names, override
 from tinyrobust.recipes.schema import (
     Activation,
+    Adversarial,
     Augmentation,
     Conv,
+    Guard,
     Head,
     Jacobian,
     Network,
@@ -21,8 +23,10 @@ from tinyrobust.recipes.schema import (
 
 __all__ = [
     "Activation",
+    "Adversarial",
     "Augmentation",
     "Conv",
+    "Guard",
     "Head",
     "Jacobian",
     "Network",

@@ -84,8 +84,16 @@ class Network(_Strict):
 
 
 class Optimizer(_Strict):
-    """Optimiser; the learning rate warms up linearly, then falls to zero along a cosine."""
+    """Optimiser and schedule: the learning rate warms up linearly over ``warmup_epochs``, then
 
+    - ``cosine``: falls to zero along a cosine (I. Loshchilov, F. Hutter, "SGDR: Stochastic
+      Gradient Descent with Warm Restarts", 2017, arXiv:1608.03983, without restarts);
+    - ``one_cycle``: falls to zero along a line (L. N. Smith, N. Topin, "Super-Convergence", 2018,
+      arXiv:1708.07120, as Wong et al. 2020 use it); give it a long warm-up, a third or so;
+    - ``constant``: stays.
+    """
+
+    schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
     kind: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(default=2e-3, ge=0, le=10)
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -93,14 +101,27 @@ class Optimizer(_Strict):
 
 
 class Augmentation(_Strict):
-    """Random change of training images: mirror left and right, shift by up to ``shift`` pixels."""
+    """Random change of training images.
+
+    ``flip`` mirrors left and right; ``shift`` crops from the image padded with that many pixels
+    of zero; ``cutout`` zeroes one square of that side per image (T. DeVries, G. W. Taylor,
+    "Improved Regularization of Convolutional Neural Networks with Cutout", 2017,
+    arXiv:1708.04552), partly outside where its centre is near the border.
+    """
 
     flip: bool = False
     shift: int = Field(default=0, ge=0, le=16)
+    cutout: int = Field(default=0, ge=0, le=128)
 
 
 class Training(_Strict):
-    """How long, on what, from which seed."""
+    """How long, on what, from which seed.
+
+    ``average`` above zero is the decay per step of an exponential average of the latent weights,
+    which replaces them in validation and in the result (B. T. Polyak, A. B. Juditsky,
+    "Acceleration of Stochastic Approximation by Averaging", 1992; in adversarial training
+    S. Gowal et al., "Uncovering the Limits of Adversarial Training", 2020, arXiv:2010.03593).
+    """
 
     epochs: int = Field(ge=1, le=10_000)
     batch_size: int = Field(default=128, ge=2, le=4096)
@@ -109,6 +130,7 @@ class Training(_Strict):
     validation_images: int = Field(default=1000, ge=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0, le=1)
+    average: float = Field(default=0.0, ge=0, lt=1)
     batch_norm_momentum: float = Field(default=0.9, gt=0, lt=1)
     batch_norm_images: int = Field(default=8192, ge=2)
     optimizer: Optimizer = Optimizer()
@@ -130,6 +152,43 @@ class Jacobian(_Strict):
     warmup_epochs: float = Field(default=0.0, ge=0)
 
 
+class Guard(_Strict):
+    """Guard against catastrophic overfitting (Wong et al. 2020, section 5.4).
+
+    After every epoch PGD of 10 steps attacks ``images`` validation images. When the accuracy has
+    lost more than the fraction ``drop`` of the best so far, the epoch is thrown away and training
+    goes on from the one before, with one more attack step of ``eps_255 / steps``.
+    """
+
+    images: int = Field(default=512, ge=16)
+    drop: float = Field(default=0.5, gt=0, le=1)
+
+
+class Adversarial(_Strict):
+    """Adversarial training: the loss is taken on images attacked in the model's integer input.
+
+    - ``single_step``: one step of the gradient's sign from a random start. E. Wong, L. Rice,
+      J. Z. Kolter, "Fast is better than free", 2020, arXiv:2001.03994;
+    - ``pgd``: ``steps`` projected steps from a random start. A. Madry et al., "Towards Deep
+      Learning Models Resistant to Adversarial Attacks", 2018, arXiv:1706.06083;
+    - ``trades``: cross-entropy of the clean image plus ``beta`` times the divergence of the
+      attacked image's prediction from it. H. Zhang et al., "Theoretically Principled Trade-off
+      between Robustness and Accuracy", 2019, arXiv:1901.08573.
+
+    ``eps_255`` bounds every input integer's change, ``step_255`` is a step's size (left out: 5/4
+    of ``eps_255`` for single_step, 1/4 for the others); ``eps_255`` grows linearly from zero over
+    the first ``warmup_epochs``.
+    """
+
+    method: Literal["none", "single_step", "pgd", "trades"] = "none"
+    eps_255: float = Field(default=8.0, gt=0, le=255)
+    step_255: float | None = Field(default=None, gt=0, le=255)
+    steps: int = Field(default=7, ge=1, le=100)
+    beta: float = Field(default=6.0, ge=0, le=1000)
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    guard: Guard | None = Guard()
+
+
 class Recipe(_Strict):
     """A network, the task it learns, and how it is trained."""
 
@@ -140,6 +199,7 @@ class Recipe(_Strict):
     network: Network
     training: Training
     jacobian: Jacobian = Jacobian()
+    adversarial: Adversarial = Adversarial()
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
-from tinyrobust import artefact, recipes
+from tinyrobust import artefact
 from tinyrobust.errors import RecipeError, TinyRobustError
 from tinyrobust.recipes import Recipe
 
@@ -25,16 +26,22 @@ NAME = "checkpoint.npz"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Every variable's value in order, and the rows of the epochs done."""
+    """Every variable's value in order, the rows of the epochs done, and the attack's steps."""
 
     variables: list[npt.NDArray[Any]]
     history: list[dict[str, float]]
     seconds: list[float]
+    attack_steps: int = 1
 
 
 def save(folder: Path, recipe: Recipe, state: Checkpoint) -> None:
     """Replace the folder's checkpoint at once; on a full disk the old one stays."""
-    about = {"recipe": recipes.dump(recipe), "history": state.history, "seconds": state.seconds}
+    about = {
+        "recipe": recipe.model_dump(mode="json", by_alias=True),
+        "history": state.history,
+        "seconds": state.seconds,
+        "attack_steps": state.attack_steps,
+    }
     arrays = {f"v{i}": value for i, value in enumerate(state.variables)}
     buffer = io.BytesIO()
     np.savez(buffer, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
@@ -59,12 +66,20 @@ def load(folder: Path, recipe: Recipe) -> Checkpoint:
         raise TinyRobustError(
             f"{path} is not a checkpoint: {error}", "remove it and start anew, without --resume"
         ) from error
-    if about["recipe"] != recipes.dump(recipe):
+    if not _same(about["recipe"], recipe):
         raise RecipeError(
             f"{path} was made by another recipe than this one",
             "resume with the same recipe and --set, or choose another --out",
         )
-    return Checkpoint(variables, about["history"], about["seconds"])
+    return Checkpoint(variables, about["history"], about["seconds"], about["attack_steps"])
+
+
+def _same(saved: Any, recipe: Recipe) -> bool:
+    """Whether the saved recipe says the same, keys that it does not know yet at their defaults."""
+    try:
+        return Recipe.model_validate(saved) == recipe
+    except ValidationError:
+        return False
 
 
 def restore(variables: Sequence[Any], state: Checkpoint) -> None:

@@ -28,6 +28,15 @@ def draw(title: str, history: Sequence[Mapping[str, float]]) -> bytes:
         [100 * row["validation_accuracy"] for row in history],
         label="validation, deterministic weights",
     )
+    if all("validation_robust" in row for row in history):
+        right.plot(
+            epochs,
+            [
+                100 * row.get("validation_average_robust", row["validation_robust"])
+                for row in history
+            ],
+            label="validation, PGD-10",
+        )
     right.set(xlabel="epoch", ylabel="accuracy (%)")
     right.legend()
     figure.suptitle(title)

@@ -62,7 +62,7 @@ def load(recipe: Recipe) -> Data:
 
 
 def augment(images: Images, how: Augmentation, random: np.random.Generator) -> Images:
-    """Mirrored and shifted copies of uint8 images [N,H,W,C]; borders are filled with zero."""
+    """Mirrored, shifted and cut-out copies of uint8 images [N,H,W,C]; new pixels are zero."""
     count, height, width, _ = images.shape
     if how.flip:
         mirrored = random.integers(0, 2, count).astype(bool)
@@ -74,4 +74,18 @@ def augment(images: Images, how: Augmentation, random: np.random.Generator) -> I
         images = np.stack(
             [p[y : y + height, x : x + width] for p, (y, x) in zip(padded, offsets, strict=True)]
         )
+    if how.cutout:
+        images = _cut_out(images, how.cutout, random)
     return images
+
+
+def _cut_out(images: Images, side: int, random: np.random.Generator) -> Images:
+    """Copies with a square of zeros each, its centre anywhere in the image."""
+    count, height, width, _ = images.shape
+    top = random.integers(0, height, count)[:, None] - side // 2
+    left = random.integers(0, width, count)[:, None] - side // 2
+    rows, columns = np.arange(height), np.arange(width)
+    in_rows = (rows >= top) & (rows < top + side)
+    in_columns = (columns >= left) & (columns < left + side)
+    hidden = in_rows[:, :, None] & in_columns[:, None, :]
+    return np.where(hidden[..., None], np.uint8(0), images)

@@ -8,6 +8,7 @@ each kernel layer's batch norm is ``<name>_bn``, activations are ``<name>_act``.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from qkeras import QActivation, QConv2D, QDense, quantized_relu, ternary
 from tinyrobust import tasks
 from tinyrobust.recipes import Activation, Conv, Recipe, Residual, Weights
 from tinyrobust.train.quantizers import SCALE, Draw, SampledTernary
+from tinyrobust.train.training_layers import TrainedActivation, TrainedConv2D, TrainedDense
 
 INPUT_BITS = 7
 keras = tf.keras
@@ -28,14 +30,16 @@ def input_values(images_u8: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return (images_u8 >> 1).astype(np.float32) / np.float32(1 << INPUT_BITS)
 
 
-def build_model(recipe: Recipe, draw: Draw | None = None) -> Any:
+def build_model(recipe: Recipe, draw: Draw | None = None, *, sample: bool = True) -> Any:
     """The recipe's network as an untrained Keras model from [N,H,W,C] floats to [N,K] logits.
 
     Without ``draw`` every weight quantiser is the deterministic ``ternary('auto')``; with it the
-    layers whose recipe says ``stochastic_ternary`` sample their trits from ``draw``.
+    layers whose recipe says ``stochastic_ternary`` sample their trits from ``draw`` (not if
+    ``sample`` is False), and layers are those of ``training_layers``: faster, with the same
+    integers except that halves go up when rounding.
     """
     task = tasks.get(recipe.task)
-    build = _Builder(recipe, draw)
+    build = _Builder(recipe, draw, sample)
     inputs = keras.Input(task.input_shape, name="image")  # hls4ml reserves "input"
     x = inputs
     for index, block in enumerate(recipe.network.blocks, start=1):
@@ -52,26 +56,11 @@ def kernel_layers(model: Any) -> list[Any]:
     return [layer for layer in model.layers if isinstance(layer, QConv2D | QDense)]
 
 
-class _TrainedConv2D(QConv2D):
-    """QConv2D that keeps clear of a fault in TensorFlow 2.15.1's oneDNN kernels.
-
-    The filter gradient of a 1x1 convolution with stride 2 writes outside its memory for some
-    shapes (3x16x16x8 images, 8 filters: the heap is corrupted). The same convolution with
-    stride 1 on every second pixel gives the same numbers, bit for bit.
-    """
-
-    def call(self, inputs: Any) -> Any:
-        rows, columns = self.strides
-        if self.kernel_size != (1, 1) or (rows, columns) == (1, 1):
-            return super().call(inputs)
-        kernel = self.kernel_quantizer_internal(self.kernel)
-        return tf.nn.conv2d(inputs[:, ::rows, ::columns], kernel, 1, "SAME")
-
-
 class _Builder:
-    def __init__(self, recipe: Recipe, draw: Draw | None) -> None:
+    def __init__(self, recipe: Recipe, draw: Draw | None, sample: bool) -> None:
         self.recipe = recipe
         self.draw = draw
+        self.sample = sample
         self.kernels = 0
 
     def conv_block(self, name: str, block: Conv, x: Any) -> Any:
@@ -92,7 +81,7 @@ class _Builder:
         head = self.recipe.network.head
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
         x = self._activate("pool", head.activation, x)
-        x = QDense(
+        x = self._layer(QDense, TrainedDense)(
             classes, use_bias=False, kernel_quantizer=self._quantizer(head.weights), name="dense"
         )(x)
         return self._batch_norm("dense", x)
@@ -100,8 +89,7 @@ class _Builder:
     def _conv_bn(
         self, name: str, block: Conv | Residual, x: Any, stride: int, kernel_size: int | None = None
     ) -> Any:
-        layer = QConv2D if self.draw is None else _TrainedConv2D
-        x = layer(
+        x = self._layer(QConv2D, TrainedConv2D)(
             block.filters,
             kernel_size or block.kernel_size,
             strides=stride,
@@ -112,10 +100,13 @@ class _Builder:
         )(x)
         return self._batch_norm(name, x)
 
+    def _layer(self, plain: Any, trained: Any) -> Any:
+        return plain if self.draw is None else partial(trained, draw=self.draw)
+
     def _quantizer(self, weights: Weights | None) -> Any:
         weights = weights or self.recipe.network.weights
         self.kernels += 1
-        if self.draw is None or weights.quantizer == "ternary":
+        if self.draw is None or not self.sample or weights.quantizer == "ternary":
             return ternary(alpha=SCALE)
         return SampledTernary(
             self.draw, self.kernels, weights.temperature, weights.final_temperature
@@ -127,5 +118,7 @@ class _Builder:
 
     def _activate(self, name: str, activation: Activation | None, x: Any) -> Any:
         activation = activation or self.recipe.network.activation
+        if self.draw is not None:
+            return TrainedActivation(activation, f"{name}_act")(x)
         quantizer = quantized_relu(activation.bits, activation.integer)
         return QActivation(quantizer, name=f"{name}_act")(x)

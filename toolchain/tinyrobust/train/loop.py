@@ -6,7 +6,6 @@ training runs, also ``checkpoint.npz``, from which it can be resumed after any i
 
 from __future__ import annotations
 
-import math
 import platform
 import time
 from pathlib import Path
@@ -16,16 +15,16 @@ import numpy as np
 import tensorflow as tf
 
 import tinyrobust
-from tinyrobust import artefact, tasks
-from tinyrobust.errors import TinyRobustError
-from tinyrobust.recipes import Recipe
-from tinyrobust.tasks import Images, Labels
+from tinyrobust import artefact, recipes, tasks
+from tinyrobust.errors import RecipeError, TinyRobustError
+from tinyrobust.recipes import Guard, Recipe
 from tinyrobust.train import checkpoint, curve, data, is_finished, is_resumable, trained
 from tinyrobust.train.checkpoint import Checkpoint
 from tinyrobust.train.inference import Predictor, estimate_batch_norm
-from tinyrobust.train.jacobian import directions, projected_norm
-from tinyrobust.train.layers import build_model, input_values, keras
+from tinyrobust.train.layers import build_model
 from tinyrobust.train.quantizers import Draw
+from tinyrobust.train.robustness import PgdCheck, guard_trips
+from tinyrobust.train.trainer import METRICS, Trainer, learning_rate
 
 _VALIDATION_NORM_IMAGES = 2048
 
@@ -40,69 +39,6 @@ class Listener(Protocol):
         """An epoch is over, its checkpoint written."""
 
 
-class Trainer:
-    """A model in training: variables, optimiser, and the compiled step."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        training = recipe.training
-        keras.utils.set_random_seed(training.seed)
-        self.recipe = recipe
-        self.draw = Draw(training.seed)
-        self.model = build_model(recipe, self.draw)
-        self.optimizer = _optimizer(recipe)
-        self.optimizer.build(self.model.trainable_variables)
-        self.classes = int(self.model.output_shape[-1])
-        self.part = 0
-        if recipe.jacobian.strength > 0:
-            self.part = round(training.batch_size * recipe.jacobian.batch_fraction)
-        self._strength = tf.Variable(0.0, trainable=False, name="jacobian_strength")
-        self._step = tf.function(self._loss_and_update)
-
-    @property
-    def variables(self) -> list[Any]:
-        """All that the next step depends on."""
-        return [*self.model.variables, *self.optimizer.variables, self.draw.counter]
-
-    def step(self, images: Images, labels: Labels, progress: float) -> Any:
-        """One update, ``progress`` epochs into the training, from uint8 images and labels.
-
-        Returns cross-entropy, squared Jacobian norm and accuracy as a tensor [3].
-        """
-        jacobian = self.recipe.jacobian
-        warmth = min(1.0, progress / jacobian.warmup_epochs) if jacobian.warmup_epochs else 1.0
-        self.optimizer.learning_rate.assign(learning_rate(self.recipe, progress))
-        self.draw.progress.assign(progress / self.recipe.training.epochs)
-        self._strength.assign(jacobian.strength * warmth)
-        return self._step(input_values(images), labels)
-
-    def _forward(self, x: Any) -> Any:
-        self.draw.advance()
-        return self.model(x, training=True)
-
-    def _logits(self, x: Any) -> tuple[Any, Any]:
-        if not self.part:
-            return self._forward(x), tf.constant(0.0)
-        shape = (self.recipe.jacobian.projections, self.part, self.classes)
-        seed = tf.stack([tf.constant(-1 - self.recipe.training.seed, tf.int32), self.draw.counter])
-        unit = directions(tf.random.stateless_normal(shape, seed))
-        logits, norms = projected_norm(self._forward, x[: self.part], unit)
-        if self.part < x.shape[0]:
-            logits = tf.concat([logits, self._forward(x[self.part :])], axis=0)
-        return logits, tf.reduce_mean(norms)
-
-    def _loss_and_update(self, x: Any, labels: Any) -> Any:
-        smoothing = self.recipe.training.label_smoothing
-        with tf.GradientTape() as tape:
-            logits, norm = self._logits(x)
-            target = tf.one_hot(labels, self.classes) * (1 - smoothing) + smoothing / self.classes
-            entropy = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
-            loss = entropy + self._strength / 2 * norm
-        variables = self.model.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        right = tf.argmax(logits, axis=1) == labels
-        return tf.stack([entropy, norm, tf.reduce_mean(tf.cast(right, tf.float32))])
-
-
 def train(recipe: Recipe, folder: Path, *, resume: bool = False, listener: Listener) -> Path:
     """Train ``recipe`` into ``folder``; with ``resume`` go on from the folder's checkpoint.
 
@@ -111,6 +47,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, listener: Liste
     """
     if is_finished(folder):
         if resume:
+            _check_same_recipe(folder, recipe)
             return folder
         raise TinyRobustError(f"{folder} holds a finished training", "choose another --out")
     if not resume and is_resumable(folder):
@@ -120,39 +57,59 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, listener: Liste
     tf.config.experimental.enable_op_determinism()
     sets = data.load(recipe)
     trainer = Trainer(recipe)
-    history: list[dict[str, float]] = []
-    seconds: list[float] = []
+    state = checkpoint.load(folder, recipe) if resume else _state(trainer, [], [])
     if resume:
-        state = checkpoint.load(folder, recipe)
         checkpoint.restore(trainer.variables, state)
-        history, seconds = state.history, state.seconds
+        trainer.attack_steps = max(trainer.attack_steps, state.attack_steps)
     checker = _Checker(recipe, sets)
-    for epoch in range(len(history), recipe.training.epochs):
+    while len(state.history) < recipe.training.epochs:
         started = time.monotonic()
-        row = _epoch(trainer, sets, epoch, listener)
-        row["validation_accuracy"] = checker.accuracy(trainer.model)
-        history.append(row)
-        seconds.append(round(time.monotonic() - started, 3))
-        values = [variable.numpy() for variable in trainer.variables]
-        checkpoint.save(folder, recipe, Checkpoint(values, history, seconds))
-        listener.epoch(row, seconds[-1])
-    _finish(recipe, folder, trainer, sets, history, seconds)
+        row = _epoch(trainer, sets, len(state.history), listener)
+        row |= checker.check(trainer)
+        seconds = [*state.seconds, round(time.monotonic() - started, 3)]
+        if _overfits(recipe, state.history, row):
+            checkpoint.restore(trainer.variables, state)
+            trainer.attack_steps += 1
+            state = _state(trainer, state.history, _longer(state.seconds, seconds[-1]))
+        else:
+            state = _state(trainer, [*state.history, row], seconds)
+            listener.epoch(row, seconds[-1])
+        checkpoint.save(folder, recipe, state)
+    _finish(recipe, folder, trainer, sets, state)
     return folder
 
 
-def learning_rate(recipe: Recipe, progress: float) -> float:
-    """Learning rate at ``progress`` epochs: linear warm-up, then a cosine to zero."""
-    optimizer, epochs = recipe.training.optimizer, recipe.training.epochs
-    warmup = min(optimizer.warmup_epochs, epochs / 2)
-    if progress < warmup:
-        return optimizer.learning_rate * progress / warmup
-    done = (progress - warmup) / (epochs - warmup)
-    return optimizer.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
+    finished = recipes.load(folder / "recipe.yaml")
+    if finished != recipe:
+        raise RecipeError(
+            f"{folder} holds a finished training of another recipe than this one",
+            "choose another --out, or give the same recipe and --set",
+        )
+
+
+def _state(trainer: Trainer, history: list[dict[str, float]], seconds: list[float]) -> Checkpoint:
+    values = [variable.numpy() for variable in trainer.variables]
+    return Checkpoint(values, history, seconds, trainer.attack_steps)
+
+
+def _longer(seconds: list[float], lost: float) -> list[float]:
+    """The seconds per epoch with those of a discarded epoch added to the last one."""
+    return [*seconds[:-1], round(seconds[-1] + lost, 3)] if seconds else []
+
+
+def _overfits(recipe: Recipe, history: list[dict[str, float]], row: dict[str, float]) -> bool:
+    """Whether the epoch of ``row`` overfitted catastrophically."""
+    guard = recipe.adversarial.guard
+    if guard is None or "validation_robust" not in row:
+        return False
+    best = max((old["validation_robust"] for old in history), default=0.0)
+    return guard_trips(best, row["validation_robust"], guard.drop)
 
 
 def _epoch(trainer: Trainer, sets: data.Data, epoch: int, listener: Listener) -> dict[str, float]:
     recipe, steps = trainer.recipe, sets.steps
-    total = np.zeros(3)
+    total = np.zeros(len(METRICS))
     for done, (images, labels) in enumerate(sets.batches(epoch), start=1):
         total += trainer.step(images, labels, epoch + (done - 0.5) / steps).numpy()
         if not np.isfinite(total).all():
@@ -161,28 +118,50 @@ def _epoch(trainer: Trainer, sets: data.Data, epoch: int, listener: Listener) ->
                 "lower training.optimizer.learning_rate or jacobian.strength",
             )
         listener.step(epoch + 1, done, steps, total[0] / done)
-    entropy, norm, accuracy = (total / steps).tolist()
-    return {
-        "epoch": epoch + 1,
-        "learning_rate": learning_rate(recipe, epoch + 0.5),
-        "cross_entropy": entropy,
-        "jacobian": norm,
-        "accuracy": accuracy,
-    }
+    row = dict(zip(METRICS, (total / steps).tolist(), strict=True))
+    return {"epoch": epoch + 1, "learning_rate": learning_rate(recipe, epoch + 0.5), **row}
 
 
 class _Checker:
-    """Validation accuracy with deterministic weights and batch norms that fit them."""
+    """Validation with deterministic weights and batch norms that fit them."""
 
     def __init__(self, recipe: Recipe, sets: data.Data) -> None:
-        self.model = build_model(recipe)
+        draw = Draw(recipe.training.seed)
+        self.model = build_model(recipe, draw, sample=False)
         self.predictor = Predictor(self.model)
         self.sets = sets
+        self.pgd: PgdCheck | None = None
+        if recipe.adversarial.method != "none":
+            self.pgd = PgdCheck(self.model, draw, recipe.adversarial.eps_255)
 
-    def accuracy(self, latent: Any) -> float:
-        self.model.set_weights(latent.get_weights())
+    def check(self, trainer: Trainer) -> dict[str, float]:
+        """Accuracy of the averaged weights, and under PGD that of the weights themselves.
+
+        The guard looks at the weights as they are, since an average of many steps would show
+        catastrophic overfitting too late; validation_average_robust is beside it.
+        """
+        sets, row = self.sets, {}
+        self._take(trainer.weights())
+        row["validation_accuracy"] = self.predictor.accuracy(
+            sets.validation_images, sets.validation_labels
+        )
+        if self.pgd is None:
+            return row
+        row["validation_robust"] = self._robust(trainer.recipe)
+        if trainer.averages:
+            row["validation_average_robust"] = row["validation_robust"]
+            self._take(trainer.model.get_weights())
+            row["validation_robust"] = self._robust(trainer.recipe)
+        return row
+
+    def _take(self, weights: list[Any]) -> None:
+        self.model.set_weights(weights)
         estimate_batch_norm(self.model, self.sets.images[:_VALIDATION_NORM_IMAGES])
-        return self.predictor.accuracy(self.sets.validation_images, self.sets.validation_labels)
+
+    def _robust(self, recipe: Recipe) -> float:
+        guard = recipe.adversarial.guard or Guard()
+        images = self.sets.validation_images[: guard.images]
+        return self.pgd.accuracy(images, self.sets.validation_labels[: guard.images])
 
 
 def _finish(
@@ -190,17 +169,18 @@ def _finish(
     folder: Path,
     trainer: Trainer,
     sets: data.Data,
-    history: list[dict[str, float]],
-    seconds: list[float],
+    state: Checkpoint,
 ) -> None:
     """Freeze, re-estimate batch norms, test, and write the folder."""
     images, labels = tasks.get(recipe.task).load("test")
-    model = trained.frozen(recipe, trainer.model)
+    latent = build_model(recipe)
+    latent.set_weights(trainer.weights())
+    model = trained.frozen(recipe, latent)
     predictor = Predictor(model)
     before = predictor.accuracy(images, labels)
     estimate_batch_norm(model, sets.images[: recipe.training.batch_norm_images])
     after = predictor.accuracy(images, labels)
-    artefact.write_bytes(folder / "curve.png", curve.draw(recipe.name, history))
+    artefact.write_bytes(folder / "curve.png", curve.draw(recipe.name, state.history))
     trained.save(
         folder,
         recipe,
@@ -213,9 +193,10 @@ def _finish(
             "test_images": len(images),
             "test_accuracy_before_batch_norm": before,
             "test_accuracy": after,
-            "seconds": round(sum(seconds), 1),
-            "epoch_seconds": seconds,
-            "history": history,
+            "seconds": round(sum(state.seconds), 1),
+            "epoch_seconds": state.seconds,
+            "history": state.history,
+            "attack_steps": state.attack_steps,
             "versions": _versions(),
         },
     )
@@ -232,21 +213,3 @@ def _versions() -> dict[str, str]:
         "tensorflow": tf.__version__,
         **{name: version(name) for name in names},
     }
-
-
-def _optimizer(recipe: Recipe) -> Any:
-    training = recipe.training
-    common: dict[str, Any] = {
-        "learning_rate": training.optimizer.learning_rate,
-        "weight_decay": training.weight_decay or None,
-        "jit_compile": False,
-    }
-    if training.optimizer.kind == "sgd":
-        optimizer = keras.optimizers.SGD(
-            momentum=training.optimizer.momentum, nesterov=True, **common
-        )
-    else:
-        optimizer = keras.optimizers.Adam(**common)
-    if training.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta"])
-    return optimizer

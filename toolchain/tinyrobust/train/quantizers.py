@@ -10,6 +10,8 @@ deterministic one uses QKeras's ``ternary``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
@@ -30,10 +32,26 @@ class Draw:
         self.seed = seed
         self.counter = tf.Variable(0, dtype=tf.int32, trainable=False, name="draw_counter")
         self.progress = tf.Variable(0.0, dtype=tf.float32, trainable=False, name="draw_progress")
+        self._shared: dict[str, Any] | None = None
 
     def advance(self) -> None:
         """Make the next forward pass sample new trits."""
         self.counter.assign_add(1)
+
+    @contextmanager
+    def sharing(self, layers: Iterable[Any]) -> Iterator[None]:
+        """Within this block the kernels of ``layers`` are quantised once, at its start."""
+        self._shared = {x.name: x.kernel_quantizer_internal(x.kernel) for x in layers}
+        try:
+            yield
+        finally:
+            self._shared = None
+
+    def quantised(self, layer: Any) -> Any:
+        """The quantised kernel of a QKeras layer, shared within ``sharing``."""
+        if self._shared is not None and layer.name in self._shared:
+            return self._shared[layer.name]
+        return layer.kernel_quantizer_internal(layer.kernel)
 
     def uniform(self, stream: int, shape: tf.Tensor) -> tf.Tensor:
         """Uniform numbers in [0, 1) that depend on seed, stream and counter only."""

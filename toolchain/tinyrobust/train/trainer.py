@@ -1,0 +1,207 @@
+"""A model in training: its variables, its optimiser and the compiled step.
+
+Comes in: a recipe, then batches of uint8 images and labels. Goes out: updated variables, and per
+step the means named in ``METRICS``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy.typing as npt
+import tensorflow as tf
+
+from tinyrobust.recipes import Recipe
+from tinyrobust.tasks import Images, Labels
+from tinyrobust.train import attack
+from tinyrobust.train.jacobian import directions, projected_norm
+from tinyrobust.train.layers import build_model, keras, kernel_layers
+from tinyrobust.train.quantizers import Draw
+
+METRICS = ("cross_entropy", "jacobian", "accuracy", "divergence")
+_START_STREAM = 7_919  # random streams of the attack's start, apart from those of the quantisers
+_FREE_STEPS = {"single_step": 1.25, "pgd": 0.25, "trades": 0.25}
+
+
+class Trainer:
+    """A model in training; ``step`` updates it.
+
+    ``attack_steps`` may be raised between two steps (the guard against catastrophic overfitting
+    does): steps are then compiled anew.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        training = recipe.training
+        keras.utils.set_random_seed(training.seed)
+        self.recipe = recipe
+        self.draw = Draw(training.seed)
+        self.model = build_model(recipe, self.draw)
+        self.optimizer = _optimizer(recipe)
+        self.optimizer.build(self.model.trainable_variables)
+        self.classes = int(self.model.output_shape[-1])
+        self.part = 0
+        if recipe.jacobian.strength > 0:
+            self.part = round(training.batch_size * recipe.jacobian.batch_fraction)
+        self.averages = [
+            tf.Variable(v, trainable=False, name=f"average{i}")
+            for i, v in enumerate(self.model.trainable_variables if training.average else ())
+        ]
+        self._strength = tf.Variable(0.0, trainable=False, name="jacobian_strength")
+        self._eps = tf.Variable(0.0, trainable=False, name="attack_eps")
+        self._step_size = tf.Variable(0.0, trainable=False, name="attack_step")
+        self.attack_steps = 1
+        if recipe.adversarial.method in ("pgd", "trades"):
+            self.attack_steps = recipe.adversarial.steps
+
+    @property
+    def attack_steps(self) -> int:
+        """Steps of the attack inside a training step."""
+        return self._attack_steps
+
+    @attack_steps.setter
+    def attack_steps(self, count: int) -> None:
+        self._attack_steps = count
+        self._step = tf.function(self._loss_and_update)
+
+    @property
+    def variables(self) -> list[Any]:
+        """All that the next step depends on, but ``attack_steps``."""
+        return [
+            *self.model.variables, *self.optimizer.variables, self.draw.counter, *self.averages
+        ]  # fmt: skip
+
+    def weights(self) -> list[npt.NDArray[Any]]:
+        """The model's weights as ``model.get_weights`` orders them, averaged if the recipe says."""
+        averages = {
+            v.ref(): a for v, a in zip(self.model.trainable_variables, self.averages, strict=False)
+        }
+        return [averages.get(v.ref(), v).numpy() for v in self.model.weights]
+
+    def step(self, images: Images, labels: Labels, progress: float) -> Any:
+        """One update, ``progress`` epochs into the training, from uint8 images and labels.
+
+        Returns the batch's means of ``METRICS`` as a tensor: cross-entropy, squared Jacobian norm,
+        accuracy (on attacked images where there is an attack; TRADES: on clean ones), and TRADES's
+        divergence.
+        """
+        jacobian, adversarial = self.recipe.jacobian, self.recipe.adversarial
+        self.optimizer.learning_rate.assign(learning_rate(self.recipe, progress))
+        self.draw.progress.assign(progress / self.recipe.training.epochs)
+        self._strength.assign(jacobian.strength * _warmth(progress, jacobian.warmup_epochs))
+        if adversarial.method != "none":
+            eps = adversarial.eps_255 * _warmth(progress, adversarial.warmup_epochs)
+            self._eps.assign(eps)
+            self._step_size.assign(self._attack_step(eps))
+        return self._step(images, labels)
+
+    def _attack_step(self, eps_255: float) -> float:
+        adversarial = self.recipe.adversarial
+        if adversarial.step_255 is not None:
+            return adversarial.step_255 * eps_255 / adversarial.eps_255
+        if adversarial.method == "single_step" and self.attack_steps > 1:
+            return eps_255 / self.attack_steps  # the guard has struck
+        return _FREE_STEPS[adversarial.method] * eps_255
+
+    def _loss_and_update(self, images: Any, labels: Any) -> Any:
+        integers = tf.cast(images, tf.float32)
+        variables = self.model.trainable_variables
+        self.draw.advance()
+        with tf.GradientTape() as tape, self.draw.sharing(kernel_layers(self.model)):
+            loss, metrics = self._loss(integers, labels, tape)
+        gradients = tape.gradient(loss, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self._update_averages()
+        return metrics
+
+    def _loss(self, integers: Any, labels: Any, tape: Any) -> tuple[Any, Any]:
+        smoothing, method = self.recipe.training.label_smoothing, self.recipe.adversarial.method
+        if method in ("single_step", "pgd"):
+            with tape.stop_recording():
+                integers = self._attacked(integers, labels)
+        logits, norm = self._logits(attack.network_input(integers))
+        entropy = attack.mean_cross_entropy(logits, labels, smoothing)
+        loss, apart = entropy, tf.constant(0.0)
+        if method == "trades":
+            with tape.stop_recording():
+                attacked = self._diverted(integers, logits)
+            other = self._forward(attack.network_input(attacked))
+            loss, apart = attack.trades(entropy, self.recipe.adversarial.beta, logits, other)
+        loss += self._strength / 2 * norm
+        right = tf.reduce_mean(tf.cast(tf.argmax(logits, axis=1) == labels, tf.float32))
+        return loss, tf.stack([entropy, norm, right, apart])
+
+    def _forward(self, x: Any) -> Any:
+        return self.model(x, training=True)
+
+    def _attacked(self, integers: Any, labels: Any) -> Any:
+        start = attack.random_start(integers, self._eps, self._seed(_START_STREAM))
+        return attack.ascend(
+            lambda x: attack.cross_entropy(self._forward(x), labels),
+            integers, start, self._eps, self._step_size, self.attack_steps,
+        )  # fmt: skip
+
+    def _diverted(self, integers: Any, clean_logits: Any) -> Any:
+        clean = tf.stop_gradient(clean_logits)
+        start = attack.random_start(
+            integers, tf.minimum(self._eps, 1.0), self._seed(_START_STREAM)
+        )  # the paper starts from a tiny normal perturbation; the least integer one is 1
+        return attack.ascend(
+            lambda x: tf.reduce_sum(attack.divergence(clean, self._forward(x))),
+            integers, start, self._eps, self._step_size, self.attack_steps,
+        )  # fmt: skip
+
+    def _seed(self, stream: int) -> Any:
+        seed = tf.constant(-stream - self.recipe.training.seed, tf.int32)
+        return tf.stack([seed, self.draw.counter])
+
+    def _logits(self, x: Any) -> tuple[Any, Any]:
+        if not self.part:
+            return self._forward(x), tf.constant(0.0)
+        shape = (self.recipe.jacobian.projections, self.part, self.classes)
+        unit = directions(tf.random.stateless_normal(shape, self._seed(1)))
+        logits, norms = projected_norm(self._forward, x[: self.part], unit)
+        if self.part < x.shape[0]:
+            logits = tf.concat([logits, self._forward(x[self.part :])], axis=0)
+        return logits, tf.reduce_mean(norms)
+
+    def _update_averages(self) -> None:
+        if not self.averages:
+            return
+        steps = tf.cast(self.draw.counter, tf.float32)
+        decay = tf.minimum(self.recipe.training.average, (1.0 + steps) / (10.0 + steps))
+        for average, variable in zip(self.averages, self.model.trainable_variables, strict=True):
+            average.assign_sub((1.0 - decay) * (average - variable))
+
+
+def learning_rate(recipe: Recipe, progress: float) -> float:
+    """Learning rate at ``progress`` epochs: linear warm-up, then the recipe's schedule."""
+    optimizer, epochs = recipe.training.optimizer, recipe.training.epochs
+    warmup = min(optimizer.warmup_epochs, epochs / 2)
+    if progress < warmup:
+        return optimizer.learning_rate * progress / warmup
+    done = (progress - warmup) / (epochs - warmup)
+    fall = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "one_cycle": 1 - done, "constant": 1.0}
+    return optimizer.learning_rate * fall[optimizer.schedule]
+
+
+def _warmth(progress: float, warmup_epochs: float) -> float:
+    return min(1.0, progress / warmup_epochs) if warmup_epochs else 1.0
+
+
+def _optimizer(recipe: Recipe) -> Any:
+    training = recipe.training
+    common: dict[str, Any] = {
+        "learning_rate": training.optimizer.learning_rate,
+        "weight_decay": training.weight_decay or None,
+        "jit_compile": False,
+    }
+    if training.optimizer.kind == "sgd":
+        optimizer = keras.optimizers.SGD(
+            momentum=training.optimizer.momentum, nesterov=True, **common
+        )
+    else:
+        optimizer = keras.optimizers.Adam(**common)
+    if training.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta"])
+    return optimizer
