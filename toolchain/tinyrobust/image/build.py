@@ -26,7 +26,13 @@ from tinyrobust.graph.nodes import Graph
 from tinyrobust.image import compilers, hexfile, stack
 from tinyrobust.image.elf import PADDING, Elf
 from tinyrobust.image.link import link
-from tinyrobust.image.memory_report import MemoryReport, Stack, code_by_part, measure
+from tinyrobust.image.memory_report import (
+    MemoryReport,
+    Stack,
+    code_by_part,
+    constants_by_part,
+    measure,
+)
 from tinyrobust.image.objects import Object, Source, compile_all
 from tinyrobust.registry import nearest
 
@@ -91,7 +97,9 @@ def build(
         elf = Elf(elf_path)
         steps = _steps(plan, generated)
         code = [] if board.is_host else code_by_part(elf, objects)
-        report = measure(elf, board, model_name, steps, _stack(board, elf, objects), code)
+        constants = [] if board.is_host else constants_by_part(elf, objects)
+        bound = _stack(board, elf, objects)
+        report = measure(elf, board, model_name, steps, bound, code, constants)
         report.check()
         base, image = _programmed(board, elf_path, elf)
         meta = _meta(graph, board, model_name, steps, image, compiler)
@@ -151,7 +159,9 @@ def remeasure(image: Image, board: Board) -> MemoryReport:
         for step, layer in zip(image.meta["steps"], image.memory.layers, strict=True)
     ]
     bound = image.memory.stack.model_copy(update={"reserved_bytes": board.budget.stack_bytes})
-    report = measure(elf, board, image.meta["model"], steps, bound, image.memory.code)
+    report = measure(
+        elf, board, image.meta["model"], steps, bound, image.memory.code, image.memory.constants
+    )
     for mine, said in ((report.flash, image.memory.flash), (report.ram, image.memory.ram)):
         if mine.parts != said.parts:
             raise BuildError(

@@ -109,6 +109,7 @@ class MemoryReport(_Record):
     regions: list[Region]
     layers: list[LayerMemory]
     code: list[Part] = []  # flash.code by folder of firmware/; empty on the host
+    constants: list[Part] = []  # flash.constants likewise
 
     def as_json(self) -> dict[str, Any]:
         """Plain data with the schema under its own name."""
@@ -196,9 +197,11 @@ def measure(
     steps: Sequence[dict[str, Any]],
     stack: Stack,
     code: Sequence[Part] = (),
+    constants: Sequence[Part] = (),
 ) -> MemoryReport:
     """The report of a linked image. ``steps``: per step name, kernel, macs, symbol,
-    scratch_bytes and output_bytes, as ``build`` collects them; ``code``: from ``code_by_part``."""
+    scratch_bytes and output_bytes, as ``build`` collects them; ``code``: from ``code_by_part``,
+    ``constants``: from ``constants_by_part``."""
     ram = [s for s in elf.sections if s.name in _RAM_PARTS] if not board.is_host else []
     flash_total, ram_total = (
         (_host_flash(elf, board), _host_ram(elf, board)) if board.is_host
@@ -216,6 +219,7 @@ def measure(
         regions=_regions(board, ram, flash_total, ram_total),
         layers=layers,
         code=list(code),
+        constants=list(constants),
     )
 
 
@@ -224,18 +228,41 @@ def code_by_part(elf: Elf, objects: Sequence[Object]) -> list[Part]:
 
     What no function claims (alignment, libgcc) is "library and alignment".
     """
+    sizes = _by_folder(elf, objects, "STT_FUNC", None)
+    total = _flash_parts(elf).get("code", 0)
+    sizes["library and alignment"] = total - sum(sizes.values())
+    return _sorted_parts(sizes)
+
+
+def constants_by_part(elf: Elf, objects: Sequence[Object]) -> list[Part]:
+    """Bytes of constants besides weights and tables, as ``code_by_part``; what no object claims
+    is "strings and alignment"."""
+    sizes = _by_folder(elf, objects, "STT_OBJECT", ".rodata")
+    total = _flash_parts(elf).get("constants", 0)
+    sizes["strings and alignment"] = total - sum(sizes.values())
+    return _sorted_parts(sizes)
+
+
+def _by_folder(
+    elf: Elf, objects: Sequence[Object], kind: str, section: str | None
+) -> dict[str, int]:
     sizes: dict[str, int] = {}
-    linked = {(s.name, s.bytes) for s in elf.symbols if s.kind == "STT_FUNC"}
+    linked = {
+        (s.name, s.bytes)
+        for s in elf.symbols if s.kind == kind and section in (None, s.section)
+    }  # fmt: skip
     seen: set[tuple[str, int]] = set()
     for item in objects:
         part = str(Path(item.source.name).parent).removeprefix("kernels/").removeprefix("ports/")
         for symbol in Elf(item.path).symbols:
             key = symbol.name, symbol.bytes
-            if symbol.kind == "STT_FUNC" and key in linked and key not in seen:
+            if symbol.kind == kind and key in linked and key not in seen:
                 seen.add(key)
                 sizes[part] = sizes.get(part, 0) + symbol.bytes
-    total = _flash_parts(elf).get("code", 0)
-    sizes["library and alignment"] = total - sum(sizes.values())
+    return sizes
+
+
+def _sorted_parts(sizes: dict[str, int]) -> list[Part]:
     return [Part(name=n, bytes=b) for n, b in sorted(sizes.items(), key=lambda s: -s[1]) if b]
 
 
