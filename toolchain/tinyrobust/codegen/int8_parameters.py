@@ -2,7 +2,8 @@
 
 In: a layer of family ``tflite`` and its Graph. Out: the struct's type, its arrays, and its
 initialiser. A packing of such a kernel is a module of ``codegen/packers`` with
-``arrays(layer, graph) -> dict[str, array]``: the arrays that replace the plain ones.
+``arrays(layer, graph) -> dict[str, array]``: the arrays that replace the plain ones; None leaves
+one out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import loops
 from tinyrobust.kernels.layers import Layer
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, npt.NDArray[Any] | None]
 Names = Mapping[str, str]
 _NULL = "nullptr"
 
@@ -72,7 +73,9 @@ def definitions(layer: Layer, graph: Graph, packing: str | None, symbol: str) ->
         found |= packer.arrays(layer, graph)
     lines, names = [], {}
     for field, values in found.items():
-        names[field] = f"{symbol}_{field}"
+        names[field] = _NULL if values is None else f"{symbol}_{field}"
+        if values is None:
+            continue
         section = "TR_WEIGHTS" if field == "weights" else "TR_TABLES"
         lines.append(text.array(section, f"{values.dtype.name}_t", names[field], values))
     members = text.aggregate(initialiser(layer, graph, names), "    ")

@@ -1,0 +1,311 @@
+// int8 weights in pairs of channels, and the product of two pixels with four channels.
+//
+// The idea: the halfword a + 256 * b holds the weights of two output channels. SMLAD of such words
+// with int16 inputs sums A + 256 * B; SXTB16 leaves a alone in each halfword, and a second SMLAD
+// sums A. Then B = (sum - A) >> 8, exact while |B| < 2^23, which packing proves for every channel.
+// A word of weights is unpacked by one instruction instead of two, and is one byte a weight.
+//
+// Inputs come in quads: bytes (0, 1, 2, 3) become the words (0, 2) and (1, 3) of int16, as SXTB16
+// makes them. A column holds, quad after quad, first words of two pixels and then their second
+// words: `first(0, 2), second(0, 2), first(1, 3), second(1, 3)`.
+//
+// Weights come in blocks of four channels c0..c3 (missing ones are zeros):
+//   int32  bias c0, c2, c1, c3
+//   for each quad: word (c0, c1) of inputs (0, 2), word (c2, c3) of them, the same of (1, 3)
+//   uint8  right shifts of c0..c3, less 1
+//   int32  2 * multiplier - 2^32 of c0..c3
+// where every bias has the sum of the weights times the input's zero point taken off.
+//
+// The requantisation is TensorFlow Lite's, rounded twice. SMMLAR gives the first rounding exactly:
+// (acc * 2^32 + acc * (2m - 2^32) + 2^31) >> 32 = (acc * m + 2^30) >> 31. The second rounds halves
+// away from zero: a negative value is made smaller by 1, which only matters where the result can
+// be negative (`away`), shifted by one bit less than asked, and rounded together with the addition
+// of the zero point by SHADD16: (v + 1 + 2 * zero) >> 1. Packing proves that v fits int16.
+#ifndef TR_RUNTIME_INT8_PAIRS_HPP
+#define TR_RUNTIME_INT8_PAIRS_HPP
+
+#include "runtime/int8.hpp"
+
+namespace tr {
+
+constexpr size_t pairs_quad_words = 4;   // of a column, and of the weights
+constexpr size_t pairs_block_extra = 9;  // words of a block besides the weights
+
+// What all tiles of a layer share, from its constants.
+struct PairsFinish {
+  TR_INLINE PairsFinish(const RequantizeI8& r, size_t channels, size_t quad_count)
+      : quads(quad_count),
+        block_words(pairs_quad_words * quads + pairs_block_extra),
+        words(block_words * ((channels + 3) / 4)) {
+    const uint32_t zero = static_cast<uint32_t>(2 * (r.zero_point + 128) + 1);
+    rounding = zero | (zero << 16);
+    floor = static_cast<uint32_t>(r.lo + 128) * 0x01010101u;
+    headroom = static_cast<uint32_t>(127 - r.hi) * 0x01010101u;
+    flags = (r.lo < r.zero_point ? 1u : 0u) | ((floor | headroom) != 0 ? 2u : 0u);
+  }
+  size_t quads;
+  size_t block_words;
+  size_t words;       // of all blocks
+  uint32_t rounding;  // 1 + 2 * (zero point + 128) in both halves
+  uint32_t floor;     // lo + 128 in every byte
+  uint32_t headroom;  // 127 - hi in every byte
+  uint32_t flags;     // 1: halves of negative results matter; 2: floor or headroom is not zero
+};
+
+#if TR_DSP
+
+// clang-format off
+// 16 products: two inputs of two pixels (r10, r11) times four channels (r12, lr).
+#define TR_PAIRS_STEP              \
+  "ldrd   r10, r11, [r0], #8\n"    \
+  "ldrd   r12, lr, [r1], #8\n"     \
+  "smlad  r2, r10, r12, r2\n"      \
+  "smlad  r3, r11, r12, r3\n"      \
+  "smlad  r4, r10, lr, r4\n"       \
+  "smlad  r5, r11, lr, r5\n"       \
+  "sxtb16 r12, r12\n"              \
+  "sxtb16 lr, lr\n"                \
+  "smlad  r6, r10, r12, r6\n"      \
+  "smlad  r7, r11, r12, r7\n"      \
+  "smlad  r8, r10, lr, r8\n"       \
+  "smlad  r9, r11, lr, r9\n"
+#define TR_PAIRS_QUAD TR_PAIRS_STEP TR_PAIRS_STEP
+#define TR_PAIRS_QUADS_4 TR_PAIRS_QUAD TR_PAIRS_QUAD TR_PAIRS_QUAD TR_PAIRS_QUAD
+// clang-format on
+constexpr uint32_t pairs_unrolled = 8;     // quads in the loop
+constexpr uint32_t pairs_quad_bytes = 96;  // of code: 24 instructions of four bytes
+
+// All channels of two pixels: `column` as above, outputs four bytes at a time at `first` and
+// `second` (so whole blocks are written).
+//
+// Sums: r2, r3 = c0 + 256 * c1 of the two pixels, r4, r5 = c2 + 256 * c3, r6, r7 = c0, r8, r9 = c2.
+// All registers are taken; the rest lives in the stack frame.
+inline TR_NOINLINE void pairs_tile(const PairsFinish& finish, const uint32_t* weights,
+                                   const uint32_t* column, uint8_t* first, uint8_t* second) {
+  const uint32_t remainder = static_cast<uint32_t>(finish.quads) % pairs_unrolled;
+  const uint32_t entered = remainder == 0 ? pairs_unrolled : remainder;
+  const size_t stride = finish.block_words * 4;
+  const uint32_t* loop_end = weights + finish.block_words - (pairs_block_extra - 4);
+  const uint32_t* end = weights + finish.words;
+  const uint32_t rounding = finish.rounding, flags = finish.flags;
+  const uint32_t floor = finish.floor, headroom = finish.headroom;
+  uint32_t entry = entered * pairs_quad_bytes;
+  struct {
+    uint8_t* first;
+    uint8_t* second;
+  } out = {first, second};
+  // clang-format off
+  asm volatile(
+      "ldr    r1, %[weights]\n"
+      "ldr    r2, %[entry]\n"  // the loop is entered so that whole rounds are left
+      "adr.w  r0, 3f\n"
+      "sub    r0, r0, r2\n"
+      "add    r0, r0, #1\n"
+      "str    r0, %[entry]\n"
+      "1:\n"
+      "ldm    r1!, {r6, r8, r10, r11}\n"
+      "ldr    r0, %[column]\n"
+      "ldr    lr, %[entry]\n"
+      "add    r2, r6, r10, lsl #8\n"
+      "add    r4, r8, r11, lsl #8\n"
+      "mov    r3, r2\n"
+      "mov    r5, r4\n"
+      "mov    r7, r6\n"
+      "mov    r9, r8\n"
+      "bx     lr\n"
+      ".balign 4\n"
+      "2:\n"
+      TR_PAIRS_QUADS_4 TR_PAIRS_QUADS_4
+      "3:\n"
+      "ldr    lr, %[loop_end]\n"
+      "cmp    r1, lr\n"
+      "bne.w  2b\n"
+      "ldr    r12, %[stride]\n"
+      "add    lr, lr, r12\n"
+      "str    lr, %[loop_end]\n"
+      "sub    r2, r2, r6\n"  // c1 and c3
+      "sub    r3, r3, r7\n"
+      "sub    r4, r4, r8\n"
+      "sub    r5, r5, r9\n"
+      "asr    r2, r2, #8\n"
+      "asr    r3, r3, #8\n"
+      "asr    r4, r4, #8\n"
+      "asr    r5, r5, #8\n"
+      "ldm    r1!, {r0, r10, r11, r12, lr}\n"  // shifts, multipliers
+      "smmlar r6, r6, r10, r6\n"
+      "smmlar r7, r7, r10, r7\n"
+      "smmlar r2, r2, r11, r2\n"
+      "smmlar r3, r3, r11, r3\n"
+      "smmlar r8, r8, r12, r8\n"
+      "smmlar r9, r9, r12, r9\n"
+      "smmlar r4, r4, lr, r4\n"
+      "smmlar r5, r5, lr, r5\n"
+      "ldr    r12, %[flags]\n"
+      "tst    r12, #1\n"
+      "beq    4f\n"
+      "add    r6, r6, r6, asr #31\n"
+      "add    r7, r7, r7, asr #31\n"
+      "add    r2, r2, r2, asr #31\n"
+      "add    r3, r3, r3, asr #31\n"
+      "add    r8, r8, r8, asr #31\n"
+      "add    r9, r9, r9, asr #31\n"
+      "add    r4, r4, r4, asr #31\n"
+      "add    r5, r5, r5, asr #31\n"
+      "4:\n"
+      "ldr    r10, %[rounding]\n"
+      "asr    r6, r6, r0\n"  // a shift by a register takes its lowest byte
+      "asr    r7, r7, r0\n"
+      "lsr    r0, r0, #8\n"
+      "asr    r2, r2, r0\n"
+      "asr    r3, r3, r0\n"
+      "lsr    r0, r0, #8\n"
+      "asr    r8, r8, r0\n"
+      "asr    r9, r9, r0\n"
+      "lsr    r0, r0, #8\n"
+      "asr    r4, r4, r0\n"
+      "asr    r5, r5, r0\n"
+      "pkhbt  r6, r6, r8, lsl #16\n"  // c0, c2
+      "pkhbt  r7, r7, r9, lsl #16\n"
+      "pkhbt  r2, r2, r4, lsl #16\n"  // c1, c3
+      "pkhbt  r3, r3, r5, lsl #16\n"
+      "shadd16 r6, r6, r10\n"
+      "shadd16 r7, r7, r10\n"
+      "shadd16 r2, r2, r10\n"
+      "shadd16 r3, r3, r10\n"
+      "usat16 r6, #8, r6\n"
+      "usat16 r7, #8, r7\n"
+      "usat16 r2, #8, r2\n"
+      "usat16 r3, #8, r3\n"
+      "orr    r6, r6, r2, lsl #8\n"
+      "orr    r7, r7, r3, lsl #8\n"
+      "tst    r12, #2\n"
+      "beq    5f\n"
+      "ldr    r2, %[floor]\n"
+      "ldr    r3, %[headroom]\n"
+      "uqsub8 r6, r6, r2\n"
+      "uqsub8 r7, r7, r2\n"
+      "uqadd8 r6, r6, r2\n"
+      "uqadd8 r7, r7, r2\n"
+      "uqadd8 r6, r6, r3\n"
+      "uqadd8 r7, r7, r3\n"
+      "uqsub8 r6, r6, r3\n"
+      "uqsub8 r7, r7, r3\n"
+      "5:\n"
+      "ldrd   r10, r11, %[out]\n"
+      "eor    r6, r6, #0x80808080\n"
+      "eor    r7, r7, #0x80808080\n"
+      "str    r6, [r10], #4\n"
+      "str    r7, [r11], #4\n"
+      "ldr    lr, %[end]\n"
+      "strd   r10, r11, %[out]\n"
+      "cmp    r1, lr\n"
+      "bne.w  1b\n"
+      : [entry] "+m"(entry), [loop_end] "+m"(loop_end), [out] "+m"(out)
+      : [weights] "m"(weights), [column] "m"(column), [stride] "m"(stride), [end] "m"(end),
+        [rounding] "m"(rounding), [flags] "m"(flags), [floor] "m"(floor), [headroom] "m"(headroom)
+      : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr",
+        "cc", "memory");
+  // clang-format on
+}
+#undef TR_PAIRS_QUADS_4
+#undef TR_PAIRS_QUAD
+#undef TR_PAIRS_STEP
+
+// One quad of two pixels.
+#define TR_PAIRS_EXPAND      \
+  "ldr    r3, [%[p]], #4\n"  \
+  "ldr    r12, [%[q]], #4\n" \
+  "sxtb16 r5, r3, ror #8\n"  \
+  "sxtb16 r3, r3\n"          \
+  "sxtb16 r6, r12, ror #8\n" \
+  "sxtb16 r4, r12\n"         \
+  "stmia  %[column]!, {r3, r4, r5, r6}\n"
+
+// Quads of two pixels as columns; returns where the column goes on.
+TR_INLINE uint32_t* pairs_expand(uint32_t* column, const uint8_t* p, const uint8_t* q,
+                                 size_t quads) {
+  const uint32_t* end = column + quads % 4 * pairs_quad_words;
+  while (column != end) {
+    asm volatile(TR_PAIRS_EXPAND
+                 : [p] "+r"(p), [q] "+r"(q), [column] "+r"(column)
+                 :
+                 : "r3", "r4", "r5", "r6", "r12", "memory");
+  }
+  end = column + (quads & ~static_cast<size_t>(3)) * pairs_quad_words;
+  while (column != end) {
+    asm volatile(TR_PAIRS_EXPAND TR_PAIRS_EXPAND TR_PAIRS_EXPAND TR_PAIRS_EXPAND
+                 : [p] "+r"(p), [q] "+r"(q), [column] "+r"(column)
+                 :
+                 : "r3", "r4", "r5", "r6", "r12", "memory");
+  }
+  return column;
+}
+#undef TR_PAIRS_EXPAND
+
+#else
+
+TR_INLINE int32_t low_half(uint32_t word) { return static_cast<int16_t>(word & 0xffffu); }
+TR_INLINE int32_t high_half(uint32_t word) { return static_cast<int16_t>(word >> 16); }
+
+// The four outputs of one pixel and block, from its sums.
+TR_INLINE uint32_t pairs_outputs(const PairsFinish& finish, const uint32_t* constants,
+                                 const int32_t* sums) {
+  const int32_t zero = static_cast<int32_t>(finish.rounding & 0xffffu) / 2;
+  const int32_t lo = static_cast<int32_t>(finish.floor & 0xffu);
+  const int32_t hi = 255 - static_cast<int32_t>(finish.headroom & 0xffu);
+  uint32_t word = 0;
+  for (size_t c = 0; c < 4; ++c) {
+    const int32_t shift = static_cast<int32_t>((constants[0] >> (8 * c)) & 0xffu) + 1;
+    const int32_t multiplier = static_cast<int32_t>(constants[1 + c] >> 1);  // 2m mod 2^32
+    const int32_t value = multiply_by_quantized(sums[c], multiplier, -shift) + zero;
+    word |= static_cast<uint32_t>(value < lo ? lo : value > hi ? hi : value) << (8 * c);
+  }
+  return word ^ 0x80808080u;
+}
+
+inline TR_NOINLINE void pairs_tile(const PairsFinish& finish, const uint32_t* weights,
+                                   const uint32_t* column, uint8_t* first, uint8_t* second) {
+  for (const uint32_t* end = weights + finish.words; weights != end; first += 4, second += 4) {
+    int32_t sums[2][4];
+    for (size_t c = 0; c < 4; ++c) {
+      sums[0][c] = sums[1][c] = static_cast<int32_t>(weights[(c & 1) * 2 + c / 2]);
+    }
+    weights += 4;
+    const uint32_t* x = column;
+    for (size_t i = 0; i < 2 * finish.quads; ++i, weights += 2, x += 2) {
+      for (size_t pair = 0; pair < 2; ++pair) {
+        const int32_t low = low_half(weights[pair]), high = high_half(weights[pair]);
+        const int32_t a0 = static_cast<int8_t>(low), a1 = static_cast<int8_t>(high);
+        const int32_t b0 = (low - a0) / 256, b1 = (high - a1) / 256;
+        for (size_t p = 0; p < 2; ++p) {
+          const int32_t x0 = low_half(x[p]), x1 = high_half(x[p]);
+          sums[p][2 * pair] += a0 * x0 + a1 * x1;
+          sums[p][2 * pair + 1] += b0 * x0 + b1 * x1;
+        }
+      }
+    }
+    store4(first, pairs_outputs(finish, weights, sums[0]));
+    store4(second, pairs_outputs(finish, weights, sums[1]));
+    weights += 5;
+  }
+}
+
+TR_INLINE uint32_t sxtb16(uint32_t x) { return (x & 0x007f007fu) | ((x & 0x00800080u) * 0x1ffu); }
+
+TR_INLINE uint32_t* pairs_expand(uint32_t* column, const uint8_t* p, const uint8_t* q,
+                                 size_t quads) {
+  for (; quads != 0; --quads, p += 4, q += 4, column += pairs_quad_words) {
+    const uint32_t x = load4(p), y = load4(q);
+    column[0] = sxtb16(x);
+    column[1] = sxtb16(y);
+    column[2] = sxtb16(x >> 8);
+    column[3] = sxtb16(y >> 8);
+  }
+  return column;
+}
+
+#endif
+
+}  // namespace tr
+
+#endif

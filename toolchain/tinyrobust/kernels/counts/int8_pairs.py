@@ -1,0 +1,179 @@
+"""What the kernels over ``firmware/runtime/int8_pairs.hpp`` do on an int8 layer.
+
+``exact``: 1 when their arithmetic is proved to be TensorFlow Lite's on this layer, for every
+channel and every possible input; else 0. ``quads``: groups of four inputs that a channel has.
+``tiles``: pairs of output pixels; ``blocks``: groups of four channels; ``rounds``: rounds of the
+inner loop for one block. ``away``, ``clamped``: halves of negative results matter, the clamp is
+not to -128..127. ``sliding``, ``gathered``, ``pointwise``: the kind of window, 1 or 0. ``fresh``:
+columns of a kernel that are expanded, ``fresh_border`` those of them that meet padding, ``moved``:
+words moved in the buffer of columns; ``runs``: kernel rows gathered, ``edge_runs`` those that meet
+padding at a side. ``scratch``: bytes; ``ahead``: how far before its input the output may start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tinyrobust.graph import int8
+from tinyrobust.graph.interpreter_int8 import aligned, high_mul
+from tinyrobust.graph.nodes import Graph
+from tinyrobust.kernels.layers import Layer
+
+NAMES = frozenset({
+    "exact", "quads", "tiles", "blocks", "rounds", "away", "clamped", "sliding", "gathered",
+    "pointwise", "fresh", "fresh_border", "moved", "runs", "edge_runs", "scratch", "ahead",
+})  # fmt: skip
+UNROLLED = 8  # quads in a round of the inner loop
+
+
+def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, float]:
+    """Values of ``NAMES``."""
+    node: Any = layer.node
+    outputs, taps = node.per_channel.shape
+    quads = -(-taps // 4)
+    found = dict.fromkeys(NAMES, 0.0) | {
+        "exact": int(exact(node)),
+        "quads": quads,
+        "blocks": -(-outputs // 4),
+        "rounds": -(-quads // UNROLLED),
+        "away": int(node.lo < node.output_zero),
+        "clamped": int((node.lo, node.hi) != (-128, 127)),
+    }
+    if isinstance(node, int8.Conv2DInt8):
+        walk = _Walk(node, aligned(graph.tensor[layer.source].shape),
+                     aligned(graph.tensor[layer.output].shape))  # fmt: skip
+        found |= walk.counts()
+    return found
+
+
+class _Walk:
+    """How conv2d_i8p_i8 goes over its input."""
+
+    def __init__(
+        self, node: int8.Conv2DInt8, source: tuple[int, ...], out: tuple[int, ...]
+    ) -> None:
+        self.node = node
+        self.in_h, self.in_w, self.in_c = source
+        self.out_h, self.out_w, self.out_c = out
+        self.rows, self.columns = node.weights.shape[1:3]
+
+    def counts(self) -> dict[str, float]:
+        whole = self.in_c % 4 == 0
+        same = (self.in_h, self.in_w) == (self.out_h, self.out_w)
+        spare = 2 * (-(-self.out_c // 4) * 4)
+        if not whole:
+            return self._gathered(spare)
+        if self.rows * self.columns == 1 and same:
+            pixels = self.out_h * self.out_w
+            return {"pointwise": 1, "tiles": -(-pixels // 2), "scratch": spare + 4 * self.in_c,
+                    "ahead": self._ahead_of_pairs(pixels)}  # fmt: skip
+        return self._sliding(spare)
+
+    def _ahead_of_pairs(self, pixels: int) -> int:
+        """After the pixels 2i and 2i + 1 were read, both are written."""
+        done = np.minimum(np.arange(2, pixels + 2, 2), pixels)
+        return int((done * (self.out_c - self.in_c)).max())
+
+    def _sliding(self, spare: int) -> dict[str, float]:
+        node = self.node
+        reuse = node.dilations[1] == 1 and node.strides[1] < self.columns
+        fresh = node.strides[1] if reuse else self.columns
+        pairs_of_rows = -(-self.out_h // 2)
+        column_bytes = 4 * self.rows * self.in_c
+        capacity = self.columns * (2 if reuse else 1)
+        # How often a row fills the buffer, and which columns of the input it reads.
+        kept = self.columns - fresh
+        per_fill = (capacity - self.columns) // fresh + 1
+        moves = -(-self.out_w // per_fill) - 1
+        if reuse:
+            read = np.arange(kept + self.out_w * fresh) - node.pads[2]
+        else:
+            starts = np.arange(self.out_w) * node.strides[1] - node.pads[2]
+            read = (starts[:, None] + np.arange(self.columns) * node.dilations[1]).ravel()
+        outside = int(np.count_nonzero((read < 0) | (read >= self.in_w)))
+        first = 2 * np.arange(pairs_of_rows) * node.strides[0] - node.pads[0]
+        last = first + node.strides[0] + (self.rows - 1) * node.dilations[0]
+        bordered = int(np.count_nonzero((first < 0) | (last >= self.in_h)))
+        return {
+            "sliding": 1,
+            "tiles": pairs_of_rows * self.out_w,
+            "fresh": pairs_of_rows * read.size,
+            "fresh_border": bordered * read.size + (pairs_of_rows - bordered) * outside,
+            "moved": pairs_of_rows * moves * kept * column_bytes // 4,
+            "scratch": self.in_c + spare + capacity * column_bytes,
+            "ahead": self._ahead(self.columns if reuse else 0),
+        }
+
+    def _gathered(self, spare: int) -> dict[str, float]:
+        node = self.node
+        window = -(-self.rows * self.columns * self.in_c // 4) * 4
+        tiles = -(-self.out_h // 2) * self.out_w
+        starts = np.arange(self.out_w) * node.strides[1] - node.pads[2]
+        inside = (starts >= 0) & (starts + self.columns <= self.in_w)
+        edges = self.out_w - int(inside.sum()) if node.dilations[1] == 1 else self.out_w
+        return {
+            "gathered": 1,
+            "tiles": tiles,
+            "runs": 2 * tiles * self.rows,
+            "edge_runs": 2 * -(-self.out_h // 2) * edges * self.rows,
+            "scratch": spare + 2 * window + 4 * window,
+            "ahead": self._ahead(0),
+        }
+
+    def _ahead(self, expanded: int) -> int:
+        """Bytes of output written after a tile less the lowest byte of the input still to be read,
+        at most; all but ``expanded`` columns of the next window must be read again."""
+        node = self.node
+        row_bytes = self.in_w * self.in_c
+        x = np.arange(self.out_w)
+        next_x = (x + 1) * node.strides[1] - node.pads[2]
+        if expanded:
+            next_x += expanded - node.strides[1]
+        most = -self.in_h * row_bytes
+        for y in range(0, self.out_h, 2):
+            needed = (
+                max(0, y * node.strides[0] - node.pads[0]) * row_bytes
+                + np.maximum(0, next_x) * self.in_c
+            )
+            needed[-1] = self.in_h * row_bytes  # the row is done
+            if y + 2 < self.out_h:
+                below = max(0, (y + 2) * node.strides[0] - node.pads[0])
+                needed = np.minimum(needed, below * row_bytes)
+            written = (min(y + 1, self.out_h - 1) * self.out_w + x + 1) * self.out_c
+            most = max(most, int((written - needed).max()))
+        return most
+
+
+def exact(node: int8.Weighted) -> bool:
+    """True when every step of the arithmetic is exact for all inputs in -128..127."""
+    weights = node.per_channel.astype(np.int64)
+    # Halfwords a + 256 * b; the second channel of a pair must not push a negative first too low.
+    if len(weights) % 2:
+        weights = np.vstack([weights, np.zeros_like(weights[:1])])
+    if int((weights[0::2] + 256 * weights[1::2]).min(initial=0)) < -(1 << 15):
+        return False
+    if int(node.shifts.max()) > -1:
+        return False  # the second rounding needs at least one bit
+    low, high = accumulator_range(node)
+    if max(-int(low.min()), int(high.max())) >= 1 << 23:
+        return False
+    return all(_fits_half(ends, node) for ends in (low, high))
+
+
+def accumulator_range(node: int8.Weighted) -> tuple[Any, Any]:
+    """(lowest, highest) accumulator of every channel over all inputs; padding lies within."""
+    weights = node.per_channel.astype(np.int64)
+    ends = (-128 - node.input_zero) * weights, (127 - node.input_zero) * weights
+    low = np.minimum(*ends).sum(axis=1) + node.bias
+    high = np.maximum(*ends).sum(axis=1) + node.bias
+    return low, high
+
+
+def _fits_half(acc: Any, node: int8.Weighted) -> bool:
+    """True when the accumulators, rounded once and shifted but for one bit, fit int16."""
+    value = high_mul(acc, node.multipliers)
+    value = (value + (value >> 63)) >> (-node.shifts.astype(np.int64) - 1)
+    return bool(np.all(np.abs(value) < (1 << 15) - 1))
