@@ -28,6 +28,13 @@ int32_t largest_of(const int8_t* row, uint32_t depth) {
   return largest;
 }
 
+// RoundingDivideByPOT as x86 computes it for exponents above 31, too, which rows of 512 elements
+// and more can ask for: see SoftmaxInt8 in graph/int8.py.
+TR_INLINE int32_t divide(int32_t x, int32_t exponent, int32_t e) {
+  if (exponent <= 31) return rounding_shift_right(x, exponent);
+  return (x >> (exponent - 32)) + (e > 0 ? 1 : 0);
+}
+
 }  // namespace
 
 void softmax_i8(const SoftmaxI8& layer, const Buffers& at) {
@@ -47,7 +54,7 @@ void softmax_i8(const SoftmaxI8& layer, const Buffers& at) {
     for (uint32_t i = 0; i < layer.depth; ++i) {
       const uint32_t d = static_cast<uint32_t>(largest - in[i]);
       const int32_t e = d < layer.known ? layer.exponentials[d] : 0;
-      const int32_t q = rounding_shift_right(doubling_high_mul(scale, e), 12 - headroom + 31 - 8);
+      const int32_t q = divide(doubling_high_mul(scale, e), 12 - headroom + 31 - 8, e);
       *out++ = clamp_i8(q - 128, -128, 127);
     }
   }

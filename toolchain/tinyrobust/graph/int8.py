@@ -279,7 +279,9 @@ class SoftmaxInt8(Node):
     * ``s`` = gemmlowp's one_over_one_plus_x_for_x_in_0_1(r), Q0.31 (``reciprocal`` in
       interpreter_int8.py);
     * ``q_out = min(rdivpot(srdhm(s, e[d]), (12 - h) + 31 - 8) - 128, 127)``, ``srdhm`` the high
-      half of ``mbqm`` and ``rdivpot`` its second rounding.
+      half of ``mbqm`` and ``rdivpot`` its second rounding. An exponent k above 31 (rows of 512
+      elements and more that are nearly equal) is undefined in the reference; on x86 its
+      ``rdivpot(x, k)`` gives ``(x >> (k - 32)) + 1``, which is kept, and 0 where ``e[d]`` is 0.
     """
 
     op: ClassVar[str] = "softmax_int8"
