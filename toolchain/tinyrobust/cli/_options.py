@@ -44,7 +44,7 @@ board_option = click.option(
 )  # fmt: skip
 model_option = click.option(
     "--model", "model_name", default=None, metavar="NAME|FILE",
-    help="Zoo model or Graph file.  [default: shapes-small]",
+    help="Zoo model, Graph file or .tflite file.  [default: shapes-small]",
     shell_complete=_names("models/zoo", "*"),
 )  # fmt: skip
 json_option = click.option(

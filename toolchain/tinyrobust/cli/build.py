@@ -47,7 +47,8 @@ def command(
 
     from tinyrobust import boards, image
     from tinyrobust.cli._memory import print_memory
-    from tinyrobust.graph.model import DEFAULT_MODEL, load_model
+    from tinyrobust.convert.models import load_model
+    from tinyrobust.graph.model import DEFAULT_MODEL
     from tinyrobust.memory.planner import SPEED
 
     start = time.monotonic()

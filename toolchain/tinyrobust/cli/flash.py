@@ -72,8 +72,9 @@ def command(
     and a difference is exit 2.
     """
     from tinyrobust import boards, image
+    from tinyrobust.convert.models import load_model
     from tinyrobust.flash import flash
-    from tinyrobust.graph.model import DEFAULT_MODEL, load_model
+    from tinyrobust.graph.model import DEFAULT_MODEL
 
     if folder is not None and model_name is not None:
         raise click.UsageError("give --model or --image, not both")

@@ -44,7 +44,8 @@ def command(
     counts. Nothing is built.
     """
     from tinyrobust import boards, memory
-    from tinyrobust.graph.model import DEFAULT_MODEL, load_model
+    from tinyrobust.convert.models import load_model
+    from tinyrobust.graph.model import DEFAULT_MODEL
     from tinyrobust.memory.budget import other_bytes
     from tinyrobust.memory.frontier import alternatives, frontier
 

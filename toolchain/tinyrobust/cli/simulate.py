@@ -100,8 +100,9 @@ def command(
 
 def _built(board: Board, model_name: str | None, folder: Path | None) -> Image:
     from tinyrobust import image
+    from tinyrobust.convert.models import load_model
     from tinyrobust.errors import BoardError
-    from tinyrobust.graph.model import DEFAULT_MODEL, load_model
+    from tinyrobust.graph.model import DEFAULT_MODEL
 
     if folder is not None:
         built = image.load(folder)

@@ -28,9 +28,10 @@ def command(
     """
     from tinyrobust import boards, tasks
     from tinyrobust.cli._progress import Bars
+    from tinyrobust.convert.models import load_model
     from tinyrobust.errors import CheckFailed
     from tinyrobust.evaluate.verify import verify
-    from tinyrobust.graph.model import DEFAULT_MODEL, load_model
+    from tinyrobust.graph.model import DEFAULT_MODEL
 
     model = load_model(model_name or DEFAULT_MODEL)
     board = boards.load(board_name)

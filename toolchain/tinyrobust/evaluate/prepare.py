@@ -16,10 +16,11 @@ import numpy as np
 
 from tinyrobust import attacks, tasks
 from tinyrobust.artefact import sha256
+from tinyrobust.convert.models import load_model
 from tinyrobust.errors import TaskError, TinyRobustError
 from tinyrobust.evaluate.adversarial import AdversarialSet, UInt8
 from tinyrobust.evaluate.config import Config, Series, generator
-from tinyrobust.graph.model import DEFAULT_MODEL, Model, load_model, zoo
+from tinyrobust.graph.model import DEFAULT_MODEL, Model, zoo
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.registry import nearest
 
