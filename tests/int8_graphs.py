@@ -50,13 +50,26 @@ class Int8Builder:
         return int(self.rng.integers(low, high + 1))
 
     def zero(self) -> int:
-        return int(self.rng.choice([-128, 127, 0, self.some(-128, 127)]))
+        if self.rng.random() < 0.2:
+            return int(self.rng.choice([-128, 127, self.some(-128, 127)]))
+        return self.some(-20, 20)
 
     def clamp(self) -> dict[str, int]:
-        if self.rng.random() < 0.6:
+        if self.rng.random() < 0.75:
             return {"lo": -128, "hi": 127}
         lo = self.some(-128, 100)
         return {"lo": lo, "hi": self.some(lo, 127)}
+
+    def fresh(self) -> Tensor:
+        """Many different values, 1 to 3 axes: a part of the input, permuted."""
+        image = self.tensors[0]
+        flat = self.view(image, (image.size,))
+        shape = [self.some(1, 9) for _ in range(self.some(1, 3))]
+        while math.prod(shape) > image.size:
+            shape.pop()
+        part = self.add(int8.StridedSliceInt8, (flat,), (math.prod(shape),))
+        table = self.rng.permutation(256).astype(np.uint8).view(np.int8)
+        return self.view(self.add(int8.LookupInt8, (part,), part.shape, table=table), tuple(shape))
 
     def view(self, source: Tensor, shape: Shape) -> Tensor:
         return self.add(Reshape, (source,), shape)
@@ -173,14 +186,17 @@ class Int8Builder:
                 if self.rng.random() < 0.5:
                     sources.reverse()
         if kind in (int8.AddInt8, int8.SubInt8):
-            first, second, out = (float(s) for s in self.rng.uniform(0.3, 1.0, 3))
+            first, second = (float(s) for s in self.rng.uniform(0.3, 1.0, 2))
+            out = (first + second) * float(self.rng.uniform(0.4, 1.0))
             most = 2 * max(first, second)
             reals = (first / most, second / most, most / (out * (1 << 20)))
             pairs = [multiplier(r) for r in reals]
             fields |= {"multipliers": tuple(m for m, _ in pairs),
                        "shifts": tuple(s for _, s in pairs)}  # fmt: skip
         if kind is int8.MulInt8:
-            m, shift = multiplier(float(self.rng.choice([0.01, 1.3]) * self.rng.uniform(0.5, 1)))
+            m, shift = multiplier(
+                float(self.rng.choice([0.01, 0.02, 1.3]) * self.rng.uniform(0.5, 1))
+            )
             fields |= {"multiplier": m, "shift": shift}
         if not issubclass(kind, (int8.MinimumInt8, int8.MaximumInt8)):
             fields |= {"input_zeros": (self.zero(), self.zero()), "output_zero": self.zero()}
@@ -226,7 +242,7 @@ class Int8Builder:
         return self.add(int8.LookupInt8, (source,), source.shape, table=table)
 
     def softmax(self, source: Tensor) -> Tensor:
-        beta = float(self.rng.choice([0.003, 0.05, 0.3, 2.0]))
+        beta = float(self.rng.choice([0.003, 0.02, 0.05, 0.3]))
         table = np.floor(np.exp(-beta * np.arange(256)) * (1 << 31)).clip(0, INT32[1])
         table[table < self.rng.choice([0, 1 << 12, 1 << 16])] = 0
         return self.add(int8.SoftmaxInt8, (source,), source.shape,
@@ -253,14 +269,14 @@ def random_int8_graph(seed: int, operations: int = 60) -> Graph:
     ]  # fmt: skip
     for i in range(operations):
         at = int(rng.integers(len(pool)))
-        source = pool[at]
-        if rng.random() < 0.5 and len(pool) > 3:
+        source = pool[at] if rng.random() < 0.5 else b.fresh()
+        if rng.random() < 0.5 and len(pool) > 3 and source is pool[at]:
             pool.pop(at)  # perhaps its last reader: it may be overwritten
         choice = i % (len(unary) + 4)
         if choice < len(unary):
             made = unary[choice](source)
         else:
-            made = b.binary(source, pool[int(rng.integers(len(pool)))])
+            made = b.binary(source, pool[-1] if rng.random() < 0.5 else b.fresh())
         if made.size > 2000:  # keep it quick
             made = b.mean(b.slice(made)) if rng.random() < 0.5 else b.pool(b.slice(made))
         elif rng.random() < 0.2:
