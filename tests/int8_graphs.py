@@ -27,9 +27,11 @@ def multiplier(real: float) -> Pair:
 
 
 class Int8Builder:
-    """Adds nodes one by one and works out shapes; ``x`` is the last tensor."""
+    """Adds nodes one by one and works out shapes; ``x`` is the last tensor. ``reach`` is the
+    longest axis of random tensors."""
 
-    def __init__(self, seed: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, seed: int, shape: tuple[int, int, int], reach: int = 9) -> None:
+        self.reach = reach
         self.rng = np.random.default_rng(seed)
         self.tensors: list[Tensor] = []
         self.nodes: list[Node] = []
@@ -64,7 +66,7 @@ class Int8Builder:
         """Many different values, 1 to 3 axes: a part of the input, permuted."""
         image = self.tensors[0]
         flat = self.view(image, (image.size,))
-        shape = [self.some(1, 9) for _ in range(self.some(1, 3))]
+        shape = [self.some(1, self.reach) for _ in range(self.some(1, 3))]
         while math.prod(shape) > image.size:
             shape.pop()
         part = self.add(int8.StridedSliceInt8, (flat,), (math.prod(shape),))
@@ -128,7 +130,7 @@ class Int8Builder:
 
     def conv(self, source: Tensor) -> Tensor:
         size, fields, out = self.windowed(source, dilated=True)
-        channels = self.some(1, 9)
+        channels = self.some(1, self.reach)
         weights, bits = self.int8_weights(channels, *size, aligned(source.shape)[2])
         fields |= self.weighted(weights, weights[0].size, bits)
         return self.add(int8.Conv2DInt8, (source,), (*out, channels), **fields)
@@ -144,7 +146,7 @@ class Int8Builder:
 
     def dense(self, source: Tensor) -> Tensor:
         inputs = int(self.rng.choice([source.size, source.shape[-1]]))
-        outputs = self.some(1, 12)
+        outputs = self.some(1, self.reach + 3)
         weights, bits = self.int8_weights(outputs, inputs)
         rows = source.size // inputs
         return self.add(int8.DenseInt8, (source,), (rows, outputs) if rows > 1 else (outputs,),
@@ -258,10 +260,14 @@ class Int8Builder:
         return Graph(name, task, labels, tuple(self.tensors), tuple(self.nodes), family="tflite")
 
 
-def random_int8_graph(seed: int, operations: int = 60) -> Graph:
-    """Every operation several times, on tensors of every rank, some of them read once only."""
+def random_int8_graph(seed: int, operations: int = 60, reach: int = 9) -> Graph:
+    """Every operation several times, on tensors of every rank, some of them read once only.
+
+    ``reach``: the longest axis; with 24, most layers take thousands of instructions.
+    """
     rng = np.random.default_rng(seed)
-    b = Int8Builder(seed, (int(rng.integers(5, 14)), int(rng.integers(5, 14)), 6))
+    height, width = (int(n) for n in rng.integers(reach - 4, reach + 5, 2))
+    b = Int8Builder(seed, (height, width, reach * 2 // 3), reach)
     pool = [b.x]
     unary: list[Callable[[Tensor], Tensor]] = [
         b.conv, b.depthwise, b.dense, b.pool, b.pool, b.mean, b.pad, b.concat, b.slice, b.resize,
@@ -277,7 +283,7 @@ def random_int8_graph(seed: int, operations: int = 60) -> Graph:
             made = unary[choice](source)
         else:
             made = b.binary(source, pool[-1] if rng.random() < 0.5 else b.fresh())
-        if made.size > 2000:  # keep it quick
+        if made.size > 25 * reach * reach:  # keep it quick
             made = b.mean(b.slice(made)) if rng.random() < 0.5 else b.pool(b.slice(made))
         elif rng.random() < 0.2:
             made = b.view(made, (made.size,))
