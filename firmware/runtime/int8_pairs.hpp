@@ -25,6 +25,7 @@
 #define TR_RUNTIME_INT8_PAIRS_HPP
 
 #include "runtime/int8.hpp"
+#include "runtime/int8_simd.hpp"
 
 namespace tr {
 
@@ -244,9 +245,6 @@ TR_INLINE uint32_t* pairs_expand(uint32_t* column, const uint8_t* p, const uint8
 
 #else
 
-TR_INLINE int32_t low_half(uint32_t word) { return static_cast<int16_t>(word & 0xffffu); }
-TR_INLINE int32_t high_half(uint32_t word) { return static_cast<int16_t>(word >> 16); }
-
 // The four outputs of one pixel and block, from its sums.
 TR_INLINE uint32_t pairs_outputs(const PairsFinish& finish, const uint32_t* constants,
                                  const int32_t* sums) {
@@ -290,16 +288,14 @@ inline TR_NOINLINE void pairs_tile(const PairsFinish& finish, const uint32_t* we
   }
 }
 
-TR_INLINE uint32_t sxtb16(uint32_t x) { return (x & 0x007f007fu) | ((x & 0x00800080u) * 0x1ffu); }
-
 TR_INLINE uint32_t* pairs_expand(uint32_t* column, const uint8_t* p, const uint8_t* q,
                                  size_t quads) {
   for (; quads != 0; --quads, p += 4, q += 4, column += pairs_quad_words) {
     const uint32_t x = load4(p), y = load4(q);
     column[0] = sxtb16(x);
     column[1] = sxtb16(y);
-    column[2] = sxtb16(x >> 8);
-    column[3] = sxtb16(y >> 8);
+    column[2] = sxtb16_ror8(x);
+    column[3] = sxtb16_ror8(y);
   }
   return column;
 }

@@ -28,10 +28,7 @@ def stream(node: int8.Weighted) -> npt.NDArray[np.uint32]:
     """All blocks of four output channels."""
     rows = ordered(node)
     bias = folded_bias(node)
-    shifts = -node.shifts.astype(np.int64)
-    # A multiplier of 0 gives 0, as does the smallest one shifted by all its bits.
-    multipliers = np.where(node.multipliers == 0, 1 << 30, node.multipliers).astype(np.int64)
-    shifts = np.where(node.multipliers == 0, 31, shifts)
+    multipliers, shifts = scales(node)
     blocks = -(-len(rows) // 4)
     missing = 4 * blocks - len(rows)
     rows = np.pad(rows, ((0, missing), (0, -rows.shape[1] % 4)))
@@ -48,6 +45,14 @@ def stream(node: int8.Weighted) -> npt.NDArray[np.uint32]:
         ],
         axis=1,
     ).ravel()
+
+
+def scales(node: int8.Weighted) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(multipliers, right shifts). A multiplier of 0 gives 0, as does the smallest one shifted by
+    all its bits."""
+    nothing = node.multipliers == 0
+    multipliers = np.where(nothing, 1 << 30, node.multipliers).astype(np.int64)
+    return multipliers, np.where(nothing, 31, -node.shifts.astype(np.int64))
 
 
 def ordered(node: int8.Weighted) -> npt.NDArray[np.int8]:

@@ -155,12 +155,17 @@ def exact(node: int8.Weighted) -> bool:
         weights = np.vstack([weights, np.zeros_like(weights[:1])])
     if int((weights[0::2] + 256 * weights[1::2]).min(initial=0)) < -(1 << 15):
         return False
-    if int(node.shifts.max()) > -1:
-        return False  # the second rounding needs at least one bit
     low, high = accumulator_range(node)
     if max(-int(low.min()), int(high.max())) >= 1 << 23:
         return False
-    return all(_fits_half(ends, node) for ends in (low, high))
+    return rounds_in_halves(node)
+
+
+def rounds_in_halves(node: int8.Weighted) -> bool:
+    """True when the requantisation with SHADD16 is exact for all inputs in -128..127."""
+    if int(node.shifts.max()) > -1:
+        return False  # the second rounding needs at least one bit
+    return all(_fits_half(ends, node) for ends in accumulator_range(node))
 
 
 def accumulator_range(node: int8.Weighted) -> tuple[Any, Any]:

@@ -1,0 +1,13 @@
+// Depthwise int8 convolution of up to 3x3 on images of one strip: it may run in place.
+#ifndef TR_KERNELS_DEPTHWISE_CONV2D_I8C_I8_HPP
+#define TR_KERNELS_DEPTHWISE_CONV2D_I8C_I8_HPP
+
+#include "runtime/int8_layers.hpp"
+
+namespace tr {
+
+void depthwise_conv2d_i8c_i8(const Conv2DI8& layer, const Buffers& at);
+
+}  // namespace tr
+
+#endif

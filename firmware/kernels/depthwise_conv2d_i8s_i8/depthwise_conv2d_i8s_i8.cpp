@@ -1,0 +1,9 @@
+#include "kernels/depthwise_conv2d_i8s_i8/depthwise_conv2d_i8s_i8.hpp"
+
+#include "runtime/int8_strips.hpp"
+
+namespace tr {
+
+void depthwise_conv2d_i8s_i8(const Conv2DI8& layer, const Buffers& at) { Strips(layer, at).run(); }
+
+}  // namespace tr
