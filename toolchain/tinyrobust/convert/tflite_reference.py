@@ -1,0 +1,64 @@
+"""TensorFlow Lite's own reference kernels, as the independent check of family ``tflite``.
+
+In: a ``.tflite`` file and device inputs. Out: int32 scores as the Graph gives them. Needs
+TensorFlow; imported late. ``BUILTIN_REF`` of TF 2.15.1 is the oracle: the default resolver brings
+the XNNPACK delegate, which rounds differently.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrobust.graph import Graph
+
+
+class Reference:
+    """The model in ``data`` under ``OpResolverType.BUILTIN_REF``; ``graph`` is its Graph."""
+
+    def __init__(self, data: bytes, graph: Graph) -> None:
+        import tensorflow as tf
+
+        self.version = str(tf.__version__)
+        resolver = tf.lite.experimental.OpResolverType.BUILTIN_REF
+        self._interpreter = tf.lite.Interpreter(
+            model_content=data, experimental_op_resolver_type=resolver, num_threads=1
+        )
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]
+        self._graph = graph
+
+    def scores(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+        """int32 (N, size) of uint8 (N, *input shape)."""
+        values = self._quantised(images).reshape(len(images), *self._input["shape"])
+        found = np.zeros((len(images), self._graph.output.size), np.int32)
+        for i, value in enumerate(values):
+            self._interpreter.set_tensor(self._input["index"], value)
+            self._interpreter.invoke()
+            found[i] = self._integers(self._interpreter.get_tensor(self._output["index"]))
+        return found
+
+    def _quantised(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """The images as the file's input type."""
+        if self._input["dtype"] == np.uint8:
+            return images
+        q = images.astype(np.int16) - 128
+        if self._input["dtype"] == np.int8:
+            return q.astype(np.int8)
+        tensor = self._graph.input
+        assert tensor.scale is not None
+        return ((q - tensor.zero_point) * np.float64(tensor.scale)).astype(np.float32)
+
+    def _integers(self, value: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+        """The file's output as the int8 scores of the Graph."""
+        flat = value.reshape(-1)
+        if flat.dtype == np.uint8:
+            return flat.astype(np.int32) - 128
+        if flat.dtype == np.int8:
+            return flat.astype(np.int32)
+        tensor = self._graph.output
+        assert tensor.scale is not None
+        return (np.rint(flat / np.float64(tensor.scale)) + tensor.zero_point).astype(np.int32)
