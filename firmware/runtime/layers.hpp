@@ -70,23 +70,34 @@ struct Pool2D {
 };
 
 struct GlobalAveragePool {
-  uint32_t pixels;
+  uint32_t pixels;  // height * width
   uint32_t rounding;
+  uint16_t height, width;
   uint8_t half_even;  // an exact half goes to the even neighbour
   uint16_t channels;
 };
 
 struct Input {
-  uint32_t count;
+  uint32_t count;  // height * width * channels
+  uint16_t height, width, channels;
   uint8_t shift;
+};
+
+// The same integers in another layout (planar.hpp).
+struct LayoutChange {
+  uint16_t height, width, channels;
+  Type type;
+  bool to_planar;
 };
 
 struct Buffers {
   const uint8_t* in;
   const uint8_t* operand;  // second branch of a residual, or null
   uint8_t* out;
-  uint8_t* scratch;  // aligned to 8, or null
+  uint8_t* scratch;                        // aligned to 8, or null
   const uint8_t* const* inputs = nullptr;  // all of them, where a layer may have more than two
+  uint32_t* code = nullptr;  // executable RAM that the layers share (code_ram.hpp), or null
+  uint32_t* kept = nullptr;  // executable RAM of this layer alone, zero at start-up, or null
 };
 
 }  // namespace tr

@@ -39,4 +39,34 @@ void planar_close(uint8_t* tensor, size_t height, size_t width, size_t channels)
   }
 }
 
+void planar_from_hwc(const uint8_t* in, uint8_t* out, size_t height, size_t width, size_t channels,
+                     uint32_t shift) {
+  const size_t lane = planar_lane_words(width);
+  const size_t apart = lane * channels;  // from a lane's pixel to the next lane's
+  const uint32_t kept = 0x01010101u * (0xffu >> shift);
+  // How many words of a row have all four pixels: the last lane is the one that ends early.
+  const size_t whole = width > 3 * lane ? width - 3 * lane : 0;
+  uint32_t* word = reinterpret_cast<uint32_t*>(out) + channels * (lane + 2) + 1;
+  for (size_t y = 0; y < height; ++y, in += width * channels) {
+    for (size_t c = 0; c < channels; ++c, word += lane + 2) {
+      const uint8_t* pixel = in + c;
+      size_t x = 0;
+      for (; x < whole; ++x, pixel += channels) {
+        const uint32_t four = pixel[0] | static_cast<uint32_t>(pixel[apart]) << 8 |
+                              static_cast<uint32_t>(pixel[2 * apart]) << 16 |
+                              static_cast<uint32_t>(pixel[3 * apart]) << 24;
+        word[x] = (four >> shift) & kept;
+      }
+      for (; x < lane; ++x, pixel += channels) {
+        uint32_t four = 0;
+        for (size_t l = 0; l < 4 && l * lane + x < width; ++l) {
+          four |= static_cast<uint32_t>(pixel[l * apart]) << (8 * l);
+        }
+        word[x] = (four >> shift) & kept;
+      }
+    }
+  }
+  planar_close(out, height, width, channels);
+}
+
 }  // namespace tr

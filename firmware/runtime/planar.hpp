@@ -69,6 +69,10 @@ inline size_t planar_element16(size_t height, size_t width, size_t y, size_t c, 
 // Border rows, seams, and zeros beyond the width of a u8 tensor whose words 1 .. S are written.
 void planar_close(uint8_t* tensor, size_t height, size_t width, size_t channels);
 
+// A u8 tensor from HWC, every value shifted right by `shift`, and closed.
+void planar_from_hwc(const uint8_t* in, uint8_t* out, size_t height, size_t width, size_t channels,
+                     uint32_t shift);
+
 }  // namespace tr
 
 #endif

@@ -6,9 +6,11 @@
 #if defined(__arm__)
 #define TR_WEIGHTS __attribute__((section(".rodata.tr_weights"), aligned(4)))
 #define TR_TABLES __attribute__((section(".rodata.tr_tables"), aligned(4)))
+#define TR_CODE_RAM __attribute__((section(".bss.tr_code_ram"), aligned(8)))
 #else
 #define TR_WEIGHTS
 #define TR_TABLES
+#define TR_CODE_RAM
 #endif
 
 #endif

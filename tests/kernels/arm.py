@@ -71,7 +71,8 @@ class Device:
         self.uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
         self.uc.ctl_set_cpu_model(MODELS[plan.core])
         self.uc.mem_map(FLASH, 4 << 20, 5)
-        self.uc.mem_map(RAM, 4 << 20, 3)
+        self.uc.mem_map(RAM, 4 << 20, 7)  # kernels write code there
+        self.uc.mem_map(0xE000E000, 0x1000, 3)  # cache registers: there is no cache
         self.uc.mem_map(RETURN, 0x1000, 5)
         with self.elf.open("rb") as file:
             elf = ELFFile(file)
@@ -81,20 +82,25 @@ class Device:
             table = elf.get_section_by_name(".symtab")
             self.symbols = {s.name: s["st_value"] for s in table.iter_symbols()}
         self.count = 0
-        self._lengths: dict[tuple[int, int], int] = {}
+        self._lengths: dict[object, int] = {}
         self.uc.hook_add(UC_HOOK_BLOCK, self._block)
         status = self._call(self.symbols["tr_init"], ARENA, plan.arena_bytes)
         assert status == 0, f"tr_init gives {status}"
 
     def _block(self, uc: Uc, address: int, size: int, _: object) -> None:
-        n = self._lengths.get((address, size))
+        key: object = (address, size)
+        code = b""
+        if address >= RAM:  # it may be other code than last time
+            key = code = bytes(uc.mem_read(address, size))
+        n = self._lengths.get(key)
         if n is None:
-            halves = struct.unpack(f"<{size // 2}H", uc.mem_read(address, size))
+            code = code or bytes(uc.mem_read(address, size))
+            halves = struct.unpack(f"<{size // 2}H", code)
             n = i = 0
             while i < len(halves):
                 i += 2 if halves[i] >> 11 in (0b11101, 0b11110, 0b11111) else 1
                 n += 1
-            self._lengths[address, size] = n
+            self._lengths[key] = n
         self.count += n
 
     def _call(self, function: int, a: int, b: int = 0) -> int:

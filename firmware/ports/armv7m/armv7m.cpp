@@ -2,12 +2,15 @@
 // are the sections of DDI0403 (Armv7-M Architecture Reference Manual) that describe them.
 #include "armv7m.hpp"
 
+#include "runtime/code_ram.hpp"
 #include "tr_port.h"
 
 extern "C" {
 extern uint32_t tr_stack_guard[];  // made by the linker script, aligned to its 32 bytes
 extern uint32_t tr_stack_low[];
 extern uint32_t tr_stack_high[];
+extern uint32_t tr_code_ram_start[];  // executable RAM, at the start of a region of its own
+extern uint32_t tr_code_ram_end[];
 extern const uint8_t tr_image_start[];
 extern const uint8_t tr_image_end[];
 }
@@ -34,8 +37,28 @@ constexpr uint32_t kDwtLar = 0xE0001FB0u;  // CoreSight Lock Access Register (PM
 constexpr uint32_t kExecuteNever = 1u << 28;
 constexpr uint32_t kNoAccess = 0u << 24;
 constexpr uint32_t kReadOnly = 6u << 24;
+constexpr uint32_t kReadWrite = 3u << 24;
 constexpr uint32_t kWriteThrough = 2u << 16;  // TEX 0, C 1, B 0
+constexpr uint32_t kWriteBack = 1u << 19 | 3u << 16;  // TEX 1, C 1, B 1: as the default map
 constexpr uint32_t kEnable = 1u;
+constexpr uint32_t kCodeRegion = 3;
+
+uint32_t code_attributes;  // size, address eighths left out and memory type; 0: there is no code
+
+// The region that holds executable RAM: the smallest power of two, less the eighths beyond the end.
+void find_code() {
+  const auto start = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(tr_code_ram_start));
+  const auto end = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(tr_code_ram_end));
+  if (start == end) return;
+  uint32_t log2_bytes = 8;
+  while ((1u << log2_bytes) < end - start) ++log2_bytes;
+  const uint32_t eighth = 1u << (log2_bytes - 3u);
+  const uint32_t used = (end - start + eighth - 1u) / eighth;
+  code_attributes = kWriteBack | ((0xFF00u << used) & 0xFF00u) | ((log2_bytes - 1u) << 1) | kEnable;
+  reg(kMpuRnr) = kCodeRegion;
+  reg(kMpuRbar) = start;
+  tr_port_code_writable(1);
+}
 
 void region(uint32_t number, uint32_t base, uint32_t log2_bytes, uint32_t attributes) {
   reg(kMpuRnr) = number;
@@ -57,6 +80,7 @@ void protect(uint32_t image_base, uint32_t image_log2_bytes) {
   // Below the guard there is nothing: a frame that jumps over its 32 bytes faults too.
   const auto guard = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(tr_stack_guard));
   region(2, guard, 5, kExecuteNever | kNoAccess);
+  find_code();
   reg(kMpuCtrl) = (1u << 2) | kEnable;  // MPU_CTRL: PRIVDEFENA, the default map elsewhere
   barrier();
 }
@@ -110,6 +134,16 @@ uint32_t tr_port_image_bytes(void) {
 
 const uint32_t* tr_port_stack_low(void) { return tr_stack_low; }
 const uint32_t* tr_port_stack_high(void) { return tr_stack_high; }
+
+// Executable RAM can be written or executed, never both. Nothing else selects a region after
+// start-up, so MPU_RNR still says kCodeRegion. code_ram.cpp has the barriers.
+void tr_port_code_writable(int writable) {
+  using namespace tr::armv7m;
+  if (code_attributes == 0) return;
+  __asm volatile("dsb" ::: "memory");
+  reg(kMpuRasr) = code_attributes | (writable != 0 ? kExecuteNever | kReadWrite : kReadOnly);
+  __asm volatile("dsb\n\tisb" ::: "memory");
+}
 
 void tr_port_reset(void) { tr::armv7m::system_reset(); }
 

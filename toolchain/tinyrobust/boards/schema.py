@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Core = Literal["cortex-m4", "cortex-m7", "host"]
 MemoryKind = Literal["flash", "ram", "itcm", "dtcm"]
-Use = Literal["code", "weights", "tables", "arena", "scratch", "buffers", "data", "stack"]
+Use = Literal[
+    "code", "weights", "tables", "arena", "scratch", "buffers", "data", "stack", "code_ram"
+]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Address = Annotated[int, Field(ge=0, lt=1 << 32)]
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from tinyrobust.graph.nodes import Conv2D, Dense, Graph, Pool2D
 from tinyrobust.kernels.layers import Layer, narrow
+from tinyrobust.kernels.layouts import HWC, LayoutChange
+from tinyrobust.kernels.settle import settled
 
 _NULL = "nullptr"
 _STRUCTS = {
@@ -21,6 +23,7 @@ _STRUCTS = {
     "requantize": "RequantizeAlone",
     "pool2d": "Pool2D",
     "global_average_pool": "GlobalAveragePool",
+    LayoutChange.op: "LayoutChange",
 }
 
 
@@ -29,9 +32,9 @@ def struct(layer: Layer) -> str:
     return _STRUCTS[layer.op]
 
 
-def tables(layer: Layer) -> dict[str, np.ndarray[Any, np.dtype[np.int32]]]:
+def tables(layer: Layer, graph: Graph) -> dict[str, np.ndarray[Any, np.dtype[np.int32]]]:
     """int32 per-channel tables of the layer by field name."""
-    node = layer.requantize
+    node = settled(layer, graph)
     if node is None:
         return {}
     found = {"bias": node.bias, "multiplier": node.multipliers[layer.branch]}
@@ -46,6 +49,9 @@ def initialiser(
     """Values of the struct's members in order; ``names`` gives the arrays' C++ names."""
     node = layer.node
     source = graph.tensor[layer.source or layer.output]
+    if isinstance(node, LayoutChange):
+        to_planar = layer.output.rpartition("@")[2] != HWC
+        return [*source.shape, _type(types[layer.source]), to_planar]
     out = graph.tensor[layer.output]
     weights = names.get("weights", _NULL)
     if isinstance(node, Conv2D):
@@ -65,14 +71,15 @@ def initialiser(
                 f"tr::Pooling::{node.kind}"]  # fmt: skip
     if layer.op == "global_average_pool":
         height, width, channels = source.shape
-        return [height * width, node.scalars["rounding"], int(node.scalars["half_even"]), channels]
-    return [out.size, node.scalars["shift"]]
+        return [height * width, node.scalars["rounding"], height, width,
+                int(node.scalars["half_even"]), channels]  # fmt: skip
+    return [out.size, *out.shape, node.scalars["shift"]]
 
 
 def _requantize(
     layer: Layer, graph: Graph, types: Mapping[str, str], names: Mapping[str, str]
 ) -> list[Any]:
-    node, fused = layer.requantize, isinstance(layer.node, (Conv2D, Dense))
+    node, fused = settled(layer, graph), isinstance(layer.node, (Conv2D, Dense))
     out = graph.tensor[layer.output]
     if isinstance(layer.node, (Conv2D, Dense)):
         fits = narrow(graph, layer.node)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +25,7 @@ from tinyrobust.errors import CheckFailed, GraphError, TaskError, TinyRobustErro
 from tinyrobust.graph import Conv2D, Dense, Graph
 from tinyrobust.graph.model import Model
 from tinyrobust.graph.verify import accumulator_range
+from tinyrobust.kernels.layouts import dense
 
 INTERPRETER, ORACLE, HOST = "numpy interpreter", "hls4ml C simulation", "host build"
 QEMU_BOARD = "mps2-an500"
@@ -159,7 +160,8 @@ def _layer_counts(found: Iterator[Tensors], layers: Tensors) -> dict[str, tuple[
     for i, tensors in enumerate(found):
         for name, values in tensors.items():
             bad, total = counts.get(name, (0, 0))
-            counts[name] = bad + _differing(values, layers[name][i]), total + int(values.size)
+            expected = layers[name.partition("@")[0]][i]
+            counts[name] = bad + _differing(values, expected), total + int(values.size)
     return counts
 
 
@@ -213,7 +215,7 @@ def _run_board(
     start = time.monotonic()
     progress(name, 0, len(images))
     built = image.build(model.graph, board, work, model_name=model.name)
-    tensor = {step["name"]: step["output"] for step in built.meta["steps"]}
+    steps = {step["name"]: step for step in built.meta["steps"]}
     with (
         virtual.start(board, built) as running,
         device.Session.open(
@@ -223,11 +225,18 @@ def _run_board(
         session.check_image(built.meta["image_sha256"])
         report: Callable[[int, int], None] = lambda done, total: progress(name, done, total)  # noqa: E731
         scores = session.infer_many(images, progress=report).scores
-        counts = _layer_counts(
-            ({tensor[k]: v for k, v in session.trace(x).items()} for x in images[:traced]), layers
-        )
+        counts = _layer_counts((_dense(steps, session.trace(x)) for x in images[:traced]), layers)
     seconds = time.monotonic() - start
     return Column(name, _differing(scores, expected), scores.size, seconds, counts)
+
+
+def _dense(steps: Mapping[str, Any], traced: Tensors) -> Tensors:
+    """The tensors that the device's steps left behind, in the Graph's order of elements; copies in
+    another layout under names of their own."""
+    return {
+        steps[name]["output"]: dense(values, *(steps[name][k] for k in ("shape", "type", "layout")))
+        for name, values in traced.items()
+    }
 
 
 def change_a_weight(net: Graph, images: Images, expected: Scores, work: Path) -> ChangedWeight:

@@ -196,4 +196,6 @@ class Graph:
 
     def macs(self, node: Node) -> int:
         """Dense multiply-accumulates of ``node`` (zeros counted), 0 for other operations."""
+        if node.output not in self.tensor:  # a step that is no node of the Graph
+            return 0
         return node.macs(self.tensor[node.output].shape)

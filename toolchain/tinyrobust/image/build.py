@@ -39,6 +39,7 @@ from tinyrobust.registry import nearest
 SCHEMA = "tinyrobust.image/1"
 KERNEL_FLAGS = ("-O3",)
 OTHER_FLAGS = ("-O2",)
+STEP_KEYS = ("name", "kernel", "macs", "output", "symbol", "shape", "type", "layout")
 _ELEMENT_BYTES = {"u8": 1, "i8": 1, "i16": 2, "i32": 4}
 
 
@@ -348,10 +349,7 @@ def _meta(
         "image_bytes": len(image),
         "input_shape": list(graph.input.shape),
         "classes": list(graph.labels),
-        "steps": [
-            {key: step[key] for key in ("name", "kernel", "macs", "output", "symbol")}
-            for step in steps
-        ],
+        "steps": [{key: step[key] for key in STEP_KEYS} for step in steps],
         "versions": {
             "tinyrobust": __version__,
             "compiler": compiler.version,

@@ -21,6 +21,7 @@ from tinyrobust.graph.nodes import Graph
 from tinyrobust.image import compilers
 from tinyrobust.image.build import firmware_source, model_sources
 from tinyrobust.image.objects import compile_all
+from tinyrobust.kernels.layouts import dense
 
 LIBRARY = "libmodel.so"
 SCHEMA = "tinyrobust.hostlibrary/1"
@@ -59,7 +60,12 @@ def host_library(graph: Graph, out: Path, *, sanitize: bool = False) -> Path:
             "input_shape": list(graph.input.shape),
             "classes": graph.output.size,
             "outputs": [
-                {"name": s.output, "shape": list(graph.tensor[s.output].shape)} for s in plan.steps
+                {
+                    "name": step["output"],
+                    "count": plan.places[step["output"]].count,
+                    **{key: step[key] for key in ("shape", "type", "layout")},
+                }
+                for step in generated.steps
             ],
         },
     )
@@ -100,7 +106,8 @@ class HostModel:
 
     def trace(self, image: npt.NDArray[np.uint8]) -> dict[str, Ints]:
         """Every tensor that a step leaves in memory, by the Graph's name, for one image
-        (H, W, C). Accumulators that a kernel keeps in registers are not among them."""
+        (H, W, C). Accumulators that a kernel keeps in registers are not among them, nor are
+        copies in another layout."""
         images = self._checked(image[None])
         values = np.zeros(self._library.tr_trace_values(), np.int32)
         status = self._library.tr_trace(
@@ -109,9 +116,12 @@ class HostModel:
         self._ok(status)
         found, at = {}, 0
         for output in self.meta["outputs"]:
-            size = int(np.prod(output["shape"]))
-            found[output["name"]] = values[at : at + size].reshape(output["shape"])
-            at += size
+            stored = values[at : at + output["count"]]
+            at += output["count"]
+            if "@" not in output["name"]:
+                found[output["name"]] = dense(
+                    stored, output["shape"], output["type"], output["layout"]
+                )
         return found
 
     def _checked(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -28,16 +28,23 @@ USES = {
     "buffers": (".tr_buffers",),
     "arena": (".tr_arena",),
 }
+CODE_RAM, CODE_SECTION = "code_ram", ".tr_code_ram"
+_SMALLEST_REGION = 256  # with eighths that can be switched off (DDI0403, "MPU_RASR", SRD)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Name of the memory for each use of RAM."""
+    """Name of the memory for each use of RAM; "" for code on a board that runs none there.
+
+    ``code_align``: size of the MPU region that holds the code, to which it is aligned.
+    """
 
     stack: str
     data: str
     buffers: str
     arena: str
+    code_ram: str = ""
+    code_align: int = _SMALLEST_REGION
 
 
 def link(
@@ -53,7 +60,11 @@ def link(
         arguments = [*compiler.link_flags, *(str(o) for o in objects), "-o", str(elf)]
         compiler.run(arguments, folder, "the link")
         return elf
-    first = Placement(**{use: board.placed(use)[0].name for use in USES})
+    codes = board.placed(CODE_RAM)
+    first = Placement(
+        **{use: board.placed(use)[0].name for use in USES},
+        code_ram=codes[0].name if codes else "",
+    )
     _link(board, compiler, objects, elf, first)
     better = _place(board, Elf(elf))
     if better != first:
@@ -74,7 +85,7 @@ def _link(
 
 
 def _place(board: Board, elf: Elf) -> Placement:
-    """First memory with room for each use, in the order stack, data, buffers, arena."""
+    """First memory with room for each use, in the order stack, data, buffers, arena, code."""
     free = {m.name: m.length for m in board.memories}
     chosen: dict[str, str] = {}
     for use, sections in USES.items():
@@ -85,14 +96,20 @@ def _place(board: Board, elf: Elf) -> Placement:
         memory = (fits or allowed)[0]
         free[memory.name] -= need
         chosen[use] = memory.name
-    return Placement(**chosen)
+    codes = board.placed(CODE_RAM)
+    if not codes:
+        return Placement(**chosen)
+    need = elf.section_bytes(CODE_SECTION)
+    region = max(1 << (need - 1).bit_length(), _SMALLEST_REGION) if need else _SMALLEST_REGION
+    fits = [m for m in codes if free[m.name] >= need]
+    return Placement(**chosen, code_ram=(fits or codes)[0].name, code_align=region)
 
 
 def _script(board: Board, placement: Placement) -> str:
     folder = resources.root() / "firmware" / "ports"
     own, shared = folder / board.port / "image.ld.j2", folder / "armv7m" / "image.ld.j2"
     template = own if own.is_file() else shared
-    used = {m.name for use in USES for m in board.placed(use)}
+    used = {m.name for use in (*USES, CODE_RAM) for m in board.placed(use)}
     flash = board.flash.name
     if flash in used:
         raise BoardError(f"board '{board.id}': memory {flash} holds the image and cannot hold data")

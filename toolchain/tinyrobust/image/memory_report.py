@@ -28,7 +28,7 @@ _FLASH_PARTS = {
 }  # fmt: skip
 _RAM_PARTS = {
     ".tr_arena": "arena", ".tr_buffers": "buffers", ".data": "data", ".bss": "data",
-    ".tr_stack": "stack",
+    ".tr_stack": "stack", ".tr_code_ram": "code_ram", ".tr_code_gap": "gap",
 }  # fmt: skip
 
 
@@ -293,7 +293,9 @@ def _ram(elf: Elf, board: Board) -> Total:
         part = _RAM_PARTS.get(section.name)
         if part is not None:
             sizes[part] = sizes.get(part, 0) + section.bytes
-    return _total(sizes, board.budget.ram_bytes, ("arena", "buffers", "data", "stack"))
+    return _total(
+        sizes, board.budget.ram_bytes, ("arena", "code_ram", "gap", "buffers", "data", "stack")
+    )
 
 
 def _host_flash(elf: Elf, board: Board) -> Total:

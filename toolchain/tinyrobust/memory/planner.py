@@ -24,7 +24,7 @@ from tinyrobust.kernels import (
     stored_count,
     view_roots,
 )
-from tinyrobust.kernels.layouts import LayoutChange, can_hold, change
+from tinyrobust.kernels.layouts import HWC, LayoutChange, can_hold, change, copy_name
 from tinyrobust.memory import budget
 from tinyrobust.memory.arena import Arena, aligned, lower_bound, place
 from tinyrobust.memory.choose import Ceiling, ChangeKey, Chosen, Problem, Weights, choose
@@ -208,7 +208,11 @@ def _plan(problem: Problem, board: Board, found: Fit, force: Mapping[str, str]) 
         if name == IMAGE:
             continue
         tensor = graph.tensor[name.partition("@")[0]]
-        layout = written[roots.get(name, name)]
+        root = roots.get(name, name)
+        if root != name and written[root] != HWC:  # a view of the tensor's dense copy
+            root = copy_name(root, HWC)
+            home = alive.home.get(root, home)
+        layout = written.get(root, HWC)
         type_ = types[tensor.name]
         places[name] = Place(
             arena.offsets[home], stored_count(tensor, type_, layout), type_, layout

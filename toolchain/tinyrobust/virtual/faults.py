@@ -33,6 +33,8 @@ class Fault(IntEnum):
     REGISTER = 12
     EXCEPTION = 13
     NO_IMAGE = 14
+    STALE_CODE = 15
+    WRITABLE_CODE = 16
 
 
 TEXT = {
@@ -50,6 +52,10 @@ TEXT = {
     Fault.REGISTER: "peripheral register that the virtual board does not model",
     Fault.EXCEPTION: "processor exception",
     Fault.NO_IMAGE: "no image in flash: the reset vector is not in it",
+    Fault.STALE_CODE: "execution of instructions that were written, but that the core may "
+    "not see yet",
+    Fault.WRITABLE_CODE: "execution from RAM that the MPU marks execute-never, as it is while it "
+    "may be written",
 }
 
 
@@ -71,7 +77,11 @@ class FaultReport:
     def summary(self) -> str:
         """One line: what, where, which address."""
         what = self.text
-        if self.address is not None and self.access:
+        if self.access == "fetch" and self.size == 0:
+            what += f" (fetch at {self.address:#010x}" + (
+                f"; {self.detail})" if self.detail else ")"
+            )
+        elif self.address is not None and self.access:
             what += f" ({self.access} of {self.size} bytes at {self.address:#010x}"
             what += f", {self.detail})" if self.detail else ")"
         elif self.detail:

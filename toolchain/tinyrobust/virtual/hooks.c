@@ -45,7 +45,17 @@ typedef struct {
   straight cost;
   uint8_t* bytes;  /* RAM: a copy, since code there may change */
   uint8_t* checks; /* strict mode: one byte per half word, or NULL when there are none */
+  int synchronises; /* ends with DSB, ISB */
 } slot;
+
+/* Executable RAM that firmware writes, see code_ram.py. The three views of its bytes: the
+ * processor's (the span's own), what a data cache has written back, what an instruction is fetched
+ * from. */
+typedef struct {
+  uint32_t low, high, cached;
+  const uint8_t* bytes;
+  uint8_t *stored, *fetched, *stale; /* stale: per line, invalidated since the last barrier */
+} code_ram;
 
 typedef struct board board;
 typedef struct {
@@ -72,6 +82,7 @@ struct board {
   const uint8_t* flash_bytes;
   slot* ram_slots;
   const slot* current;
+  code_ram code;
   uint32_t uart_control, cpacr, cssel_address, dwt_control, demcr;
   uint64_t cycles_from; /* count at which CYCCNT was 0, while it runs */
   uint32_t cycles_frozen;
@@ -184,6 +195,119 @@ static void gate_cycles(board* b) {
   set_cycles(b, value);
 }
 
+/* Executable RAM. */
+static page* page_at(board* b, uint32_t address);
+
+static int cache_on(board* b, uint32_t bit) {
+  page* p = page_at(b, CCR_ADDRESS);
+  return b->code.cached && p && (p->word[(CCR_ADDRESS & 4095) >> 2] & bit);
+}
+
+static void lines(code_ram* c, uint32_t address, int all, void (*each)(code_ram*, uint32_t)) {
+  if (!all) {
+    address &= ~(LINE_BYTES - 1u);
+    if (address + LINE_BYTES > c->low && address < c->high) each(c, address);
+    return;
+  }
+  for (uint32_t a = c->low & ~(LINE_BYTES - 1u); a < c->high; a += LINE_BYTES) each(c, a);
+}
+
+static void copy_line(const code_ram* c, uint8_t* to, const uint8_t* from, uint32_t line) {
+  const uint32_t first = line < c->low ? c->low : line;
+  const uint32_t end = line + LINE_BYTES > c->high ? c->high : line + LINE_BYTES;
+  memcpy(to + (first - c->low), from + (first - c->low), end - first);
+}
+
+static uint32_t line_index(const code_ram* c, uint32_t line) {
+  return (line - (c->low & ~(LINE_BYTES - 1u))) / LINE_BYTES;
+}
+
+static void clean_line(code_ram* c, uint32_t line) { copy_line(c, c->stored, c->bytes, line); }
+static void mark_line(code_ram* c, uint32_t line) { c->stale[line_index(c, line)] = 1; }
+static void fetch_line(code_ram* c, uint32_t line) {
+  if (!c->stale[line_index(c, line)]) return;
+  c->stale[line_index(c, line)] = 0;
+  copy_line(c, c->fetched, c->stored, line);
+}
+
+static void cache_operation(board* b, uint32_t address, uint32_t value) {
+  code_ram* c = &b->code;
+  if (c->low == c->high) return;
+  switch (address) {
+    case CACHE_CLEAN_LINE_U:
+    case CACHE_CLEAN_LINE_C:
+    case CACHE_CLEAN_INVALIDATE_LINE:
+      lines(c, value, 0, clean_line);
+      break;
+    case CACHE_CLEAN_SET:
+    case CACHE_CLEAN_INVALIDATE_SET:
+      lines(c, 0, 1, clean_line);
+      break;
+    case CACHE_INVALIDATE_CODE_LINE:
+      lines(c, value, 0, mark_line);
+      break;
+    case CACHE_INVALIDATE_CODE:
+      lines(c, 0, 1, mark_line);
+      break;
+    default:
+      break;
+  }
+}
+
+/* After DSB and ISB. */
+static void synchronise(board* b) {
+  code_ram* c = &b->code;
+  if (!cache_on(b, CCR_DATA_CACHE)) memcpy(c->stored, c->bytes, c->high - c->low);
+  if (cache_on(b, CCR_INSTRUCTION_CACHE)) {
+    lines(c, 0, 1, fetch_line);
+  } else {
+    memcpy(c->fetched, c->stored, c->high - c->low);
+  }
+}
+
+/* The MPU region that holds it, -1 when there is none. */
+static int code_region(const board* b) {
+  for (int i = MPU_REGIONS - 1; i >= 0 && b->shared.mpu_control & 1; i--) {
+    if ((b->shared.mpu_attributes[i] & 1) && b->shared.mpu_base[i] == b->code.low) return i;
+  }
+  return -1;
+}
+
+static void raise_code(board* b, uint32_t kind, uint32_t address, uint32_t reason) {
+  raise_fault(b, kind, address, reason, 0);
+}
+
+/* 1 when the block may run. */
+static int may_run(board* b, uint32_t address, uint32_t size) {
+  const code_ram* c = &b->code;
+  const int region = code_region(b);
+  if (region >= 0 && (b->shared.mpu_attributes[region] & MPU_EXECUTE_NEVER)) {
+    raise_code(b, FAULT_WRITABLE_CODE, address, 0);
+    return 0;
+  }
+  const uint32_t at = address - c->low;
+  const uint32_t n = size < c->high - address ? size : c->high - address;
+  if (!memcmp(c->bytes + at, c->fetched + at, n)) return 1;
+  const int unclean = memcmp(c->bytes + at, c->stored + at, n);
+  const uint32_t reason = unclean && cache_on(b, CCR_DATA_CACHE)  ? STALE_NOT_CLEANED
+                          : cache_on(b, CCR_INSTRUCTION_CACHE)    ? STALE_NOT_INVALIDATED
+                                                                  : STALE_NO_BARRIER;
+  raise_code(b, FAULT_STALE_CODE, address, reason);
+  return 0;
+}
+
+static void on_code_write(uc_engine* uc, uc_mem_type type, uint64_t address, int size,
+                          int64_t value, void* user) {
+  board* b = user;
+  const int region = code_region(b);
+  (void)uc;
+  (void)type;
+  (void)value;
+  if (region >= 0 && (b->shared.mpu_attributes[region] >> 24 & 7) >= 5) {
+    raise_fault(b, FAULT_PROTECTION, (uint32_t)address, (uint32_t)size, 1);
+  }
+}
+
 /* Peripherals. */
 static uint32_t apply_rows(const board* b, int32_t first, uint32_t value) {
   const uint32_t stored = value;
@@ -283,6 +407,9 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
     case ROLE_FPU_ACCESS:
       b->cpacr = value;
       break;
+    case ROLE_CACHE_OPERATION:
+      cache_operation(b, p->base + 4 * index, value);
+      return;
     case ROLE_MPU_CONTROL:
       s->mpu_control = value & 7;
       s->request |= REQUEST_MPU; /* taken up at the next block */
@@ -297,6 +424,8 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
       return;
     case ROLE_MPU_ATTRIBUTES:
       s->mpu_attributes[s->mpu_number] = value;
+      /* Executable RAM is watched here, not by the engine's rights (code_ram.py). */
+      if (b->code.high > b->code.low && s->mpu_base[s->mpu_number] == b->code.low) return;
       if (s->mpu_control & 1) s->request |= REQUEST_MPU;
       return;
     default:
@@ -351,6 +480,8 @@ static void analyse(board* b, slot* s, const uint8_t* code, uint32_t address, ui
   s->address = address;
   s->size = size;
   s->cost = run_straight(code, size);
+  static const uint8_t barriers[8] = {0xBF, 0xF3, 0x4F, 0x8F, 0xBF, 0xF3, 0x6F, 0x8F};
+  s->synchronises = size >= 8 && !memcmp(code + size - 8, barriers, 8);
   free(s->checks);
   s->checks = NULL;
   if (!b->strict) return;
@@ -393,6 +524,8 @@ static void on_block(uc_engine* uc, uint64_t address64, uint32_t size, void* use
     uc_emu_stop(uc); /* before the block: it is neither run nor counted */
     return;
   }
+  if (__builtin_expect(b->current && b->current->synchronises, 0)) synchronise(b);
+  if (address - b->code.low < b->code.high - b->code.low && !may_run(b, address, size)) return;
   const uint32_t offset = address - b->flash_base;
   const slot* s;
   if (__builtin_expect(offset < b->flash_size, 1)) {
@@ -485,6 +618,28 @@ void tr_reset(board* b) {
   b->idle_polls = 0;
   b->current = NULL;
   b->rearm_at = UINT64_MAX;
+  if (b->code.high > b->code.low) { /* caches hold nothing after a reset */
+    memcpy(b->code.stored, b->code.bytes, b->code.high - b->code.low);
+    memcpy(b->code.fetched, b->code.bytes, b->code.high - b->code.low);
+  }
+}
+
+/* Tell where executable RAM is; once. */
+uc_err tr_code_ram(board* b, uint32_t low, uint32_t high, uint32_t cached) {
+  for (uint32_t i = 0; i < b->span_count; i++) {
+    const tr_span* span = &b->spans[i];
+    if (low - span->base >= span->size || high - span->base > span->size) continue;
+    const uint32_t size = high - low;
+    b->code = (code_ram){low, high, cached, span->bytes + (low - span->base), malloc(size),
+                         malloc(size), calloc(size / LINE_BYTES + 2, 1)};
+    memcpy(b->code.stored, b->code.bytes, size);
+    memcpy(b->code.fetched, b->code.bytes, size);
+    uc_hook hook;
+    if (!b->strict) return UC_ERR_OK;
+    return uc_hook_add(b->uc, &hook, UC_HOOK_MEM_WRITE, (void*)on_code_write, b, (uint64_t)low,
+                       (uint64_t)high - 1);
+  }
+  return UC_ERR_ARG;
 }
 
 static page* page_at(board* b, uint32_t address) {

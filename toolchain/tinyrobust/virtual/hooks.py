@@ -12,6 +12,7 @@ from enum import IntEnum, IntFlag
 from typing import Any, Protocol
 
 from tinyrobust.errors import BuildError
+from tinyrobust.virtual.code_ram import CodeRange
 from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.mpu import Mpu
 from tinyrobust.virtual.peripherals import RegisterMap
@@ -83,17 +84,19 @@ def attach(
     strict: bool,
     portable: bool = False,
     clock: Clock = Clock.INSTRUCTIONS,
+    code: CodeRange | None = None,
 ) -> tuple[Hooks, str]:
-    """The fast hooks, or the Python ones with the reason why; ``portable`` asks for Python."""
+    """The fast hooks, or the Python ones with the reason why; ``portable`` asks for Python.
+    ``code``: where firmware writes code."""
     if not portable:
         from tinyrobust.virtual.native import NativeHooks
 
         try:
-            return NativeHooks(uc, registers, spans, fd, strict, clock), ""
+            return NativeHooks(uc, registers, spans, fd, strict, clock, code), ""
         except BuildError as error:
             reason = str(error)
     else:
         reason = "asked for"
     from tinyrobust.virtual.portable import PortableHooks
 
-    return PortableHooks(uc, registers, spans, fd, strict, clock), reason
+    return PortableHooks(uc, registers, spans, fd, strict, clock, code), reason

@@ -21,6 +21,7 @@ from typing import Any
 
 from tinyrobust.boards.schema import Board, Memory
 from tinyrobust.virtual import mpu
+from tinyrobust.virtual.code_ram import STALE_TEXT, CodeRange, Stale
 from tinyrobust.virtual.engine import UcError, arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import TEXT, Fault, FaultReport, Symbols
 from tinyrobust.virtual.hooks import Clock, Hooks, Requests, Span, State, attach
@@ -99,9 +100,11 @@ class Machine:
         self._watching = False
         self._refused: _Access | None = None
         self.hooks: Hooks
+        self._code = self._code_range(Symbols(elf))
         self.hooks, self.helper_note = attach(
-            self._uc, self._map, self._spans, fd, strict=strict, portable=portable, clock=clock
-        )
+            self._uc, self._map, self._spans, fd, strict=strict, portable=portable, clock=clock,
+            code=self._code,
+        )  # fmt: skip
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)
 
@@ -119,9 +122,22 @@ class Machine:
         self._uc.mem_map_ptr(memory.origin, size, self._hardware(memory), pointer)
         return Span(memory.origin, size, is_flash, pointer, memoryview(buffer))
 
+    def _code_range(self, symbols: Symbols) -> CodeRange | None:
+        """Where the firmware writes code: the ELF says it, else a memory that is for nothing
+        else."""
+        low, high = symbols.value("tr_code_ram_start"), symbols.value("tr_code_ram_end")
+        takers = [m for m in self.board.memories if "code_ram" in m.use]
+        if low is None or high is None:
+            memory = next((m for m in takers if m.use == ["code_ram"]), None)
+            low, high = (memory.origin, memory.end) if memory else (0, 0)
+        home = next((m for m in takers if m.origin <= low and high <= m.end), None)
+        if home is None or low >= high:
+            return None
+        return CodeRange(low, high, home.kind == "ram" and self.board.core == "cortex-m7")
+
     def _hardware(self, memory: Memory) -> int:
         rights = mpu.READ if memory.kind == "flash" else mpu.READ | mpu.WRITE
-        if not self.strict or memory.kind == "flash" or "code" in memory.use:
+        if not self.strict or memory.kind == "flash" or {"code", "code_ram"} & set(memory.use):
             rights |= mpu.EXECUTE
         return rights
 
@@ -183,7 +199,10 @@ class Machine:
         watched: list[tuple[int, int, bool, bool]] = []
         self._pieces = []
         for memory, span in zip(self.board.memories, self._spans, strict=True):
-            pieces = unit.pieces(span.base, span.base + span.size, self._hardware(memory))
+            pieces = unit.pieces(
+                span.base, span.base + span.size, self._hardware(memory),
+                without=self._code.low if self._code else None,
+            )  # fmt: skip
             self._pieces += pieces
             for low, high, rights in _whole_pages(pieces, opened):
                 if self._rights.get(low) != (high, rights):
@@ -242,6 +261,10 @@ class Machine:
                 fault, address, "write" if is_write else "read", size,
                 detail=self._map.name_of(address) if self._map.block_at(address) else "",
             )  # fmt: skip
+        if fault is Fault.STALE_CODE:
+            return self._report(fault, address, "fetch", detail=STALE_TEXT[Stale(size)])
+        if fault is Fault.WRITABLE_CODE:
+            return self._report(fault, address, "fetch")
         if fault is Fault.MISALIGNED:
             return self._report(fault, None, detail=f"base register {address:#010x}")
         if fault is not Fault.NONE:

@@ -63,14 +63,16 @@ class Mpu:
             found.append(Region(number, base & ~31 & -size, size, rights, attributes >> 8 & 0xFF))
         return found[::-1]
 
-    def pieces(self, start: int, end: int, hardware: int) -> list[tuple[int, int, int]]:
+    def pieces(
+        self, start: int, end: int, hardware: int, without: int | None = None
+    ) -> list[tuple[int, int, int]]:
         """``(start, end, rights)`` of the stretches of ``start..end``; ``hardware`` limits all.
 
-        Without the MPU, and for addresses no region holds under PRIVDEFENA, ``hardware`` is it.
+        A region that begins at ``without`` is left out. Without the MPU, and for addresses no region holds under PRIVDEFENA, ``hardware`` is it.
         """
         if not self.control & ENABLE:
             return [(start, end, hardware)]
-        regions = self.regions()
+        regions = [r for r in self.regions() if without is None or r.base != without]
         edges = {start, end}
         for region in regions:
             edges.update(edge for edge in region.edges() if start < edge < end)

@@ -20,7 +20,8 @@ from typing import Any
 import platformdirs
 
 from tinyrobust.errors import BuildError
-from tinyrobust.virtual import cycles, peripherals, thumb
+from tinyrobust.virtual import code_ram, cycles, peripherals, thumb
+from tinyrobust.virtual.code_ram import CodeRange
 from tinyrobust.virtual.engine import UcError, unicorn
 from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.hooks import Clock, Requests, Span, State
@@ -72,6 +73,23 @@ def _definitions() -> list[str]:
     values = {f"ROLE_{r.name}": int(r) for r in Role}
     values |= {f"FAULT_{f.name}": int(f) for f in Fault}
     values |= {f"REQUEST_{r.name}": int(r) for r in Requests}
+    values |= {f"STALE_{s.name}": int(s) for s in code_ram.Stale}
+    scs = 0xE000E000  # the System Control Space of every Armv7-M
+    operation = peripherals.CacheOperation
+    values |= {
+        "CACHE_CLEAN_LINE_U": scs + operation.DCCMVAU,
+        "CACHE_CLEAN_LINE_C": scs + operation.DCCMVAC,
+        "CACHE_CLEAN_INVALIDATE_LINE": scs + operation.DCCIMVAC,
+        "CACHE_CLEAN_SET": scs + operation.DCCSW,
+        "CACHE_CLEAN_INVALIDATE_SET": scs + operation.DCCISW,
+        "CACHE_INVALIDATE_CODE_LINE": scs + operation.ICIMVAU,
+        "CACHE_INVALIDATE_CODE": scs + operation.ICIALLU,
+        "CCR_ADDRESS": scs + 0xD14,
+        "CCR_DATA_CACHE": code_ram.DATA_CACHE,
+        "CCR_INSTRUCTION_CACHE": code_ram.INSTRUCTION_CACHE,
+        "MPU_EXECUTE_NEVER": code_ram.EXECUTE_NEVER,
+        "LINE_BYTES": code_ram.LINE_BYTES,
+    }
     values |= {
         "CHECK_ALIGNED": thumb.CHECK_ALIGNED,
         "CHECK_FPU": thumb.CHECK_FPU,
@@ -180,6 +198,9 @@ def _load() -> ctypes.CDLL:
     library.tr_rewind.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
     library.tr_rearm.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
     library.tr_rewind.restype = library.tr_rearm.restype = None
+    library.tr_code_ram.argtypes = [
+        ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32,
+    ]  # fmt: skip
     library.tr_unguard.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     if library.tr_sizeof_shared() != ctypes.sizeof(_Shared):
         raise BuildError("the virtual board's hooks and native.py disagree about their data")
@@ -203,7 +224,7 @@ class NativeHooks:
 
     def __init__(
         self, uc: Any, registers: RegisterMap, spans: Sequence[Span], fd: int, strict: bool,
-        clock: Clock,
+        clock: Clock, code: CodeRange | None = None,
     ) -> None:  # fmt: skip
         self._library = _load()
         rows = []
@@ -224,6 +245,10 @@ class NativeHooks:
         )  # fmt: skip
         if error.value:
             raise UcError(error.value)
+        if code is not None:
+            failed = self._library.tr_code_ram(self._board, code.low, code.high, int(code.cached))
+            if failed:
+                raise UcError(failed)
         self._shared = self._library.tr_state(self._board).contents
         self._guards: list[int] = []
 

@@ -41,6 +41,7 @@ class Role(IntEnum):
     CMSDK_DATA = 18
     TIMER_CONTROL = 19
     TIMER_VALUE = 20  # counts down
+    CACHE_OPERATION = 21  # by address or by set and way
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,23 @@ def _armv7m_dwt(peripheral: Peripheral, _board: Board) -> Rows:
     return Block(peripheral.name, base, peripheral.size, open=True), rows
 
 
+class CacheOperation(IntEnum):
+    """Offsets of the cache maintenance registers (DDI0403 B2.2.7, "Cache and branch predictor
+    maintenance operations")."""
+
+    ICIALLU = 0xF50
+    ICIMVAU = 0xF58
+    DCIMVAC = 0xF5C
+    DCISW = 0xF60
+    DCCMVAU = 0xF64
+    DCCMVAC = 0xF68
+    DCCSW = 0xF6C
+    DCCIMVAC = 0xF70
+    DCCISW = 0xF74
+
+
+# Cache levels: one of each on the Cortex-M7, none on the Cortex-M4.
+_CLIDR = {"cortex-m7": 0x09000003, "cortex-m4": 0}
 # CPUID (DDI0403 B3.2.3): the processors' technical reference manuals, r1p1 and r0p1.
 _CPUID = {"cortex-m7": 0x411FC271, "cortex-m4": 0x410FC241}
 
@@ -244,7 +262,7 @@ def _armv7m_scs(peripheral: Peripheral, board: Board) -> Rows:
         Register("CPUID", base + 0xD00, _CPUID[board.core], role=Role.CONSTANT),
         Register("AIRCR", base + 0xD0C, 0xFA050000, role=Role.RESET_CONTROL),
         Register("CCR", base + 0xD14, 0x00040200),
-        Register("CLIDR", base + 0xD78, 0x09000003, role=Role.CONSTANT),
+        Register("CLIDR", base + 0xD78, _CLIDR[board.core], role=Role.CONSTANT),
         Register("CTR", base + 0xD7C, 0x8303C003, role=Role.CONSTANT),
         Register("CCSIDR", base + 0xD80, role=Role.CACHE_SIZE),
         Register("CSSELR", base + 0xD84),
@@ -256,6 +274,7 @@ def _armv7m_scs(peripheral: Peripheral, board: Board) -> Rows:
         Register("MVFR0", base + 0xF40, 0x10110221, role=Role.CONSTANT),
         Register("MVFR1", base + 0xF44, 0x12000011, role=Role.CONSTANT),
     ]
+    rows += [Register(op.name, base + op, role=Role.CACHE_OPERATION) for op in CacheOperation]
     for alias in range(4):  # RBAR and RASR, and their three aliases
         suffix = f"_A{alias}" if alias else ""
         rows.append(Register(f"MPU_RBAR{suffix}", base + 0xD9C + 8 * alias, role=Role.MPU_BASE))

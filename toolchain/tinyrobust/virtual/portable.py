@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinyrobust.virtual import peripherals, thumb
+from tinyrobust.virtual.code_ram import BARRIERS, EXECUTE_NEVER, CodeRam, CodeRange
 from tinyrobust.virtual.cycles import TAKEN, Straight, joined, straight
 from tinyrobust.virtual.engine import arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import Fault
@@ -23,6 +24,7 @@ _POLLS_BEFORE_READ, _POLLS_BEFORE_SLEEP = 16, 64
 _SLEEP_S, _GIVE_UP_S = 0.05, 5.0
 _FLUSH_AFTER_INSTRUCTIONS = 200_000
 _REGIONS = 16
+_CCR = 0xE000ED14
 _REGISTERS = [
     *(getattr(arm_const, f"UC_ARM_REG_R{i}") for i in range(13)),
     arm_const.UC_ARM_REG_SP,
@@ -38,8 +40,9 @@ class PortableHooks:
 
     def __init__(
         self, uc: Any, registers: RegisterMap, spans: Sequence[Span], fd: int, strict: bool,
-        clock: Clock,
+        clock: Clock, code: CodeRange | None = None,
     ) -> None:  # fmt: skip
+        self._code: CodeRam | None = None
         self.count = 0
         self.cycles = 0
         self._clock = clock
@@ -51,6 +54,11 @@ class PortableHooks:
         uc.hook_add(unicorn.UC_HOOK_BLOCK, self._on_block)
         if strict:
             uc.hook_add(unicorn.UC_HOOK_CODE, self._on_code)
+        if code is not None:
+            self._code = CodeRam(code, self._bytes, lambda: self._words.get(_CCR, 0))
+            if strict:
+                uc.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._on_code_write, begin=code.low,
+                            end=code.high - 1)  # fmt: skip
         for page in registers.pages:
             uc.mmio_map(page, peripherals.PAGE, self._on_read, page, self._on_write, page)
 
@@ -71,6 +79,8 @@ class PortableHooks:
         self._checks: dict[int, int] = {}
         self._block: tuple[int, bytes] = (0, b"")
         self._rearm_at: int | None = None
+        if self._code is not None:
+            self._code.reset()
 
     # The interface of Hooks.
 
@@ -140,6 +150,11 @@ class PortableHooks:
         if self._requests:
             uc.emu_stop()  # before the block: it is neither run nor counted
             return
+        if self._code is not None:
+            if self._block[1].endswith(BARRIERS):
+                self._code.synchronise()
+            if self._code.holds(address) and not self._may_run(self._code, address, size):
+                return
         span = next((s for s in self._spans if s.base <= address < s.base + s.size), None)
         if span is None:
             return
@@ -160,6 +175,33 @@ class PortableHooks:
         self._expected, self._last_load = address + size, cost.last_target
         if self._tx and self.count - self._sent_at > _FLUSH_AFTER_INSTRUCTIONS:
             self.flush()
+
+    # Executable RAM (code_ram.py).
+
+    def _bytes(self, low: int, high: int) -> bytes:
+        span = next(s for s in self._spans if s.base <= low < s.base + s.size)
+        return bytes(span.data[low - span.base : high - span.base])
+
+    def _code_attributes(self, code: CodeRam) -> int:
+        """MPU_RASR of the region that begins where the code does, 0 when there is none."""
+        pairs = zip(self._mpu_base, self._mpu_attributes, strict=True)
+        found = [a for base, a in pairs if base == code.where.low and a & 1]
+        return found[-1] if found and self._mpu_control & 1 else 0
+
+    def _may_run(self, code: CodeRam, address: int, size: int) -> bool:
+        if self._code_attributes(code) & EXECUTE_NEVER:
+            self._raise(Fault.WRITABLE_CODE, address, 0, False)
+            return False
+        stale = code.stale(address, size)
+        if stale is not None:
+            self._raise(Fault.STALE_CODE, address, int(stale), False)
+        return stale is None
+
+    def _on_code_write(
+        self, _uc: Any, _kind: int, address: int, size: int, _value: int, _user: object
+    ) -> None:
+        if self._code is not None and self._code_attributes(self._code) >> 24 & 7 >= 5:
+            self._raise(Fault.PROTECTION, address, size, True)
 
     def _on_code(self, uc: Any, address: int, _size: int, _user: object) -> None:
         check = self._checks.get(address - self._block[0])
@@ -339,6 +381,10 @@ class PortableHooks:
                 return
             case Role.FPU_ACCESS:
                 self._cpacr = value
+            case Role.CACHE_OPERATION:
+                if self._code is not None:
+                    self._code.cache_operation(address & 0xFFF, value)
+                return
             case Role.MPU_CONTROL | Role.MPU_NUMBER | Role.MPU_BASE | Role.MPU_ATTRIBUTES:
                 self._write_mpu(role, value)
                 return
@@ -358,5 +404,8 @@ class PortableHooks:
             self._mpu_base[self._mpu_number] = value & ~31
         else:
             self._mpu_attributes[self._mpu_number] = value
+            code = self._code
+            if code is not None and self._mpu_base[self._mpu_number] == code.where.low:
+                return  # watched here, not by the engine's rights
         if self._mpu_control & 1:
             self._requests |= Requests.MPU
