@@ -7,6 +7,7 @@ the XNNPACK delegate, which rounds differently.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,43 @@ from tinyrobust.graph import Graph
 
 
 class Reference:
-    """The model in ``data`` under ``OpResolverType.BUILTIN_REF``; ``graph`` is its Graph."""
+    """The model in ``data`` under ``OpResolverType.BUILTIN_REF``; ``graph`` is its Graph.
+
+    One known fault of TF 2.15.1: FULLY_CONNECTED with per-channel weights and more than one row
+    reads multipliers that are not there, other ones in every run; LiteRT 2.3.0 has it right.
+    """
 
     def __init__(self, data: bytes, graph: Graph) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
         import tensorflow as tf
 
         self.version = str(tf.__version__)
         resolver = tf.lite.experimental.OpResolverType.BUILTIN_REF
         self._interpreter = tf.lite.Interpreter(
-            model_content=data, experimental_op_resolver_type=resolver, num_threads=1
-        )
+            model_content=data, experimental_op_resolver_type=resolver, num_threads=1,
+            experimental_preserve_all_tensors=True,
+        )  # fmt: skip
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
         self._graph = graph
+
+    def trace(self, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.int32]]:
+        """int32 (N, *shape) of every tensor of the Graph that the file has, by its name there."""
+        indices = {d["index"] for d in self._interpreter.get_tensor_details()}
+        wanted = {}
+        for tensor in self._graph.tensors:
+            number, colon, _ = tensor.name.partition(":")
+            if colon and int(number) in indices and not tensor.name.endswith(".slice"):
+                wanted[tensor.name] = (int(number), tensor.shape)
+        found: dict[str, list[npt.NDArray[np.int32]]] = {name: [] for name in wanted}
+        for image in images:
+            self.scores(image[None])
+            for name, (index, shape) in wanted.items():
+                value = self._interpreter.get_tensor(index)
+                q = value.astype(np.int32) - (128 if value.dtype == np.uint8 else 0)
+                found[name].append(q.reshape(shape))
+        return {name: np.array(values) for name, values in found.items()}
 
     def scores(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         """int32 (N, size) of uint8 (N, *input shape)."""
