@@ -78,18 +78,22 @@ def _layer(plan: Plan, position: int, layer: Layer, step: Step, types: dict[str,
     if int8_parameters.handles(layer):
         text_ = int8_parameters.definitions(layer, plan.graph, packing, symbol)
     else:
-        text_ = _definitions(plan, layer, packing, symbol, types)
+        text_ = _definitions(plan, layer, step, packing, symbol, types)
     comment = "// " + " + ".join(text.string(name) for name in layer.nodes) + "\n"
     return f"{comment}{text_}{_run(plan, layer, step, symbol)}"
 
 
 def _definitions(
-    plan: Plan, layer: Layer, packing: str | None, symbol: str, types: dict[str, str]
+    plan: Plan, layer: Layer, step: Step, packing: str | None, symbol: str, types: dict[str, str]
 ) -> str:
     lines, names = [], {}
     if packing is not None:
         names["weights"] = f"{symbol}_weights"
-        words = _packer(packing).pack(layer.node.arrays["weights"])
+        packer = _packer(packing)
+        if hasattr(packer, "pack_layer"):  # the variant decides about the words
+            words = packer.pack_layer(layer, plan.graph, step.variant)
+        else:
+            words = packer.pack(layer.node.arrays["weights"])
         lines.append(text.array("TR_WEIGHTS", "uint32_t", names["weights"], words))
     for field, values in parameters.tables(layer).items():
         names[field] = f"{symbol}_{field}"
@@ -106,7 +110,8 @@ def _run(plan: Plan, layer: Layer, step: Step, symbol: str) -> str:
         inputs = ", ".join(f"arena + {plan.places[t].offset}" for t in layer.reads)
         many = f"  const uint8_t* const inputs[] = {{{inputs}}};\n"
         buffers = f"{{{buffers[1:-1]}, inputs}}"
-    call = f"tr::{step.kernel}({symbol}, {buffers});"
+    variant = "".join(f", {value}" for value in step.variant.values())
+    call = f"tr::{step.kernel}({symbol}, {buffers}{variant});"
     return f"void {symbol}_run(uint8_t* arena) {{\n{many}  {call}\n}}\n"
 
 
