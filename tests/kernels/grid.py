@@ -108,6 +108,11 @@ def passes(graph: Graph, core: str) -> list[dict[str, str]]:
     ]
 
 
+def chosen_ops(graph: Graph) -> set[str]:
+    """Operations of ``graph`` that more than one kernel or variant computes."""
+    return {layer.op for layer in layers(graph) if len(_labels(layer, graph, "host")) > 1}
+
+
 def _labels(layer: Layer, graph: Graph, core: str) -> list[str]:
     found = {}
     for option in options.of_layer(layer, graph, core):

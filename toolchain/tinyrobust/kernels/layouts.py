@@ -2,8 +2,8 @@
 
 In: a tensor, its element type and a layout. Out: the elements that its buffer holds, padding and
 borders counted. ``hwc`` is dense, channels last. ``planar4`` (``firmware/runtime/planar.hpp``) is
-for u8 tensors of three axes. A ``LayoutChange`` is the step that writes one from the other; it is
-no node of the Graph.
+for u8 and i16 tensors of three axes. A ``LayoutChange`` is the step that writes one from the
+other; it is no node of the Graph.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tinyrobust.graph.nodes import Graph, Node, Tensor
+from tinyrobust.kernels import planar
 from tinyrobust.kernels.layers import ELEMENT_BYTES, Layer
 
 HWC = "hwc"
@@ -32,9 +33,7 @@ def stored_count(tensor: Tensor, type_: str, layout: str) -> int:
         return tensor.size
     if not can_hold(tensor, type_, layout):
         raise ValueError(f"{tensor.name} {tensor.shape} {type_} cannot be {layout}")
-    height, width, channels = tensor.shape
-    words = -(-width // 4) + 2  # of one row of one channel, with a border word at either end
-    return (height + 2) * channels * words * 4
+    return planar.count(tensor.shape, type_)
 
 
 def stored_bytes(tensor: Tensor, type_: str, layout: str) -> int:
@@ -44,7 +43,7 @@ def stored_bytes(tensor: Tensor, type_: str, layout: str) -> int:
 
 def can_hold(tensor: Tensor, type_: str, layout: str) -> bool:
     """True when ``layout`` exists for ``tensor``."""
-    return layout == HWC or (type_ == "u8" and len(tensor.shape) == 3)
+    return layout == HWC or (type_ in ("u8", "i16") and len(tensor.shape) == 3)
 
 
 def copy_name(tensor: str, layout: str) -> str:
