@@ -76,14 +76,14 @@ class Count:
 
 def count(
     families: Sequence[str], seeds: Iterable[int], kernels: Sequence[str], cores: Sequence[str]
-) -> Iterator[Count]:
-    """Run the grid; only what meets one of ``kernels``, if there are any."""
+) -> Iterator[list[Count]]:
+    """Run the grid, network by network; only what meets one of ``kernels``, if there are any."""
     for source in SOURCES:
         if source.core not in cores:
             continue
         for family in families:
             for seed in seeds:
-                yield from _network(source, family, seed, kernels)
+                yield list(_network(source, family, seed, kernels))
 
 
 def _network(source: Source, family: str, seed: int, kernels: Sequence[str]) -> Iterator[Count]:
@@ -305,9 +305,11 @@ def _counts(args: argparse.Namespace, seeds: range) -> list[Count]:
     if args.keep is not None and args.keep.is_file():
         return list(pickle.loads(args.keep.read_bytes()))
     families = [args.family] if args.family else grid.FAMILIES
-    found = list(count(families, seeds, args.kernels, [args.core] if args.core else CORES))
-    if args.keep is not None:
-        args.keep.write_bytes(pickle.dumps(found))
+    found = []
+    for counted in count(families, seeds, args.kernels, [args.core] if args.core else CORES):
+        found += counted
+        if args.keep is not None:
+            args.keep.write_bytes(pickle.dumps(found))
     return found
 
 

@@ -8,6 +8,7 @@ header, the flags and the compiler's version; paths do not matter and are mapped
 from __future__ import annotations
 
 import hashlib
+import contextlib
 import os
 import shutil
 import tempfile
@@ -107,7 +108,8 @@ def _compile(
         raise BuildError(
             f"the object cache entry {entry} is damaged ({error.strerror})", f"rm -r {entry}"
         ) from error
-    os.utime(entry)
+    with contextlib.suppress(FileNotFoundError):  # another build may have pruned it by now
+        os.utime(entry)
     target.write_bytes(content)
     return Object(source, target, calls)
 
