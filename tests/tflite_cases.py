@@ -131,7 +131,10 @@ def depthwise_conv_2d_int4(rng: Rng) -> bytes:
 
 
 def fully_connected(rng: Rng, bits: int = 8, per_channel: bool = False) -> bytes:
-    rows, ic, oc = int(rng.choice([1, 1, 1, 3])), *(int(n) for n in rng.integers(1, 40, 2))
+    rows, ic, oc = (
+        (1 if per_channel else int(rng.choice([1, 1, 1, 3]))),
+        *(int(n) for n in rng.integers(1, 40, 2)),
+    )
     keep = rows > 1
     source = tensor(rng, *((rows, ic) if keep else (ic,)))
     weights, bias, unit = _weighted(

@@ -93,6 +93,12 @@ struct BinaryI8 {
   int8_t lo, hi;
 };
 
+// A sum of two inputs of one shape as clamp((start + (a * x >> 8) + (b * y >> 8)) >> 21), int8.
+struct LinearI8 {
+  int32_t a, b, start;
+  uint32_t count;
+};
+
 // A copy of part of a tensor, or into part of one.
 struct CopyI8 {
   uint32_t size[3];

@@ -1,202 +1,316 @@
-"""Fits the instruction terms of every kernel.yaml to counted runs: ``python -m
-tests.kernels.calibrate [--write] [KERNEL ...]``.
+"""Fits the cost models in kernel.yaml to what is counted: ``python -m tests.kernels.calibrate``.
 
-In: synthetic networks whose layers vary everything the formulas depend on, run on an emulated
-Cortex-M4 and M7 (DSP) and, for ``host``, as plain C++ on a Cortex-M4. Out: the fitted ``each``
-of every term, the largest error over layers of more than 2,000 instructions, and the code size;
-``--write`` puts them into the kernel.yaml files.
+In: the networks of ``grid.py``, built and run on the virtual boards: every kernel and variant on
+Cortex-M7 and M4, and for ``host`` the plain C++ of each on a Cortex-M4. Out: per kernel the fitted
+``each`` of every term of ``instructions`` and ``cycles`` (the M4 model), the largest error, and the
+bytes of code; ``--write`` puts them into the kernel.yaml files. A kernel without ``cycles`` gets
+the terms of its ``instructions``. ``--code`` measures code only; ``--report`` fits nothing and
+prints how far the models in the files are from the counts.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
+import pickle
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ruamel.yaml import YAML
-from scipy.optimize import nnls
+from scipy.optimize import linprog, nnls
 
-from tests.graphs import Builder, random_graph
-from tests.kernels.arm import Device
-from tests.kernels.host import FLAGS, forces, planned
-from tinyrobust import boards, memory
+from tests.kernels import grid
+from tests.kernels.code import pieces
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.kernels import Kernel, Layer, Ports, Way, catalogue, expression
+from tinyrobust.kernels import Kernel, Layer, Way, catalogue, expression, layers
+from tinyrobust.kernels.layouts import LayoutChange, change
+from tinyrobust.kernels.schema import Instructions
 from tinyrobust.kernels.variables import known_names
+from tinyrobust.virtual import Clock
 
-# (cores of the group in kernel.yaml, board that counts, compiler flags)
-GROUPS = ((("cortex-m7", "cortex-m4"), "nucleo-h743", ()),
-          (("host",), "mps2-an386", ("-DTR_PORTABLE",)))  # fmt: skip
-SMALL = 2000
-
-
-def networks() -> Iterator[Graph]:
-    """Networks for fitting; none of them is one of the graphs that the tests predict."""
-    for seed, (size, zeros) in enumerate([(12, 0.5), (9, 0.2), (16, 0.7)]):
-        b = Builder(100 + seed, (size, size + seed, 3), zeros)
-        b.conv((16, 8, 24)[seed])
-        b.requantize()
-        source = b.x
-        acc = b.conv(b.x.shape[2])
-        b.requantize(acc, source)
-        joined = b.x
-        first = b.conv((24, 20, 48)[seed], 3, 2)
-        second = b.conv(first.shape[2], 1, 2, source=joined)
-        b.requantize(first, second)
-        b.pool("max", 2, 1)
-        b.conv((40, 12, 64)[seed], (1, 5))
-        b.requantize(bits=4)
-        b.conv(32, (3, 2), same=False)
-        b.requantize()
-        b.pool("average", 2, 1)
-        b.average()
-        b.dense(50)
-        b.requantize()
-        b.dense(10)
-        b.requantize(scores=True)
-        yield b.graph(f"calibration{seed}")
-    b = Builder(200, (10, 10, 1), 0.1)
-    b.conv(64, 3)
-    b.requantize()
-    b.conv(48, 3)  # too many nonzero weights for int16 sums
-    b.requantize()
-    wide = b.x
-    second = b.conv(48, 3)
-    b.requantize(second, wide)
-    b.conv(64, 1)
-    b.requantize()
-    b.requantize()
-    b.flatten()
-    b.dense(30)
-    b.requantize(scores=True)
-    yield b.graph("calibration-wide")
-    for seed, channels in enumerate((6, 16, 11, 32)):  # little but pools and bare requantisations
-        b = Builder(300 + seed, (12, 11, 2))
-        b.conv(channels, 1)
-        b.requantize()
-        b.pool(("max", "average")[seed % 2], 2, 1)
-        b.pool(("average", "max")[seed % 2], 3, 1)
-        b.requantize()
-        both = b.x
-        b.requantize(both, both)
-        b.pool(("max", "average")[seed % 2], 3 - seed % 2, 2)
-        b.average()
-        b.dense(8 + seed)
-        b.requantize(scores=True)
-        yield b.graph(f"calibration-pools{seed}")
-    for seed in range(1000, 1006):
-        yield random_graph(seed)
+SEEDS = range(32)
+SMALL = 2000  # below this count an error is relative to it
+GOOD = 0.02  # largest error of a least-squares fit that is left alone
+CORES = ("cortex-m7", "cortex-m4", "host")
 
 
-@dataclass
-class Sample:
-    """One counted layer: the values of the terms' formulas, and the instructions."""
+@dataclass(frozen=True)
+class Source:
+    """Where counts come from: a board, what its clock counts, and the name of the core."""
 
+    board: str
+    clocks: tuple[Clock, ...]
+    core: str
+
+    @property
+    def portable(self) -> bool:
+        """True for plain C++."""
+        return self.core == "host"
+
+
+SOURCES = (
+    Source("nucleo-h743", (Clock.INSTRUCTIONS,), "cortex-m7"),
+    Source("mps2-an386", (Clock.INSTRUCTIONS, Clock.M4_MODEL), "cortex-m4"),
+    Source("mps2-an386", (Clock.INSTRUCTIONS,), "host"),
+)
+
+
+@dataclass(frozen=True)
+class Count:
+    """One layer of one run, as plain data: network, layer, kernel and way, what was counted."""
+
+    family: str
+    seed: int
     layer: str
+    tensor: str  # what the layer reads
     kernel: str
-    terms: list[float]
-    count: int
+    way: Way
+    core: str
+    clock: Clock
+    counted: int
 
 
-def count(group: int) -> list[Sample]:
-    """Run every network with every kernel that accepts its layers."""
-    _, board, flags = GROUPS[group]
-    samples = []
-    for graph in networks():
-        for force in forces(graph, boards.load(board).core):
-            plan = planned(graph, board, force)
-            with tempfile.TemporaryDirectory() as folder:
-                device = Device(plan, Path(folder), flags)
-                image = np.random.default_rng(0).integers(0, 256, graph.input.shape, np.uint8)
-                counts = device.run(image)[1]
-            for step, layer, n in zip(plan.steps, plan.layers, counts, strict=True):
-                kernel = catalogue()[step.kernel]
-                samples.append(
-                    Sample(f"{graph.name}/{step.name}", kernel.id,
-                           _values(kernel, layer, graph, group, step), n)
+def count(
+    families: Sequence[str], seeds: Iterable[int], kernels: Sequence[str], cores: Sequence[str]
+) -> Iterator[list[Count]]:
+    """Run the grid, network by network; only what meets one of ``kernels``, if there are any."""
+    for source in SOURCES:
+        if source.core not in cores:
+            continue
+        for family in families:
+            for seed in seeds:
+                yield list(_network(source, family, seed, kernels))
+
+
+def _network(source: Source, family: str, seed: int, kernels: Sequence[str]) -> Iterator[Count]:
+    graph = next(grid.networks(family, range(seed, seed + 1)))
+    for force in grid.passes(graph, source.core):
+        asked = {label.partition(":")[0] for label in force.values()}
+        only = {k for k in kernels if catalogue()[k].file.op not in grid.chosen_ops(graph)}
+        if kernels and not (asked & set(kernels)) and not only:
+            continue
+        runs = grid.run(graph, source.board, force, clocks=source.clocks, portable=source.portable)
+        for clock, run in zip(source.clocks, runs, strict=True):
+            for case in run.cases:
+                yield Count(
+                    family, seed, case.layer.name, case.layer.source, case.step.kernel, case.way,
+                    source.core, clock, case.counted,
                 )  # fmt: skip
-    return samples
+    print(f"{source.core}: {graph.name}", file=sys.stderr)  # noqa: T201
 
 
-def _values(
-    kernel: Kernel, layer: Layer, graph: Graph, group: int, step: memory.Step
-) -> list[float]:
-    core = GROUPS[group][0][0]
-    way = Way(step.variant, Ports(**step.layout))
-    known = known_names(kernel.file, layer, graph, core, way)
-    terms = kernel.file.instructions[group].terms
-    return [expression.evaluate(term.of, known) for term in terms.values()]
+@dataclass(frozen=True)
+class Fitted:
+    """``each`` per term; the error over all layers, and where it is largest."""
+
+    each: list[float]
+    worst: float
+    rms: float
+    where: str
+    layers: int
 
 
-def fit(samples: list[Sample]) -> tuple[np.ndarray, float, str]:
-    """(each per term, largest error in percent over layers above SMALL, the layer that has it)."""
-    matrix = np.array([s.terms for s in samples], float)
-    counts = np.array([s.count for s in samples], float)
-    weight = 1 / (counts + SMALL)  # relative error, but not of tiny layers
-    each, _ = nnls(matrix * weight[:, None], counts * weight)
-    each = np.array([float(f"{e:.4g}") for e in each])
-    error = np.where(counts > SMALL, np.abs(matrix @ each - counts) / counts, 0)
-    worst = int(np.argmax(error))
-    return each, float(np.ceil(error[worst] * 1000) / 10), samples[worst].layer
+class Samples:
+    """Counts with the values of the formulas."""
 
+    def __init__(self, counts: Sequence[Count]) -> None:
+        self.counts = counts
+        self._graphs: dict[tuple[str, int], tuple[Graph, dict[str, Layer]]] = {}
 
-def code_size(kernel: Kernel, core: str, folder: Path) -> int:
-    """Bytes of code and constants in the kernel's objects, as ``image`` compiles them."""
-    total = 0
-    for source in kernel.sources:
-        obj = folder / f"{source.stem}.o"
-        root = kernel.folder.parents[1]
-        subprocess.run(
-            ["arm-none-eabi-g++", f"-mcpu={core}", "-mthumb", *FLAGS, "-O2", f"-I{root}", "-c",
-             str(source), "-o", str(obj)], check=True, cwd=folder,
+    def of(self, kernel: Kernel, cores: Sequence[str], clock: Clock) -> list[Count]:
+        """Those of a kernel."""
+        return [c for c in self.counts
+                if c.kernel == kernel.id and c.core in cores and c.clock == clock]  # fmt: skip
+
+    def known(self, kernel: Kernel, c: Count) -> Mapping[str, float]:
+        """What the formulas may name."""
+        key = c.family, c.seed
+        if key not in self._graphs:
+            graph = next(grid.networks(c.family, range(c.seed, c.seed + 1)))
+            self._graphs[key] = graph, {layer.name: layer for layer in layers(graph)}
+        graph, named = self._graphs[key]
+        if kernel.file.op == LayoutChange.op:
+            layer = change(graph, c.tensor, c.way.ports.output)
+        else:
+            layer = named[c.layer]
+        return known_names(kernel.file, layer, graph, c.core, c.way)
+
+    def matrix(self, kernel: Kernel, rows: Sequence[Count], terms: Sequence[str]) -> Any:
+        """The value of every term for every row."""
+        return np.array(
+            [[expression.evaluate(t, known) for t in terms]
+             for known in (self.known(kernel, c) for c in rows)], float,
         )  # fmt: skip
-        out = subprocess.run(
-            ["arm-none-eabi-size", str(obj)], check=True, capture_output=True, text=True
-        ).stdout
-        total += int(out.splitlines()[1].split()[0])
-    return total
+
+
+def errors(predicted: Any, counted: Any) -> Any:
+    """Relative errors, those of small layers relative to SMALL."""
+    return (predicted - counted) / np.maximum(counted, SMALL)
+
+
+def fit(matrix: Any, rows: Sequence[Count]) -> Fitted:
+    """Least squares of the relative errors; where that leaves an error above GOOD, the least
+    largest error."""
+    counts = np.array([c.counted for c in rows], float)
+    weight = 1 / np.maximum(counts, SMALL)
+    scaled, wanted = matrix * weight[:, None], counts * weight
+    each = _rounded(nnls(scaled, wanted)[0])
+    found = errors(matrix @ each, counts)
+    if np.max(np.abs(found)) > GOOD:
+        n = matrix.shape[1]
+        ones = np.ones((len(rows), 1))
+        done = linprog(
+            np.r_[np.zeros(n), 1.0],
+            A_ub=np.block([[scaled, -ones], [-scaled, -ones]]), b_ub=np.r_[wanted, -wanted],
+            bounds=[(0, None)] * (n + 1),
+        )  # fmt: skip
+        least = _rounded(done.x[:-1])
+        if np.max(np.abs(errors(matrix @ least, counts))) < np.max(np.abs(found)):
+            each, found = least, errors(matrix @ least, counts)
+    return _judge(list(each), found, rows)
+
+
+def _rounded(each: Any) -> Any:
+    return np.array([float(f"{e:.5g}") for e in each])
+
+
+def _judge(each: list[float], found: Any, rows: Sequence[Count]) -> Fitted:
+    worst = int(np.argmax(np.abs(found)))
+    c = rows[worst]
+    return Fitted(
+        each, 100 * float(abs(found[worst])), 100 * float(np.sqrt(np.mean(found**2))),
+        f"{c.family} {c.seed} {c.layer} {dict(c.way.variant) or ''} {c.counted:,}", len(rows),
+    )  # fmt: skip
+
+
+def judge(samples: Samples, kernel: Kernel, group: Instructions, clock: Clock) -> Fitted | None:
+    """How far the model in the file is from the counts; None without counts."""
+    rows = samples.of(kernel, group.cores, clock)
+    if not rows:
+        return None
+    matrix = samples.matrix(kernel, rows, [t.of for t in group.terms.values()])
+    each = [t.each for t in group.terms.values()]
+    counts = np.array([c.counted for c in rows], float)
+    return _judge(each, errors(np.round(matrix @ np.array(each)), counts), rows)
+
+
+def calibrate(samples: Samples, kernel: Kernel, tree: Any) -> None:
+    """Fit every group of a kernel.yaml, whose ``tree`` is changed; prints what came out."""
+    for key, clock in (("instructions", Clock.INSTRUCTIONS), ("cycles", Clock.M4_MODEL)):
+        if key == "cycles" and not tree.get("cycles"):
+            _add_cycles(samples, kernel, tree)
+        for entry in tree.get(key, ()):
+            rows = samples.of(kernel, list(entry["cores"]), clock)
+            if not rows:
+                continue
+            terms = [term["of"] for term in entry["terms"].values()]
+            made = fit(samples.matrix(kernel, rows, [str(t) for t in terms]), rows)
+            entry["error_percent"] = float(f"{np.ceil(made.worst * 10) / 10:.1f}")
+            for name, value in zip(entry["terms"], made.each, strict=True):
+                entry["terms"][name]["each"] = float(value)
+            show(kernel, f"{key} {'/'.join(entry['cores'])}", made)
+
+
+def _add_cycles(samples: Samples, kernel: Kernel, tree: Any) -> None:
+    if samples.of(kernel, ["cortex-m4"], Clock.M4_MODEL):
+        pattern = next(e for e in tree["instructions"] if "cortex-m4" in e["cores"])
+        tree["cycles"] = [{
+            "cores": ["cortex-m4"],
+            "terms": {n: {"each": 0.0, "of": t["of"]} for n, t in pattern["terms"].items()},
+            "error_percent": 0.0,
+        }]  # fmt: skip
+
+
+def show(kernel: Kernel, what: str, found: Fitted) -> None:
+    """One line of the report."""
+    print(f"{kernel.id:28} {what:30} {found.layers:5} layers, worst {found.worst:5.2f} %, "  # noqa: T201
+          f"rms {found.rms:5.2f} %  ({found.where})")  # fmt: skip
+
+
+def report(samples: Samples, kernels: Sequence[Kernel]) -> float:
+    """Print the errors of the models in the files; gives the worst of the instructions on the
+    cores with a counting board, in percent."""
+    worst = 0.0
+    for kernel in kernels:
+        groups = [("instructions", g, Clock.INSTRUCTIONS) for g in kernel.file.instructions]
+        groups += [("cycles", g, Clock.M4_MODEL) for g in kernel.file.cycles]
+        for key, group, clock in groups:
+            found = judge(samples, kernel, group, clock)
+            if found is not None:
+                show(kernel, f"{key} {'/'.join(group.cores)}", found)
+                if key == "instructions" and group.cores != ["host"]:
+                    worst = max(worst, found.worst)
+    print(f"{len(samples.counts)} counted layers, worst {worst:.2f} %")  # noqa: T201
+    return worst
+
+
+def write_code(trees: Mapping[str, Any]) -> None:
+    """Measure the code of all kernels and put it into their trees."""
+    with tempfile.TemporaryDirectory() as folder:
+        for core in ("cortex-m7", "cortex-m4"):
+            for kernel, (own, shared) in pieces(core, Path(folder) / core).items():
+                flash = trees[kernel]["flash"]
+                flash["code_bytes"][core] = own
+                kept = flash.get("shared", {})
+                flash["shared"] = {
+                    name: {**kept.get(name, {}), core: size, "host": 0}
+                    for name, size in shared.items()
+                }
+    for tree in trees.values():
+        if not tree["flash"]["shared"]:
+            del tree["flash"]["shared"]
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.kernels.calibrate")
-    parser.add_argument("--write", action="store_true")
-    parser.add_argument("kernels", nargs="*")
+    parser = argparse.ArgumentParser(prog="python -m tests.kernels.calibrate", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="change the kernel.yaml files")
+    parser.add_argument("--code", action="store_true", help="measure code only")
+    parser.add_argument("--report", action="store_true", help="fit nothing, say how good it is")
+    parser.add_argument("--family", choices=grid.FAMILIES, help="only networks of one family")
+    parser.add_argument("--core", choices=CORES, help="only one core")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="networks per family")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first network")
+    parser.add_argument(
+        "--keep", type=Path, help="file to keep the counts in, and to take them from"
+    )
+    parser.add_argument("kernels", nargs="*", help="only these")
     args = parser.parse_args()
-    samples = [count(group) for group in range(len(GROUPS))]
-    for kernel in catalogue().values():
-        if args.kernels and kernel.id not in args.kernels:
-            continue
-        yaml = YAML()
-        yaml.width = 200
-        path = kernel.folder / "kernel.yaml"
-        tree = yaml.load(path)
-        for group, (cores, _, _) in enumerate(GROUPS):
-            mine = [s for s in samples[group] if s.kernel == kernel.id]
-            if not mine:
-                print(f"{kernel.id}: no layer to fit", file=sys.stderr)  # noqa: T201
-                return 1
-            each, error, where = fit(mine)
-            entry = tree["instructions"][group]
-            assert tuple(entry["cores"]) == cores
-            entry["error_percent"] = error
-            for name, value in zip(entry["terms"], each, strict=True):
-                entry["terms"][name]["each"] = float(value)
-            text = ", ".join(f"{n} {v:g}" for n, v in zip(entry["terms"], each, strict=True))
-            print(f"{kernel.id} {cores[0]}: {text}; worst {error} % ({where}, "  # noqa: T201
-                  f"{len(mine)} layers)")  # fmt: skip
-        with tempfile.TemporaryDirectory() as folder:
-            for core in ("cortex-m7", "cortex-m4"):
-                tree["flash"]["code_bytes"][core] = code_size(kernel, core, Path(folder))
-        if args.write:
-            with path.open("w") as file:
-                yaml.dump(tree, file)
+    wanted = [k for k in catalogue().values() if not args.kernels or k.id in args.kernels]
+    yaml = YAML()
+    yaml.width = 200
+    paths = {k.id: k.folder / "kernel.yaml" for k in catalogue().values()}
+    trees = {name: yaml.load(path) for name, path in paths.items()}
+    if not args.code:
+        seeds = range(args.first, args.first + args.seeds)
+        samples = Samples(_counts(args, seeds))
+        if args.report:
+            return int(report(samples, wanted) > 3)
+        for kernel in wanted:
+            calibrate(samples, kernel, trees[kernel.id])
+    if args.write:
+        write_code(trees)
+        for name, path in paths.items():
+            if args.code or name in {k.id for k in wanted}:
+                with path.open("w") as file:
+                    yaml.dump(trees[name], file)
     return 0
+
+
+def _counts(args: argparse.Namespace, seeds: range) -> list[Count]:
+    if args.keep is not None and args.keep.is_file():
+        return list(pickle.loads(args.keep.read_bytes()))
+    families = [args.family] if args.family else grid.FAMILIES
+    found = []
+    for counted in count(families, seeds, args.kernels, [args.core] if args.core else CORES):
+        found += counted
+        if args.keep is not None:
+            args.keep.write_bytes(pickle.dumps(found))
+    return found
 
 
 if __name__ == "__main__":

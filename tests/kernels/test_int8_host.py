@@ -134,5 +134,5 @@ def test_axes_beyond_what_a_struct_holds_are_named() -> None:
     b.add(int8.MaxPool2DInt8, (b.x,), (1, 35000, 1), size=(1, 2), strides=(1, 2))
     b.add(int8.StridedSliceInt8, (b.x,), (1, 4, 1))
     b.scores()
-    with pytest.raises(GraphError, match=r"70,?000"):
+    with pytest.raises(GraphError, match="65535"):
         planned(b.graph("long"))

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from tests.graphs import random_graph, resnet8_graph, tiny_graph
 from tinyrobust import boards, memory
 from tinyrobust.errors import BudgetError, GraphError
+from tinyrobust.memory import budget
 from tinyrobust.memory.arena import ALIGN, Buffer, aligned, lower_bound, place
 from tinyrobust.memory.budget import FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES
+from tinyrobust.memory.choose import Weights
 from tinyrobust.memory.lifetimes import IMAGE
 
 plan_module = importlib.import_module("tinyrobust.memory.planner")  # not the function of its name
@@ -116,7 +118,11 @@ def test_too_little_ram_names_the_layer_and_the_numbers() -> None:
 
 def test_an_arena_that_cannot_be_packed_names_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = resnet8_graph()
-    need = memory.plan(graph, boards.load("nucleo-h743")).arena_bytes
+    problem = plan_module.prepare(graph, boards.load("nucleo-h743"), {})
+    limits = budget.limits(boards.load("nucleo-h743"))
+    least = plan_module.fit(problem, limits.ceiling, [Weights(ram=1)])
+    assert least is not None
+    need = least.arena.bytes
     real = plan_module.place
 
     def wasteful(buffers: list[Buffer], overlaps: Any) -> memory.Arena:

@@ -5,7 +5,7 @@
 namespace tr {
 
 void depthwise_conv2d_i8_i8(const Conv2DI8& layer, const Buffers& at) {
-  depthwise_conv2d_portable<WeightsI8>(layer, at);
+  depthwise_conv2d_portable(layer, at);
 }
 
 }  // namespace tr

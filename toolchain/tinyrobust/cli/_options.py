@@ -37,10 +37,11 @@ def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     return found
 
 
+board_names = _names("boards", "*.yaml")
 board_option = click.option(
     "--board", "board_name", required=True, metavar="NAME|FILE.yaml",
     help="Board, or a board file.",
-    shell_complete=_names("boards", "*.yaml"),
+    shell_complete=board_names,
 )  # fmt: skip
 model_option = click.option(
     "--model", "model_name", default=None, metavar="NAME|FILE",

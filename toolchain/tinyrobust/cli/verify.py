@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
               help="Images whose scores are compared.")  # fmt: skip
 @click.option("--layers", "traced", type=click.IntRange(0), default=20, show_default=True,
               help="Images of which every layer's integers are compared.")  # fmt: skip
+@click.option("--inputs", type=click.Path(path_type=Path), default=None, metavar="FILE.npy",
+              help="Inputs, uint8 or int8 (N, ...), in place of the task's images.")  # fmt: skip
 @json_option
 def command(
-    model_name: str | None, board_name: str, samples: int, traced: int, json_file: str | None
-) -> None:
-    """Count the output integers that differ from the numpy interpreter's: hls4ml's C simulation,
-    the host build, the virtual board, and QEMU mps2-an500. Anything above 0 is exit 1.
+    model_name: str | None, board_name: str, samples: int, traced: int, inputs: Path | None,
+    json_file: str | None,
+) -> None:  # fmt: skip
+    """Count the output integers that differ from the numpy interpreter's: hls4ml's C simulation
+    (of a .tflite file: TensorFlow Lite's reference kernels), the host build, the virtual board,
+    and QEMU mps2-an500. Anything above 0 is exit 1.
+
+    A .tflite file has no task: its inputs are random, seeded, over the whole range, or those of
+    --inputs.
     """
     from tinyrobust import boards, tasks
     from tinyrobust.cli._progress import Bars
@@ -40,7 +48,7 @@ def command(
         Bars(screen) as bars,
         tasks.download_progress(lambda have, total: bars("download", have, total)),
     ):
-        result = verify(model, board, samples=samples, traced=traced, progress=bars)
+        result = verify(model, board, samples=samples, traced=traced, progress=bars, inputs=inputs)
     _print(screen, result)
     write_result(json_file, "verify", result.as_json())
     if not result.holds:
@@ -55,12 +63,12 @@ def command(
 def _print(screen: Any, result: Verification) -> None:
     from rich.table import Table
 
-    table = Table("computed by", "differing", "scores", "differing", "in layers", "seconds",
+    table = Table("computed by", "differ", "scores", "differ", "in layers", "seconds",
                   title=f"{result.model}: {result.source}")  # fmt: skip
     table.columns[0].no_wrap = True
     for column in range(1, 6):
         table.columns[column].justify = "right"
-    table.add_row("numpy interpreter", "reference", "", "reference", "", "")
+    table.add_row("numpy interpreter", "-", "", "-", "", "")
     for c in result.columns:
         if c.skipped:
             table.add_row(c.name, "not run", "", "", "", "")

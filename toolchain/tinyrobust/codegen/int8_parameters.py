@@ -3,7 +3,7 @@
 In: a layer of family ``tflite`` and its Graph. Out: the struct's type, its arrays, and its
 initialiser. A packing of such a kernel is a module of ``codegen/packers`` with
 ``arrays(layer, graph) -> dict[str, array]``: the arrays that replace the plain ones; None leaves
-one out.
+one out. With ``STRUCT`` and ``initialiser`` it has a struct of its own.
 """
 
 from __future__ import annotations
@@ -68,9 +68,11 @@ def struct(layer: Layer) -> str:
 def definitions(layer: Layer, graph: Graph, packing: str | None, symbol: str) -> str:
     """C++ text of the layer's arrays and of its struct, which is called ``symbol``."""
     found = arrays(layer, graph)
+    make, kind = initialiser, struct(layer)
     if packing is not None:
         packer: Any = importlib.import_module(f"tinyrobust.codegen.packers.{packing}")
         found |= packer.arrays(layer, graph)
+        make, kind = getattr(packer, "initialiser", make), getattr(packer, "STRUCT", kind)
     lines, names = [], {}
     for field, values in found.items():
         names[field] = _NULL if values is None else f"{symbol}_{field}"
@@ -78,8 +80,8 @@ def definitions(layer: Layer, graph: Graph, packing: str | None, symbol: str) ->
             continue
         section = "TR_WEIGHTS" if field == "weights" else "TR_TABLES"
         lines.append(text.array(section, f"{values.dtype.name}_t", names[field], values))
-    members = text.aggregate(initialiser(layer, graph, names), "    ")
-    lines.append(f"TR_TABLES constexpr tr::{struct(layer)} {symbol} =\n{members};\n")
+    members = text.aggregate(make(layer, graph, names), "    ")
+    lines.append(f"TR_TABLES constexpr tr::{kind} {symbol} =\n{members};\n")
     return "".join(lines)
 
 

@@ -7,6 +7,7 @@ the XNNPACK delegate, which rounds differently.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,52 @@ from tinyrobust.graph import Graph
 
 
 class Reference:
-    """The model in ``data`` under ``OpResolverType.BUILTIN_REF``; ``graph`` is its Graph."""
+    """The model in ``data`` under ``OpResolverType.BUILTIN_REF``; ``graph`` is its Graph.
+
+    One known fault of TF 2.15.1: FULLY_CONNECTED with per-channel weights and more than one row
+    reads multipliers that are not there, other ones in every run; LiteRT 2.3.0 has it right.
+    """
 
     def __init__(self, data: bytes, graph: Graph) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
         import tensorflow as tf
 
         self.version = str(tf.__version__)
-        resolver = tf.lite.experimental.OpResolverType.BUILTIN_REF
-        self._interpreter = tf.lite.Interpreter(
-            model_content=data, experimental_op_resolver_type=resolver, num_threads=1
-        )
-        self._interpreter.allocate_tensors()
+        self._graph = graph
+        self._data = data
+        self._interpreter = _interpreter(tf, data)
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
-        self._graph = graph
+
+    def trace(self, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.int32]]:
+        """int32 (N, *shape) of every tensor of the Graph that the file has, by its name there.
+
+        They are made outputs of the model for that: others are overwritten in place.
+        """
+        import tensorflow as tf
+        from tensorflow.lite.tools import flatbuffer_utils as flatbuffer
+
+        made: set[int] = set()
+        model = flatbuffer.convert_bytearray_to_object(bytearray(self._data))
+        for operator in model.subgraphs[0].operators:
+            made.update(int(i) for i in operator.outputs)
+        wanted = {}
+        for tensor in self._graph.tensors:
+            number, colon, _ = tensor.name.partition(":")
+            if colon and int(number) in made and not tensor.name.endswith(".slice"):
+                wanted[tensor.name] = (int(number), tensor.shape)
+        model.subgraphs[0].outputs = sorted({index for index, _ in wanted.values()})
+        model.signatureDefs = None
+        interpreter = _interpreter(tf, bytes(flatbuffer.convert_object_to_bytearray(model)))
+        found: dict[str, list[npt.NDArray[np.int32]]] = {name: [] for name in wanted}
+        for value in self._quantised(images).reshape(len(images), *self._input["shape"]):
+            interpreter.set_tensor(self._input["index"], value)
+            interpreter.invoke()
+            for name, (index, shape) in wanted.items():
+                q = interpreter.get_tensor(index)
+                signed = q.astype(np.int32) - (128 if q.dtype == np.uint8 else 0)
+                found[name].append(signed.reshape(shape))
+        return {name: np.array(values) for name, values in found.items()}
 
     def scores(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         """int32 (N, size) of uint8 (N, *input shape)."""
@@ -62,3 +95,12 @@ class Reference:
         tensor = self._graph.output
         assert tensor.scale is not None
         return (np.rint(flat / np.float64(tensor.scale)) + tensor.zero_point).astype(np.int32)
+
+
+def _interpreter(tf: Any, data: bytes) -> Any:
+    resolver = tf.lite.experimental.OpResolverType.BUILTIN_REF
+    interpreter = tf.lite.Interpreter(
+        model_content=data, experimental_op_resolver_type=resolver, num_threads=1
+    )
+    interpreter.allocate_tensors()
+    return interpreter

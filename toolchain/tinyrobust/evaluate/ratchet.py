@@ -1,7 +1,7 @@
 """The ratchet: the best figures so far per model and board, which no change may worsen.
 
 In: a Bench and ``benchmarks/ratchet.json``. Out: a Verdict, or the file written anew. The file:
-``{"schema": "tinyrobust.ratchet/1", "entries": {model: {board: Entry}}}``. Figures of another
+``{"schema": "tinyrobust.ratchet/2", "entries": {model: {board: Entry}}}``. Figures of another
 Graph or another compiler are not comparable; the verdict then says so instead of comparing.
 """
 
@@ -18,25 +18,28 @@ from tinyrobust import resources
 from tinyrobust.artefact import write_json
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.evaluate.bench import Bench
+from tinyrobust.evaluate.published import Reference
 
-SCHEMA: Literal["tinyrobust.ratchet/1"] = "tinyrobust.ratchet/1"
-FIGURES = ("instructions", "flash_bytes", "ram_bytes")
+SCHEMA: Literal["tinyrobust.ratchet/2"] = "tinyrobust.ratchet/2"
+FIGURES = ("instructions", "m4_cycles", "flash_bytes", "ram_bytes")
 
 
 class Entry(BaseModel):
-    """What was recorded: ``instructions`` per inference, bytes of the whole image."""
+    """What was recorded: counted ``instructions`` and estimated ``m4_cycles`` per inference
+    (Cortex-M4 model), bytes of the whole image."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     graph_sha256: str
     compiler: str
     instructions: int = Field(gt=0)
+    m4_cycles: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)
     ram_bytes: int = Field(gt=0)
 
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-    schema_: Literal["tinyrobust.ratchet/1"] = Field(alias="schema")
+    schema_: Literal["tinyrobust.ratchet/2"] = Field(alias="schema")
     entries: dict[str, dict[str, Entry]]
 
 
@@ -63,6 +66,11 @@ class Verdict:
 
     changes: tuple[Change, ...]
     not_compared: str = ""
+
+    @property
+    def better(self) -> tuple[Change, ...]:
+        """The figures that got better, which ``--update`` would record."""
+        return tuple(c for c in self.changes if c.now < c.recorded)
 
     @property
     def worse(self) -> tuple[Change, ...]:
@@ -127,11 +135,25 @@ def update(result: Bench, path: Path) -> None:
     })  # fmt: skip
 
 
+def our_int8(result: Bench, path: Path) -> Reference | None:
+    """Our own int8 kernels on a network of the same shape, as recorded for the same board."""
+    if result.network is None or result.family == "tflite":
+        return None
+    entry = read(path).get(f"random-{result.network}-int8", {}).get(result.board)
+    if entry is None:
+        return None
+    return Reference(
+        "tinyrobust int8", f"random weights, this board, recorded in {path.name}",
+        entry.instructions, entry.m4_cycles,
+    )  # fmt: skip
+
+
 def _entry(result: Bench) -> Entry:
     return Entry(
         graph_sha256=result.graph_sha256,
         compiler=result.compiler,
-        instructions=result.counted,
+        instructions=result.instructions,
+        m4_cycles=result.m4_cycles,
         flash_bytes=result.flash_bytes,
         ram_bytes=result.ram_bytes,
     )

@@ -19,21 +19,22 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust import boards, device, graph, image, tasks, virtual
+from tinyrobust import boards, device, graph, image, virtual
 from tinyrobust.boards import Board
-from tinyrobust.errors import CheckFailed, GraphError, TaskError, TinyRobustError
+from tinyrobust.errors import CheckFailed, GraphError, TinyRobustError
+from tinyrobust.evaluate.inputs import Images, load_images, read_inputs
 from tinyrobust.graph import Conv2D, Dense, Graph
+from tinyrobust.graph.int8 import DepthwiseConv2DInt8, Weighted
 from tinyrobust.graph.model import Model
 from tinyrobust.graph.verify import accumulator_range
 from tinyrobust.kernels.layouts import dense
 
-INTERPRETER, ORACLE, HOST = "numpy interpreter", "hls4ml C simulation", "host build"
+INTERPRETER, HOST = "numpy interpreter", "host build"
+ORACLES = {"fixed": "hls4ml C simulation", "tflite": "TensorFlow Lite reference"}
 QEMU_BOARD = "mps2-an500"
-SEED = 0
 _BATCH = 50
 _ORACLE_BATCH = 500  # each call starts processes
 _SILENCE_S = 120.0  # QEMU on a busy computer; one inference takes well under a second
-Images = npt.NDArray[np.uint8]
 Scores = npt.NDArray[Any]
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -98,16 +99,25 @@ class Verification:
 
 
 def verify(
-    model: Model, board: Board, *, samples: int, traced: int, progress: Progress
+    model: Model,
+    board: Board,
+    *,
+    samples: int,
+    traced: int,
+    progress: Progress,
+    inputs: Path | None = None,
 ) -> Verification:
-    """Compare hls4ml's C simulation, the host build, the virtual ``board`` and QEMU with the
+    """Compare the family's own oracle, the host build, the virtual ``board`` and QEMU with the
     interpreter on ``samples`` images, and every layer on ``traced`` of them.
+
+    The oracle is hls4ml's C simulation or TensorFlow Lite's reference kernels. The images are
+    those of ``load_images``, or of the file ``inputs``.
 
     Raises what the stages raise (BudgetError, BuildError, LinkError, ...); a difference is no
     exception but a count.
     """
     net = model.graph
-    images, source = load_images(net, samples)
+    images, source = read_inputs(inputs, net, samples) if inputs else load_images(net, samples)
     traced = min(traced, len(images))
     expected = _expected(net, images, progress)
     layers = graph.trace(net, images[:traced])
@@ -125,21 +135,6 @@ def verify(
     return Verification(
         model.name, net.sha256, board.id, len(images), traced, source, tuple(columns), changed
     )
-
-
-def load_images(net: Graph, samples: int) -> tuple[Images, str]:
-    """The task's first test images; seeded random ones where the task or its data is missing."""
-    try:
-        task = tasks.get(net.task)
-        images, _ = task.load("test", samples)
-        if images.shape[1:] == net.input.shape:
-            return images, f"first {len(images):,} test images of {net.task}"
-        reason = f"{net.task} has images {images.shape[1:]}, the model takes {net.input.shape}"
-    except TaskError as error:
-        reason = error.message
-    rng = np.random.default_rng(SEED)
-    shape = (samples, *net.input.shape)
-    return rng.integers(0, 256, shape, dtype=np.uint8), f"random images, seed {SEED} ({reason})"
 
 
 def _expected(net: Graph, images: Images, progress: Progress) -> Scores:
@@ -170,6 +165,22 @@ def _run_oracle(
     progress: Progress,
 ) -> Column:  # fmt: skip
     start = time.monotonic()
+    name = ORACLES[model.graph.family]
+    run = _tensorflow if model.graph.family == "tflite" else _hls4ml
+    found = run(model, images, traced, lambda done: progress(name, done, len(images)))
+    if isinstance(found, str):
+        return Column(name, None, 0, 0.0, {}, skipped=found)
+    scores, tensors = found
+    one_by_one = ({name: t[i] for name, t in tensors.items()} for i in range(traced))
+    counts = _layer_counts(one_by_one, layers)
+    seconds = time.monotonic() - start
+    return Column(name, _differing(scores, expected), scores.size, seconds, counts)
+
+
+def _hls4ml(
+    model: Model, images: Images, traced: int, done: Callable[[int], None]
+) -> tuple[Scores, Tensors] | str:
+    """Scores and layers of hls4ml's C simulation, or why there are none."""
     try:
         from tinyrobust.convert import oracle
 
@@ -178,18 +189,30 @@ def _run_oracle(
         complete = find_spec("hls4ml") is not None and find_spec("tensorflow") is not None
         if complete and (model.folder / "train").is_dir():
             raise
-        message = error.message if isinstance(error, TinyRobustError) else str(error)
-        return Column(ORACLE, None, 0, 0.0, {}, skipped=message)
+        return error.message if isinstance(error, TinyRobustError) else str(error)
     parts = []
     for first in range(0, len(images), _ORACLE_BATCH):
         parts.append(simulation.scores(images[first : first + _ORACLE_BATCH]))
-        progress(ORACLE, min(first + _ORACLE_BATCH, len(images)), len(images))
-    scores = np.concatenate(parts)
-    found = simulation.trace(images[:traced]) if traced else {}
-    one_by_one = ({name: t[i] for name, t in found.items()} for i in range(traced))
-    counts = _layer_counts(one_by_one, layers)
-    seconds = time.monotonic() - start
-    return Column(ORACLE, _differing(scores, expected), scores.size, seconds, counts)
+        done(min(first + _ORACLE_BATCH, len(images)))
+    return np.concatenate(parts), simulation.trace(images[:traced]) if traced else {}
+
+
+def _tensorflow(
+    model: Model, images: Images, traced: int, done: Callable[[int], None]
+) -> tuple[Scores, Tensors] | str:
+    """Scores and layers of TensorFlow Lite's reference kernels, or why there are none."""
+    if model.path.suffix != ".tflite":
+        return f"the reference needs the .tflite file that {model.path.name} was made from"
+    if find_spec("tensorflow") is None:
+        return "needs TensorFlow: pip install 'tinyrobust[train]' (Python 3.10 or 3.11)"
+    from tinyrobust.convert.tflite_reference import Reference
+
+    reference = Reference(model.path.read_bytes(), model.graph)
+    parts = []
+    for first in range(0, len(images), _BATCH):
+        parts.append(reference.scores(images[first : first + _BATCH]))
+        done(min(first + _BATCH, len(images)))
+    return np.concatenate(parts), reference.trace(images[:traced]) if traced else {}
 
 
 def _run_host(
@@ -240,7 +263,7 @@ def _dense(steps: Mapping[str, Any], traced: Tensors) -> Tensors:
 
 
 def change_a_weight(net: Graph, images: Images, expected: Scores, work: Path) -> ChangedWeight:
-    """Host build of ``net`` with one trit changed, against the scores of the unchanged one.
+    """Host build of ``net`` with one weight changed, against the scores of the unchanged one.
 
     The weight is the first that changes the interpreter's own scores of these images: one whose
     channel never reaches the scores would prove nothing. Raises CheckFailed when there is none.
@@ -259,17 +282,22 @@ def change_a_weight(net: Graph, images: Images, expected: Scores, work: Path) ->
 def weight_changes(
     net: Graph,
 ) -> Iterator[tuple[Graph, tuple[str, tuple[int, ...], int, int]]]:
-    """Graphs that differ from ``net`` in one trit, with layer, index, old and new value.
+    """Graphs that differ from ``net`` in one weight, with layer, index, old and new value.
 
-    From the first layer on, the weight in the middle of every output channel.
+    From the first layer on, the weight in the middle of every output channel: a trit becomes
+    another, any other weight an end of its range.
     """
     for position, node in enumerate(net.nodes):
-        if not isinstance(node, (Conv2D, Dense)):
+        if not isinstance(node, (Conv2D, Dense, Weighted)):
             continue
-        for channel in range(len(node.weights)):
-            index = (channel, *(int(n) // 2 for n in node.weights.shape[1:]))
+        end = 1 if not isinstance(node, Weighted) else (1 << (node.weight_bits - 1)) - 1
+        last = isinstance(node, DepthwiseConv2DInt8)  # its channels are the last axis
+        shape = node.weights.shape[:-1] if last else node.weights.shape[1:]
+        middle = tuple(int(n) // 2 for n in shape)
+        for channel in range(node.weights.shape[-1 if last else 0]):
+            index = (*middle, channel) if last else (channel, *middle)
             before = int(node.weights[index])
-            after = 1 if before <= 0 else -1
+            after = end if before <= 0 else -end
             try:
                 changed = _with_weight(net, position, index, after)
             except GraphError:
@@ -279,9 +307,13 @@ def weight_changes(
 
 def _with_weight(net: Graph, position: int, index: tuple[int, ...], value: int) -> Graph:
     node = net.nodes[position]
-    assert isinstance(node, (Conv2D, Dense))
+    assert isinstance(node, (Conv2D, Dense, Weighted))
     weights = node.weights.copy()
     weights[index] = value
+    changed = dataclasses.replace(node, weights=weights)
+    nodes = (*net.nodes[:position], changed, *net.nodes[position + 1 :])
+    if isinstance(node, Weighted):
+        return dataclasses.replace(net, nodes=nodes)
     low, high = accumulator_range(weights, net.tensor[node.inputs[0]])
     tensors = tuple(
         dataclasses.replace(t, lo=int(low.min()), hi=int(high.max()))
@@ -289,6 +321,4 @@ def _with_weight(net: Graph, position: int, index: tuple[int, ...], value: int) 
         else t
         for t in net.tensors
     )
-    changed = dataclasses.replace(node, weights=weights)
-    nodes = (*net.nodes[:position], changed, *net.nodes[position + 1 :])
     return dataclasses.replace(net, tensors=tensors, nodes=nodes)

@@ -61,9 +61,8 @@ def link(
         compiler.run(arguments, folder, "the link")
         return elf
     codes = board.placed(CODE_RAM)
-    first = Placement(
-        **{use: board.placed(use)[0].name for use in USES},
-        code_ram=codes[0].name if codes else "",
+    first = _placement(
+        {use: board.placed(use)[0].name for use in USES}, codes[0].name if codes else ""
     )
     _link(board, compiler, objects, elf, first)
     better = _place(board, Elf(elf))
@@ -98,11 +97,19 @@ def _place(board: Board, elf: Elf) -> Placement:
         chosen[use] = memory.name
     codes = board.placed(CODE_RAM)
     if not codes:
-        return Placement(**chosen)
+        return _placement(chosen)
     need = elf.section_bytes(CODE_SECTION)
     region = max(1 << (need - 1).bit_length(), _SMALLEST_REGION) if need else _SMALLEST_REGION
     fits = [m for m in codes if free[m.name] >= need]
-    return Placement(**chosen, code_ram=(fits or codes)[0].name, code_align=region)
+    return _placement(chosen, (fits or codes)[0].name, region)
+
+
+def _placement(
+    uses: dict[str, str], code_ram: str = "", code_align: int = _SMALLEST_REGION
+) -> Placement:
+    return Placement(
+        uses["stack"], uses["data"], uses["buffers"], uses["arena"], code_ram, code_align
+    )
 
 
 def _script(board: Board, placement: Placement) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import contextlib
 import os
 import shutil
 import tempfile
@@ -108,7 +109,8 @@ def _compile(
         raise BuildError(
             f"the object cache entry {entry} is damaged ({error.strerror})", f"rm -r {entry}"
         ) from error
-    os.utime(entry)
+    with contextlib.suppress(FileNotFoundError):  # another build may have pruned it by now
+        os.utime(entry)
     target.write_bytes(content)
     return Object(source, target, calls)
 

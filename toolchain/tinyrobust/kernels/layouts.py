@@ -2,8 +2,8 @@
 
 In: a tensor, its element type and a layout. Out: the elements that its buffer holds, padding and
 borders counted. ``hwc`` is dense, channels last. ``planar4`` (``firmware/runtime/planar.hpp``) is
-for u8 and i16 tensors of three axes. A ``LayoutChange`` is the step that writes one from the other;
-it is no node of the Graph.
+for u8 and i16 tensors of three axes. A ``LayoutChange`` is the step that writes one from the
+other; it is no node of the Graph.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Cost:
     Bytes of flash for weights and for tables, bytes of scratch, instructions and cycles of the
     Cortex-M4 model (None where kernel.yaml has no terms) per inference, executable bytes of RAM
     while it runs (shared by the layers) and between inferences (its own). Kernel code is shared
-    by the layers that use a kernel: ``code_bytes``.
+    by the layers that use a kernel: ``code_pieces``.
     """
 
     flash_weights: int
@@ -65,11 +65,16 @@ def predict(kernel: Kernel, layer: Layer, graph: Graph, core: str, way: Way = PL
     )
 
 
-def code_bytes(kernel: Kernel, core: str) -> int:
-    """Bytes of code that an image with ``kernel`` holds once. Raises BuildError as above."""
-    if core not in kernel.file.flash.code_bytes:
-        raise BuildError(f"kernel '{kernel.id}' states no code size for {core}")
-    return kernel.file.flash.code_bytes[core]  # type: ignore[index]
+def code_pieces(kernel: Kernel, core: str) -> dict[str, int]:
+    """Bytes of the pieces of code that an image with ``kernel`` holds, each once, by name.
+
+    Raises BuildError when kernel.yaml states no size for the core.
+    """
+    pieces = {kernel.id: kernel.file.flash.code_bytes, **kernel.file.flash.shared}
+    for sizes in pieces.values():
+        if core not in sizes:
+            raise BuildError(f"kernel '{kernel.id}' states no code size for {core}")
+    return {name: sizes[core] for name, sizes in pieces.items()}  # type: ignore[index]
 
 
 def overlap(kernel: Kernel, layer: Layer, graph: Graph, core: str, way: Way = PLAIN) -> int | None:

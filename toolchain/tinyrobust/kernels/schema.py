@@ -10,8 +10,9 @@ layer, the kernel's variant, the names that its ``counts`` give, and the names i
 * ``packing``: the weight packer in ``codegen/packers/`` (null without weights).
 * ``in_place``: what the output may lie over: ``source`` or ``operand``, elements no smaller than
   the output's (``operand``: of the same size, because tiles are not finished in order).
-* ``flash``: ``code_bytes`` of the kernel's object per core, measured; ``weights`` and ``tables``
-  (constants and parameters) in bytes, formulas.
+* ``flash``: ``code_bytes`` per core, of the code and constants that only this kernel links, and
+  ``shared``: the same of pieces that it shares with other kernels, by name, once in an image; both
+  measured. ``weights`` and ``tables`` (constants and parameters of a layer) in bytes, formulas.
 * ``variants``: integer parameters of the kernel with the values they may have; every combination
   is a choice of its own, which ``Step.variant`` names and codegen is given.
 * ``layout``: for ``source``, ``operand`` and ``output`` the memory layout that the kernel reads or
@@ -111,10 +112,14 @@ class Layouts(_Strict):
     output: Choices = ["hwc"]
 
 
+CodeBytes = dict[Core, Annotated[int, Field(ge=0)]]
+
+
 class Flash(_Strict):
     """Bytes of flash."""
 
-    code_bytes: dict[Core, Annotated[int, Field(ge=0)]]
+    code_bytes: CodeBytes
+    shared: dict[str, CodeBytes] = {}
     weights: Formula = "0"
     tables: Formula
 

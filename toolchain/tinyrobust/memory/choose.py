@@ -2,7 +2,7 @@
 
 In: per layer its options with their predicted costs, the RAM that each step takes, the layout
 changes there can be, and limits. Out: one option per layer and the changes of layout. An integer
-linear program: one option per layer; the code of a kernel counted once for each kernel in use; a
+linear program: one option per layer; the pieces of the kernels' code counted once each; a
 layer reads a tensor in the layout in which it was written, or a change writes it once more; at
 every step the tensors alive, scratch and executable memory within the limits. The objective is
 one of several: least time, flash or RAM, or a weighted sum.
@@ -106,7 +106,7 @@ class _Model:
         self.solver.setOptionValue("mip_rel_gap", 0.0)
         self.taken = [[self.solver.addBinary() for _ in row] for row in problem.options]
         self.changes = {key: self.solver.addBinary() for key in problem.changes}
-        self.linked = {kernel: self.solver.addBinary() for kernel in self._code()}
+        self.linked = {piece: self.solver.addBinary() for piece in self._code()}
         self.arena = self.solver.addVariable(0, max(ceiling.arena, 0))
         self.code = self.solver.addVariable(0, max(ceiling.code, 0))
         self._choose_one()
@@ -125,7 +125,7 @@ class _Model:
 
     def _code(self) -> dict[str, int]:
         rows = (*self.problem.options, tuple(self.problem.changes.values()))
-        return {o.kernel.id: o.code_bytes for row in rows for o in row}
+        return {piece: n for row in rows for o in row for piece, n in o.code.items()}
 
     def _choose_one(self) -> None:
         for mine in self.taken:
@@ -134,11 +134,12 @@ class _Model:
     def _link(self) -> None:
         rows = [*zip(self.problem.options, self.taken, strict=True)]
         for row, mine in rows:
-            for kernel in {o.kernel.id for o in row}:
-                users = [v for o, v in zip(row, mine, strict=True) if o.kernel.id == kernel]
-                self.solver.addConstr(self.solver.qsum(users) <= self.linked[kernel])
+            for piece in {piece for o in row for piece in o.code}:
+                users = [v for o, v in zip(row, mine, strict=True) if piece in o.code]
+                self.solver.addConstr(self.solver.qsum(users) <= self.linked[piece])
         for key, variable in self.changes.items():
-            self.solver.addConstr(variable <= self.linked[self.problem.changes[key].kernel.id])
+            for piece in self.problem.changes[key].code:
+                self.solver.addConstr(variable <= self.linked[piece])
 
     def _layouts(self) -> None:
         problem = self.problem
@@ -178,7 +179,7 @@ class _Model:
                 solver.addConstr(solver.qsum(running + kept) <= self.code)
 
     def _flash(self) -> Any:
-        parts = [self.linked[kernel] * n for kernel, n in self._code().items()]
+        parts = [self.linked[piece] * n for piece, n in self._code().items()]
         parts += [v * o.cost.flash_bytes for o, v in self._everything()]
         return self.solver.qsum(parts)
 
@@ -222,7 +223,7 @@ def summed(problem: Problem, taken: Sequence[int], changes: Sequence[ChangeKey])
     """The sums of a choice."""
     options = [row[j] for row, j in zip(problem.options, taken, strict=True)]
     options += [problem.changes[key] for key in changes]
-    code = {o.kernel.id: o.code_bytes for o in options}
+    code = {piece: n for o in options for piece, n in o.code.items()}
     shared = max(aligned(o.cost.code_ram_bytes) for o in options)
     return Chosen(
         taken=tuple(taken),

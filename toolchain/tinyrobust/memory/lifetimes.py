@@ -107,7 +107,8 @@ def lifetimes(graph: Graph, chosen: Chosen, *, grow: bool) -> Lifetimes:
         dead = [(name, port) for name, port in found if used[name] == i]
         below = [
             name for name, port in dead
-            if may_overwrite(option.kernel, layer, port, graph, types)
+            if (may_overwrite(option.kernel, layer, port, graph, types)
+                or (port == "source" and option.overlap is not None and option.overlap <= 0))
             and not (layer.op != "requantize" and _read_twice(name, found))
         ]  # fmt: skip
         below = [t for t in below if grow or sizes[home[t]] == sizes[layer.output]]

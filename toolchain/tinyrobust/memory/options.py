@@ -12,7 +12,7 @@ from tinyrobust.errors import BudgetError, GraphError
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import PLAIN, Cost, Kernel, Layer, Way, candidates, catalogue, predict, ways
 from tinyrobust.kernels.catalogue import refusal
-from tinyrobust.kernels.predict import code_bytes, overlap
+from tinyrobust.kernels.predict import code_pieces, overlap
 from tinyrobust.registry import nearest
 
 
@@ -20,12 +20,13 @@ from tinyrobust.registry import nearest
 class Option:
     """A kernel that accepts a layer, in one way, with what it costs there.
 
-    ``code_bytes``: flash for the kernel's code, once in an image. ``overlap``: see kernel.yaml.
+    ``code``: bytes of flash of the pieces of its code, each once in an image. ``overlap``: see
+    kernel.yaml.
     """
 
     kernel: Kernel
     cost: Cost
-    code_bytes: int
+    code: Mapping[str, int]
     way: Way = PLAIN
     overlap: int | None = None
 
@@ -43,7 +44,7 @@ def of_layer(layer: Layer, graph: Graph, core: str) -> list[Option]:
     """Every option of ``layer``. Raises GraphError when there is none."""
     return [
         Option(
-            kernel, predict(kernel, layer, graph, core, way), code_bytes(kernel, core), way,
+            kernel, predict(kernel, layer, graph, core, way), code_pieces(kernel, core), way,
             overlap(kernel, layer, graph, core, way),
         )
         for kernel in candidates(layer, graph, core)

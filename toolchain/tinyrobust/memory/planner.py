@@ -234,7 +234,7 @@ def _plan(problem: Problem, board: Board, found: Fit, force: Mapping[str, str]) 
         places=places,
         arena_bytes=arena.bytes,
         arena_lower_bound_bytes=lower_bound(alive.buffers, alive.overlaps),
-        code_bytes=sum({o.kernel.id: o.code_bytes for o in options}.values()),
+        code_bytes=sum({piece: n for o in options for piece, n in o.code.items()}.values()),
         code_ram_bytes=shared,
         code_memory=code if found.chosen.code else "",
         choices=tuple(
@@ -286,7 +286,7 @@ def _explain_choice(
             f"{problem.time(taken) - problem.time(fastest):,} {unit} and take "
             f"{fastest.cost.scratch_bytes - taken.cost.scratch_bytes:+,} B of scratch, "
             f"{fastest.cost.flash_bytes - taken.cost.flash_bytes:+,} B of flash besides its code "
-            f"of {fastest.code_bytes:,} B"
+            f"of {sum(fastest.code.values()):,} B"
         )
     costs = {o.label: asdict(o.cost) for o in row}
     return Choice(layer.name, taken.kernel.id, taken.label, why, costs)

@@ -8,7 +8,8 @@ a process. What a virtual board enforces, and what it cannot, is in ``machine.py
 from __future__ import annotations
 
 from tinyrobust.virtual.board import VirtualBoard, start
+from tinyrobust.virtual.cycles import NAME as CYCLE_MODEL
 from tinyrobust.virtual.faults import Fault, FaultReport
 from tinyrobust.virtual.hooks import Clock
 
-__all__ = ["Clock", "Fault", "FaultReport", "VirtualBoard", "start"]
+__all__ = ["CYCLE_MODEL", "Clock", "Fault", "FaultReport", "VirtualBoard", "start"]

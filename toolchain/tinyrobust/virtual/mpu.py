@@ -68,7 +68,8 @@ class Mpu:
     ) -> list[tuple[int, int, int]]:
         """``(start, end, rights)`` of the stretches of ``start..end``; ``hardware`` limits all.
 
-        A region that begins at ``without`` is left out. Without the MPU, and for addresses no region holds under PRIVDEFENA, ``hardware`` is it.
+        A region that begins at ``without`` is left out. Without the MPU, and for addresses no
+        region holds under PRIVDEFENA, ``hardware`` is it.
         """
         if not self.control & ENABLE:
             return [(start, end, hardware)]

@@ -4,9 +4,10 @@
 share one. ``taps_inside``, ``rows_inside``: taps and kernel rows that lie in the input, over all
 output pixels (convolutions and pools). ``loops0``, ``loops1``: rounds of the two outer loops over
 the output (elementwise, copies, mean); ``inner1``, ``inner2``: those of the mean's sums, over all
-outputs. ``words``: 1 when a copy moves words. ``filled``: elements that a pad sets. ``parts``:
-inputs of a concatenation; ``runs``: its copies, or those of a resize. ``constant``: bytes of a
-constant operand. ``known``: exponentials in a softmax's table.
+outputs. Of copies: ``word_moves`` and ``byte_moves``, and ``scattered``, the elements of those that
+do not lie one after the other; ``filled``: elements that a pad sets; ``parts``: inputs of a
+concatenation; ``runs``: its copies, or those of a resize. ``constant``: bytes of a constant
+operand. ``known``: exponentials in a softmax's table.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from tinyrobust.kernels.layers import Layer
 
 NAMES = frozenset({
     "weights", "weight_bits", "scales", "taps_inside", "rows_inside", "loops0", "loops1", "inner1",
-    "inner2", "words", "filled", "parts", "runs", "constant", "known",
+    "inner2", "word_moves", "byte_moves", "scattered", "filled", "parts", "runs", "constant",
+    "known",
 })  # fmt: skip
 
 
@@ -48,8 +50,11 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
             found |= _outer(walk) | {"constant": node.constant.size}
         case int8.PadInt8() | int8.StridedSliceInt8():
             copy = loops.copy(node, sources[0], out)
+            *rows, length = copy.loops.size
             dense = all(steps[-1] == 1 for steps in copy.loops.steps)
-            found |= _outer(copy.loops) | {"words": int(dense), "filled": copy.fill}
+            moves = _moves(math.prod(rows), length) if dense else {
+                "scattered": math.prod(copy.loops.size)}  # fmt: skip
+            found |= _outer(copy.loops) | moves | {"filled": copy.fill}
         case int8.MeanInt8():
             outer, inner = loops.mean(node, sources[0])
             n = math.prod(outer.size)
@@ -57,10 +62,13 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
                 "inner1": n * inner.size[0] * inner.size[1], "inner2": n * math.prod(inner.size)
             }  # fmt: skip
         case int8.ConcatInt8():
-            rows = math.prod(aligned(out)[: node.axis])
-            found |= {"parts": len(sources), "runs": len(sources) * rows}
+            outer = math.prod(aligned(out)[: node.axis])
+            parts = [_moves(outer, math.prod(aligned(s)[node.axis :])) for s in sources]
+            found |= {name: sum(p[name] for p in parts) for name in parts[0]}
+            found |= {"parts": len(sources), "runs": len(sources) * outer}
         case int8.ResizeNearestInt8():
-            found["runs"] = len(node.rows) * len(node.columns)
+            runs = len(node.rows) * len(node.columns)
+            found |= _moves(runs, aligned(out)[2]) | {"runs": runs}
         case int8.SoftmaxInt8():
             found["known"] = int(np.flatnonzero(node.exponentials)[-1]) + 1
     return found
@@ -68,6 +76,11 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
 
 def _outer(walk: loops.Loops) -> dict[str, float]:
     return {"loops0": walk.size[0], "loops1": walk.size[0] * walk.size[1]}
+
+
+def _moves(runs: int, length: int) -> dict[str, float]:
+    """Of so many copies of ``length`` bytes."""
+    return {"word_moves": runs * (length // 4), "byte_moves": runs * (length % 4)}
 
 
 def _windows(node: Any, source: loops.Shape, out: loops.Shape) -> dict[str, float]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinyrobust.graph import int8
+from tinyrobust.graph.base import INT16
 from tinyrobust.graph.interpreter_int8 import aligned, high_mul
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels.layers import Layer
@@ -181,4 +182,4 @@ def _fits_half(acc: Any, node: int8.Weighted) -> bool:
     """True when the accumulators, rounded once and shifted but for one bit, fit int16."""
     value = high_mul(acc, node.multipliers)
     value = (value + (value >> 63)) >> (-node.shifts.astype(np.int64) - 1)
-    return bool(np.all(np.abs(value) < (1 << 15) - 1))
+    return bool(np.all((value >= INT16[0]) & (value <= INT16[1])))

@@ -1,0 +1,207 @@
+"""The grid over which the kernels' cost models are fitted and checked.
+
+``networks(family, seeds)`` gives seeded networks whose layers vary everything that the formulas
+depend on; ``passes`` gives forced choices for one of them such that every layer meets everything
+that can compute it; ``run`` builds a network, runs it on the virtual board and gives one ``Case``
+per layer: what the formulas see, and what was counted and linked.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from tests.graphs import Builder, random_graph
+from tests.int8_graphs import random_int8_graph
+from tinyrobust import boards, device, image, memory, virtual
+from tinyrobust.errors import BudgetError
+from tinyrobust.graph.nodes import Graph
+from tinyrobust.kernels import Layer, Ports, Way, layers
+from tinyrobust.memory import options
+
+FAMILIES = ("fixed", "tflite")
+CHANNELS = (1, 2, 3, 4, 5, 6, 8, 8, 11, 12, 16, 16, 20, 24, 32, 32, 48, 64)
+KERNELS = ((1, 1), (3, 3), (3, 3), (3, 3), (1, 5), (5, 1), (2, 2), (3, 2), (5, 5))
+_SILENCE_S = 120.0
+
+
+def networks(family: str, seeds: range) -> Iterator[Graph]:
+    """One network per seed."""
+    for seed in seeds:
+        if family == "tflite":
+            yield random_int8_graph(seed, operations=40)
+        elif seed % 4 == 3:
+            yield random_graph(seed)
+        else:
+            yield chain(seed)
+
+
+def chain(seed: int) -> Graph:
+    """Convolutions, residuals and pools one after the other, of all shapes and sparsities."""
+    rng = np.random.default_rng([7, seed])
+    side = int(rng.integers(6, 21))
+    b = Builder(seed, (side, side + int(rng.integers(-2, 3)), int(rng.choice([1, 2, 3, 4, 8]))))
+    for _ in range(12):
+        b.zeros = float(rng.choice([0.05, 0.3, 0.5, 0.5, 0.7, 0.9]))
+        _add(
+            b,
+            rng,
+            str(rng.choice(["conv", "conv", "conv", "residual", "shortcut", "pool", "bare"])),
+        )
+    if rng.random() < 0.7:
+        b.average(half_even=bool(rng.random() < 0.5))
+    else:
+        b.pool("max", min(2, *b.x.shape[:2]))
+        b.flatten()
+    if rng.random() < 0.5:
+        b.dense(int(rng.integers(3, 70)))
+        b.requantize(bits=int(rng.choice([4, 7])))
+    b.dense(int(rng.integers(2, 33)))
+    b.requantize(scores=True)
+    return b.graph(f"chain{seed}")
+
+
+def _add(b: Builder, rng: np.random.Generator, kind: str) -> None:
+    height, width, channels = b.x.shape
+    bits, shift = int(rng.choice([4, 7, 7])), int(rng.integers(3, 13))
+    small = min(height, width) < 5
+    wanted = int(rng.choice(CHANNELS)) if height * width <= 300 else int(rng.choice(CHANNELS[:12]))
+    if kind == "pool" and not small:
+        size = int(rng.integers(2, 4))
+        b.pool(str(rng.choice(["max", "average"])), size, int(rng.integers(1, size + 1)))
+    elif kind == "residual":
+        identity = b.x
+        b.requantize(b.conv(channels), identity, bits=bits, shift=shift)
+    elif kind == "shortcut":
+        source, stride = b.x, 1 if small else int(rng.choice([1, 2]))
+        first = b.conv(wanted, 3, stride)
+        second = b.conv(wanted, 1, stride, source=source)
+        b.requantize(first, second, bits=bits, shift=shift)
+    elif kind == "bare":
+        both = b.x
+        b.requantize(*([both, both] if rng.random() < 0.5 else [both]), bits=bits, shift=shift)
+    else:
+        size = KERNELS[int(rng.integers(len(KERNELS)))]
+        same = small or bool(rng.random() < 0.7)
+        stride = 1 if small else int(rng.choice([1, 1, 2]))
+        b.conv(wanted, size, stride, same=same)
+        b.requantize(bits=bits, shift=shift)
+
+
+def passes(graph: Graph, core: str) -> list[dict[str, str]]:
+    """Forced choices such that every layer meets every kernel and variant that accepts it.
+
+    Layouts are left to the planner.
+    """
+    rows = {layer.name: _labels(layer, graph, core) for layer in layers(graph)}
+    longest = max(len(labels) for labels in rows.values())
+    return [
+        {name: labels[i % len(labels)] for name, labels in rows.items() if len(labels) > 1}
+        for i in range(longest)
+    ]
+
+
+def chosen_ops(graph: Graph) -> set[str]:
+    """Operations of ``graph`` that more than one kernel or variant computes."""
+    return {layer.op for layer in layers(graph) if len(_labels(layer, graph, "host")) > 1}
+
+
+def _labels(layer: Layer, graph: Graph, core: str) -> list[str]:
+    found = {}
+    for option in options.of_layer(layer, graph, core):
+        settings = ",".join(f"{n}={v}" for n, v in option.way.variant.items())
+        found[f"{option.kernel.id}:{settings}"] = None
+    return list(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One layer of a built network. ``counted``: instructions, or cycles of the model."""
+
+    graph: Graph
+    layer: Layer
+    step: memory.Step
+    core: str
+    counted: int
+    weights_bytes: int  # in the ELF
+    tables_bytes: int
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.graph.name}/{self.layer.name}"
+
+    @property
+    def way(self) -> Way:
+        """How the kernel ran."""
+        return Way(self.step.variant, Ports(**self.step.layout))
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A network on a board: its plan, its image, one case per layer."""
+
+    plan: memory.Plan
+    image: image.Image
+    cases: tuple[Case, ...]
+
+
+def planned(graph: Graph, board: boards.Board, force: Mapping[str, str]) -> memory.Plan | None:
+    """The plan with as much of ``force`` as can be had at once; None when that is nothing new."""
+    force = dict(force)
+    while force:
+        try:
+            return memory.plan(graph, board, force=force)
+        except BudgetError:  # layouts that no kernel converts
+            force.popitem()
+    return memory.plan(graph, board)
+
+
+def run(
+    graph: Graph,
+    board_name: str,
+    force: Mapping[str, str],
+    *,
+    clocks: tuple[virtual.Clock, ...] = (virtual.Clock.INSTRUCTIONS,),
+    portable: bool = False,
+) -> list[Run]:
+    """Build once, run once per clock. ``portable``: the kernels in plain C++."""
+    board = boards.load(board_name)
+    plan = planned(graph, board, force)
+    assert plan is not None
+    forced = {c.layer: c.choice for c in plan.choices if "@" not in c.layer}
+    build_module = importlib.import_module("tinyrobust.image.build")
+    with tempfile.TemporaryDirectory(prefix="tinyrobust-grid-") as folder, ExitStack() as stack:
+        if portable:
+            flags = (*build_module.KERNEL_FLAGS, "-DTR_PORTABLE")
+            stack.enter_context(mock.patch.object(build_module, "KERNEL_FLAGS", flags))
+        built = image.build(graph, board, Path(folder) / "image", model_name="grid", force=forced)
+        core = "host" if portable else board.core
+        return [_run(plan, built, board, clock, core) for clock in clocks]
+
+
+def _run(
+    plan: memory.Plan, built: image.Image, board: boards.Board, clock: virtual.Clock, core: str
+) -> Run:
+    graph = plan.graph
+    sample = np.random.default_rng(0).integers(0, 256, graph.input.shape, np.uint8)
+    with (
+        virtual.start(board, built, clock=clock) as running,
+        device.Session.open(running.port, timeout_s=_SILENCE_S, fault=running.fault) as session,
+    ):
+        session.infer(sample)
+        counts = [int(n) for _, n in session.layer_cycles()]
+    cases = tuple(
+        Case(graph, layer, step, core, n, linked.weights_bytes, linked.tables_bytes)
+        for layer, step, n, linked in zip(
+            plan.layers, plan.steps, counts, built.memory.layers, strict=True
+        )
+    )
+    return Run(plan, built, cases)

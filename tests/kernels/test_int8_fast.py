@@ -1,0 +1,163 @@
+"""The fast int8 kernels against the interpreter: as plain C++, and with DSP instructions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.int8_networks import NetworkBuilder, ds_cnn, edge_biases, network, resnet8
+from tests.kernels.arm import Device
+from tests.kernels.host import Compiled, planned
+from tests.kernels.test_arm import check as check_arm
+from tests.kernels.test_host import check as check_host
+from tests.kernels.test_host import some_slow
+from tinyrobust.convert import tflite
+from tinyrobust.graph import int8, interpreter
+from tinyrobust.graph.nodes import Graph
+from tinyrobust.kernels import candidates, catalogue, layers
+from tinyrobust.kernels.counts import int8_linear
+
+PACKINGS = ("int8_pairs", "int8_planes", "int8_linear")
+FAST = frozenset(k for k, kernel in catalogue().items() if kernel.file.packing in PACKINGS)
+
+
+def fast(graph: Graph, core: str = "cortex-m7") -> dict[str, str]:
+    """A fast kernel for every layer that one accepts."""
+    return {
+        layer.name: kernel.id
+        for layer in layers(graph)
+        for kernel in candidates(layer, graph, core)
+        if kernel.id in FAST
+    }
+
+
+@pytest.mark.parametrize("seed", some_slow(list(range(30)), 3))
+def test_networks_on_the_host(seed: int, tmp_path: Path) -> None:
+    graph = network(seed)
+    check_host(Compiled(planned(graph, force=fast(graph)), tmp_path), graph)
+
+
+@pytest.mark.parametrize(
+    ("board", "flags"),
+    [("nucleo-h743", ()), pytest.param("mps2-an386", ("-O3",), marks=pytest.mark.slow)],
+    ids=["m7", "m4-O3"],
+)
+@pytest.mark.parametrize("seed", some_slow(list(range(30, 50)), 3))
+def test_networks_with_dsp_instructions(
+    seed: int, board: str, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    graph = network(seed)
+    check_arm(Device(planned(graph, board, fast(graph)), tmp_path, flags), graph, n=2)
+
+
+def test_the_networks_meet_every_fast_kernel() -> None:
+    used = {kernel for seed in range(30, 50) for kernel in fast(network(seed)).values()}
+    assert used == FAST
+
+
+def edge_graph(depthwise: bool) -> Graph:
+    """Each channel's accumulator is its bias plus the pixel, all 256 of them."""
+    rng = np.random.default_rng(5)
+    b = NetworkBuilder(5, (16, 16, 4))
+    channels = 64
+    scales = [(1 << 30, -1), ((1 << 31) - 1, -1), (1 << 30, -9), ((1 << 31) - 1, -9)]
+    scales += [(int(rng.integers(1 << 30, 1 << 31)), -int(rng.integers(1, 15))) for _ in range(12)]
+    rows = [(m, s, bias) for m, s in scales for bias in edge_biases(m, s, rng, channels // 16)]
+    fields = {
+        "multipliers": np.array([m for m, _, _ in rows], np.int32),
+        "shifts": np.array([s for _, s, _ in rows], np.int32),
+        "bias": np.array([bias for _, _, bias in rows], np.int32),
+    }
+    weights = np.zeros((channels, 1, 1, 4), np.int8)
+    weights[:, 0, 0, 0] = 1
+    for activation in ("relu", "none", "clamp"):
+        source = b.tensors[0]
+        if depthwise:
+            b.convolution(channels, (1, 1), source=source)
+            b.nodes[-1] = int8.Conv2DInt8(
+                b.nodes[-1].name, b.nodes[-1].inputs, b.nodes[-1].output, weights=weights,
+                bias=np.zeros(channels, np.int32),
+                multipliers=np.full(channels, 1 << 30, np.int32),
+                shifts=np.ones(channels, np.int32),
+            )  # fmt: skip
+            b.add(int8.DepthwiseConv2DInt8, (b.x,), b.x.shape,
+                  weights=np.ones((1, 1, channels), np.int8), **fields,
+                  **b.finish(activation))  # fmt: skip
+        else:
+            b.add(int8.Conv2DInt8, (source,), (16, 16, channels), weights=weights, **fields,
+                  **b.finish(activation))  # fmt: skip
+    b.scores()
+    return b.graph("edges")
+
+
+@pytest.mark.parametrize("depthwise", [False, True], ids=["conv2d", "depthwise"])
+def test_rounding_at_its_edges(depthwise: bool, tmp_path: Path) -> None:
+    graph = edge_graph(depthwise)
+    force = fast(graph)
+    assert len(force) >= 2
+    image = np.random.default_rng(1).integers(0, 256, (1, 16, 16, 4)).astype(np.uint8)
+    image[0, ..., 0] = np.arange(256).reshape(16, 16)
+    expected = interpreter.trace(graph, image)
+    (tmp_path / "host").mkdir(), (tmp_path / "arm").mkdir()
+    traces = [
+        Compiled(planned(graph, force=force), tmp_path / "host").trace(image[0]),
+        Device(planned(graph, "nucleo-h743", force), tmp_path / "arm").run(image[0])[0],
+    ]
+    for trace in traces:
+        for name, value in trace.items():
+            np.testing.assert_array_equal(value, expected[name][0], err_msg=name)
+
+
+def test_every_pair_of_an_addition(tmp_path: Path) -> None:
+    b = NetworkBuilder(3, (256, 256, 2))
+    parts = [
+        b.add(int8.StridedSliceInt8, (b.tensors[0],), (256, 256, 1), begin=(0, 0, c))
+        for c in (0, 1)
+    ]
+    for activation in ("relu", "none", "none"):
+        b.sum(*parts, activation)
+        assert int8_linear.form(b.nodes[-1]) is not None  # type: ignore[arg-type]
+    b.add(int8.StridedSliceInt8, (b.x,), (1, 1, 1))
+    b.scores()
+    graph = b.graph("pairs")
+    image = np.stack(np.meshgrid(np.arange(256), np.arange(256)), axis=-1).astype(np.uint8)
+    expected = interpreter.trace(graph, image[None])
+    got, _ = Device(planned(graph, "nucleo-h743", fast(graph)), tmp_path).run(image)
+    for name, value in got.items():
+        np.testing.assert_array_equal(value, expected[name][0], err_msg=name)
+
+
+@pytest.mark.parametrize(("make", "at_most"), [(resnet8, 11_600_000), (ds_cnn, 3_300_000)])
+def test_instructions_of_published_networks(
+    make: Callable[[], Graph], at_most: int, tmp_path: Path
+) -> None:
+    """CMSIS-NN: 29.94 M and 7.76 M, counted the same way."""
+    graph = make()
+    counts = check_arm(Device(planned(graph, "nucleo-h743"), tmp_path, ("-O3",)), graph)
+    assert sum(counts) < at_most
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("model", "at_most"), [("ic_resnet8_int8", 11_600_000), ("kws_dscnn_int8", 3_300_000)]
+)
+def test_mlperf_tiny_models(model: str, at_most: int, tmp_path: Path) -> None:
+    graph = tflite.load(Path(os.environ["TINYROBUST_DATA"]) / "mlperf-tiny" / f"{model}.tflite")
+    plan = planned(graph, "nucleo-h743")
+    assert {s.kernel for s in plan.steps if s.op.startswith("conv2d")} <= FAST
+    counts = check_arm(Device(plan, tmp_path, ("-O3",)), graph, n=3)
+    assert sum(counts) < at_most
+
+
+def test_weights_that_do_not_fit_are_refused() -> None:
+    b = NetworkBuilder(9, (4, 4, 4))
+    b.convolution(8)
+    heavy = b.nodes[-1]
+    heavy.weights[1] = -128
+    heavy.weights[0] = -128
+    b.scores()
+    assert not fast(b.graph("heavy"))

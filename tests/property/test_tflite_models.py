@@ -1,0 +1,58 @@
+"""Whole ``.tflite`` models: the numpy interpreter equals TensorFlow Lite's reference kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tflite_architectures import convert
+from tinyrobust import graph
+from tinyrobust.convert import tflite
+from tinyrobust.convert.tflite_file import parse
+from tinyrobust.convert.tflite_reference import Reference
+
+pytestmark = [pytest.mark.train, pytest.mark.slow]
+
+
+def check(data: bytes, count: int) -> graph.Graph:
+    """Equal scores on ``count`` random inputs, equal tensors on four."""
+    net = tflite.from_bytes(data, name="model")
+    x = np.random.default_rng(7).integers(0, 256, (count, *net.input.shape), dtype=np.uint8)
+    reference = Reference(data, net)
+    np.testing.assert_array_equal(graph.run(net, x), reference.scores(x))
+    traced = graph.trace(net, x[:4])
+    for name, values in reference.trace(x[:4]).items():
+        np.testing.assert_array_equal(traced[name], values, err_msg=name)
+    return net
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["ic_resnet8", "kws_dscnn"])
+def test_published_model(name: str, real_data: Path) -> None:
+    check((real_data / "mlperf-tiny" / f"{name}_int8.tflite").read_bytes(), 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "macs", "count"),
+    [("autoencoder", 264_192, 200), ("mobilenet", 7_489_664, 40), ("wakeword", None, 100)],
+)
+def test_architecture(name: str, macs: int | None, count: int) -> None:
+    net = check(convert(name), count)
+    if macs is not None:
+        assert sum(net.macs(node) for node in net.nodes) == macs
+
+
+@pytest.mark.parametrize("edge", ["int8", "uint8", "float32"])
+def test_many_operators(edge: str) -> None:
+    data = convert("many", edge)
+    codes = {operator.code for operator in parse(data, "model").operators}
+    assert len(codes) >= 20, codes
+    check(data, 60)
+
+
+def test_hard_swish() -> None:
+    data = convert("hard_swish")
+    assert "HARD_SWISH" in {operator.code for operator in parse(data, "model").operators}
+    check(data, 100)
