@@ -7,8 +7,8 @@ header, the flags and the compiler's version; paths do not matter and are mapped
 
 from __future__ import annotations
 
-import hashlib
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
