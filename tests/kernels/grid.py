@@ -36,7 +36,7 @@ def networks(family: str, seeds: range) -> Iterator[Graph]:
     """One network per seed."""
     for seed in seeds:
         if family == "tflite":
-            yield random_int8_graph(seed, operations=40)
+            yield random_int8_graph(seed, 32, reach=24)
         elif seed % 4 == 3:
             yield random_graph(seed)
         else:

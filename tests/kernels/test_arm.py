@@ -12,7 +12,7 @@ from tests.graphs import Builder, random_graph, resnet8_graph
 from tests.kernels.arm import Device
 from tests.kernels.host import forces, planned
 from tinyrobust.graph import interpreter
-from tinyrobust.graph.nodes import Graph
+from tinyrobust.graph.nodes import FAMILIES, Graph
 from tinyrobust.kernels import catalogue
 
 
@@ -107,4 +107,4 @@ def test_every_kernel_is_met_by_some_graph_here() -> None:
         for graph, choice in graphs
         for step in planned(graph, "nucleo-h743", forces(graph, "cortex-m7")[choice]).steps
     }
-    assert used == set(catalogue())
+    assert used == {k.id for k in catalogue().values() if k.file.op in FAMILIES["fixed"]}

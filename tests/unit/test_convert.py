@@ -17,7 +17,7 @@ import pytest
 from tests import keras_models
 from tests.keras_models import Net
 from tinyrobust import resources
-from tinyrobust.convert import plugin, qkeras, zoo
+from tinyrobust.convert import order, plugin, qkeras, zoo
 from tinyrobust.errors import ConvertError
 from tinyrobust.graph import GlobalAveragePool, Requantize, file, interpreter
 
@@ -253,13 +253,17 @@ def trained(tmp_path: Path) -> Path:
 
 
 def test_the_zoo_model_comes_from_its_train_folder(tmp_path: Path) -> None:
-    made = zoo.make(ZOO / "train", tmp_path / "again", samples=300, oracle_images=0)
+    keep = not (ZOO / "order.json").is_file()
+    made = zoo.make(
+        ZOO / "train", tmp_path / "again", samples=300, oracle_images=0, keep_order=keep
+    )
     assert made.graph.sha256 == file.load(ZOO / "model.graph.npz").sha256
     assert made.card["qkeras"]["agreement"] >= 0.995
     assert made.card["accuracy"]["integer"] >= 0.9
     assert made.card["hls4ml_simulation"] is None
     names = sorted(p.name for p in (tmp_path / "again").iterdir())
-    assert names == ["card.json", "card.md", "golden.npz", "model.graph.npz", "train"]
+    ours = ["card.json", "card.md", "golden.npz", "model.graph.npz", "order.json", "train"]
+    assert names == [name for name in ours if not (keep and name == "order.json")]
     with np.load(tmp_path / "again" / "golden.npz") as golden:
         images, scores = golden["images"], golden["scores"]
     np.testing.assert_array_equal(interpreter.run(made.graph, images), scores)
@@ -331,5 +335,26 @@ def test_a_failure_leaves_the_old_model_and_nothing_else(
 def test_a_rebuilt_model_keeps_its_adversarial_set(trained: Path, tmp_path: Path) -> None:
     old = Path(shutil.copytree(ZOO, tmp_path / "model"))
     (old / "adversarial.npz").write_bytes(b"set")
-    zoo.make(trained, old, samples=50, oracle_images=0)
+    keep = not (ZOO / "order.json").is_file()
+    zoo.make(trained, old, samples=50, oracle_images=0, keep_order=keep)
     assert (old / "adversarial.npz").read_bytes() == b"set"
+
+
+def test_reordered_channels_give_the_same_scores_and_lead_back(tmp_path: Path) -> None:
+    plain = zoo.make(ZOO / "train", tmp_path / "plain", samples=60, oracle_images=0,
+                     keep_order=True)  # fmt: skip
+    made = zoo.make(ZOO / "train", tmp_path / "made", samples=60, oracle_images=6)
+    assert made.graph.sha256 != plain.graph.sha256
+    checked = made.card["hls4ml_simulation"]
+    assert checked["compared_integers"] > 0 and checked["differing_integers"] == 0
+    assert order.load(tmp_path / "plain", plain.graph) == {}
+    back = order.as_trained(tmp_path / "made", file.load(tmp_path / "made" / "model.graph.npz"))
+    assert back.sha256 == plain.graph.sha256
+    with np.load(tmp_path / "plain" / "golden.npz") as golden:
+        images, scores = golden["images"], golden["scores"]
+    np.testing.assert_array_equal(interpreter.run(made.graph, images), scores)
+    with pytest.raises(ConvertError, match="another Graph"):
+        order.load(tmp_path / "made", plain.graph)
+    (tmp_path / "made" / "order.json").write_text("{")
+    with pytest.raises(ConvertError, match="damaged"):
+        order.load(tmp_path / "made", made.graph)

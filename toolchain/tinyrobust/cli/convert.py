@@ -40,10 +40,15 @@ from tinyrobust.cli._options import console, json_option, write_result
     metavar="TEXT",
     help="What the card says of the data, for instance 'CIFAR-10 (JPEG)'.",
 )
+@click.option(
+    "--keep-order",
+    is_flag=True,
+    help="Leave the channels as they were trained, instead of the order that kernels like.",
+)
 @json_option
 def command(
     trained: Path, out: Path, samples: int | None, oracle_images: int, data_note: str,
-    json_file: str | None,
+    keep_order: bool, json_file: str | None,
 ) -> None:  # fmt: skip
     """Convert the trained model in TRAINED_FOLDER to an integer Graph, check it, and write its
     folder: the Graph, train/, golden vectors and a card."""
@@ -58,6 +63,7 @@ def command(
         samples=samples,
         oracle_images=oracle_images,
         data_note=data_note,
+        keep_order=keep_order,
         say=lambda line: screen.print(line, style="dim"),
     )
     card = made.card

@@ -17,9 +17,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ import numpy.typing as npt
 import platformdirs
 
 from tinyrobust import artefact
+from tinyrobust.convert import order
 from tinyrobust.convert.plugin import from_keras, quiet
 from tinyrobust.convert.simulation import MANIFEST
 from tinyrobust.errors import ConvertError
@@ -41,11 +42,13 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Oracle:
-    """A compiled C simulation; ``graph`` gives names and binary scales of the tensors, no more."""
+    """A compiled C simulation; ``graph`` gives names and binary scales of the tensors, no more,
+    ``orders`` the order of its channels where that is not the simulation's (``order.py``)."""
 
     folder: Path
     graph: Graph
     processes: int = 2
+    orders: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
 
     def scores(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         """Scores int32 (N, classes) of uint8 images (N, H, W, C).
@@ -63,7 +66,9 @@ class Oracle:
             name = node.output
             if name in values:
                 tensor = self.graph.tensor[name]
-                out[name] = self._integers(name, values[name]).reshape(-1, *tensor.shape)
+                exact = self._integers(name, values[name]).reshape(-1, *tensor.shape)
+                moved = self.orders.get(name)
+                out[name] = exact if moved is None else exact[..., moved]
             elif isinstance(node, Input):
                 out[name] = images.astype(np.int64) >> node.shift
             elif isinstance(node, Reshape):
@@ -172,7 +177,8 @@ def for_model(folder: Path, graph: Graph) -> Oracle:
     """The Oracle of the zoo model in ``folder`` (which holds ``train/``), from the cache if there.
 
     The simulation is made from ``train/`` alone; ``graph`` only names and scales the tensors.
-    Raises ConvertError when ``train/`` is missing, or the training extra with nothing in the cache.
+    Raises ConvertError when ``train/`` is missing or ``order.json`` damaged, or the training extra
+    is missing with nothing in the cache.
     """
     trained = folder / "train"
     if not (trained / "weights.npz").is_file():
@@ -188,7 +194,7 @@ def for_model(folder: Path, graph: Graph) -> Oracle:
             shutil.rmtree(target, ignore_errors=True)
             converted = convert_trained(trained)
             compile(converted.keras_model, converted.hls_config, target, graph=converted.graph)
-    return Oracle(target, graph)
+    return Oracle(target, graph, orders=order.load(folder, graph))
 
 
 def _cache() -> Path:

@@ -1,7 +1,8 @@
 """A zoo model's folder: the Graph, what it was made from, golden vectors, and its card.
 
 In: a trained-model folder. Out: a folder with ``model.graph.npz``, ``train/``, ``golden.npz``,
-``card.json`` and ``card.md``, complete or not there at all.
+``card.json`` and ``card.md``, complete or not there at all; with ``order.json`` where the channels
+have another order than in training (``order.py``).
 
 ``golden.npz`` (no pickles): ``header`` (uint8, UTF-8 JSON: schema, generator, version, seed,
 graph_sha256), ``images`` uint8 (N, H, W, C), ``labels`` int64 (N,), ``scores`` int32 (N, K), and
@@ -26,15 +27,17 @@ import numpy.typing as npt
 
 import tinyrobust
 from tinyrobust import artefact, tasks
-from tinyrobust.convert import card
+from tinyrobust.convert import card, order
 from tinyrobust.convert.qkeras import PIECES, Agreement, Converted, agreement, convert_trained
 from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, file, interpreter
+from tinyrobust.graph.reorder import reorder
 
 GOLDEN_SCHEMA = "tinyrobust.golden/1"
 GOLDEN_SEED = 2024
 GOLDEN_IMAGES = 20
 TRACED = 2
+_REORDER_CHECKED = 500  # images whose scores are compared before and after
 GRAPH_FILE = f"model{file.SUFFIX}"
 _COPIED = (*PIECES, "curve.png")
 Say = Callable[[str], None]
@@ -51,12 +54,13 @@ class Made:
 
 def make(
     trained: Path, out: Path, *, samples: int | None = None, oracle_images: int = 20,
-    data_note: str = "", say: Say = lambda line: None,
+    data_note: str = "", keep_order: bool = False, say: Say = lambda line: None,
 ) -> Made:  # fmt: skip
     """Convert ``trained`` and write the zoo folder ``out``, replacing an older one.
 
     ``samples``: test images for accuracy and agreement (all by default); ``oracle_images``: how
-    many run through hls4ml's C simulation, every layer compared (0: none). Raises ConvertError
+    many run through hls4ml's C simulation, every layer compared (0: none). Unless ``keep_order``
+    the channels are put into an order that kernels like (``graph/reorder.py``). Raises ConvertError
     when the model cannot be converted, agrees with QKeras on fewer than 99.5 % of the classes,
     or differs from hls4ml's simulation in any integer; then nothing is written.
     """
@@ -75,16 +79,28 @@ def make(
             "look at the layer with the largest differences: "
             + max(agreed.differences, key=lambda n: _off(agreed.differences[n])),
         )
+    trained_graph = graph
+    if not keep_order:
+        say("looking for an order of the channels in which neighbours share work")
+        reordered = reorder(graph)
+        graph = reordered.graph
+        if (interpreter.run(graph, images[:_REORDER_CHECKED]) != scores[:_REORDER_CHECKED]).any():
+            raise ConvertError(
+                "another order of the channels changed the scores",
+                "this is a fault of the converter; please report it, and use --keep-order",
+            )
     with _replacing(out) as folder:
         (folder / "train").mkdir()
         for name in _COPIED:
             if (trained / name).is_file():
                 artefact.write_bytes(folder / "train" / name, (trained / name).read_bytes())
         file.save(graph, folder / GRAPH_FILE)
+        if not keep_order:
+            order.save(folder, trained_graph, reordered)
         artefact.write_bytes(folder / "golden.npz", _golden(graph, images, labels))
         checked = _check_oracle(folder, graph, images[:oracle_images], say)
         accuracy = float(np.mean(scores.argmax(1) == labels))
-        figures = _card(converted, agreed, accuracy, len(images), checked, data_note)
+        figures = _card(converted, graph, agreed, accuracy, len(images), checked, data_note)
         artefact.write_json(folder / "card.json", figures)
         artefact.write_text(folder / "card.md", card.markdown(figures))
         _keep_adversarial(out, folder, graph)
@@ -140,10 +156,10 @@ def _check_oracle(
 
 
 def _card(
-    converted: Converted, agreed: Agreement, accuracy: float, samples: int,
+    converted: Converted, graph: Graph, agreed: Agreement, accuracy: float, samples: int,
     checked: dict[str, Any] | None, data_note: str,
 ) -> dict[str, Any]:  # fmt: skip
-    graph, training, recipe = converted.graph, converted.training, converted.recipe
+    training, recipe = converted.training, converted.recipe
     kernels = [n.arrays["weights"] for n in graph.nodes if "weights" in n.arrays]
     weights = sum(int(w.size) for w in kernels)
     return {

@@ -89,7 +89,7 @@ def reorder(graph: Graph, cost: Cost = shared_cost, *, block: int = BLOCK) -> Re
             orders |= dict.fromkeys(spaces.members(space), order)
     if not orders:
         return Reordered(graph, {}, before, after)
-    return Reordered(_apply(graph, orders), orders, before, after)
+    return Reordered(apply(graph, orders), orders, before, after)
 
 
 class _Spaces:
@@ -219,7 +219,13 @@ class _Search:
         return improved
 
 
-def _apply(graph: Graph, orders: Mapping[str, Order]) -> Graph:
+def inverse(orders: Mapping[str, Order]) -> dict[str, Order]:
+    """The orders that lead back."""
+    return {name: np.argsort(order) for name, order in orders.items()}
+
+
+def apply(graph: Graph, orders: Mapping[str, Order]) -> Graph:
+    """The Graph with the channels of each tensor in ``orders`` (as ``Reordered.orders``)."""
     return replace(graph, nodes=tuple(_permuted(graph, node, orders) for node in graph.nodes))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import contextlib
 import os
 import shutil
 import tempfile
@@ -156,9 +155,8 @@ def _compile_into(
 
 def _prune(cache: Path) -> None:
     """Forget the entries that were not used for longest, beyond KEEP_ENTRIES."""
-    entries = []
-    for entry in cache.glob("??/*"):
-        with contextlib.suppress(FileNotFoundError):  # another build was quicker
-            entries.append((entry.stat().st_mtime, entry))
-    for _, old in sorted(entries)[: max(len(entries) - KEEP_ENTRIES, 0)]:
-        shutil.rmtree(old, ignore_errors=True)
+    entries = list(cache.glob("??/*"))
+    if len(entries) > KEEP_ENTRIES:
+        entries.sort(key=lambda p: p.stat().st_mtime)
+        for old in entries[: len(entries) - KEEP_ENTRIES]:
+            shutil.rmtree(old, ignore_errors=True)

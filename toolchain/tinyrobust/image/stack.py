@@ -64,12 +64,12 @@ class _Function:
 def bound(elf: Elf, objects: Iterable[Object]) -> Bound:
     """The stack bound of an image. Raises BuildError when it cannot be proved."""
     functions: dict[str, _Function] = {}
-    taken: set[str] = set()
+    linked = {s.name for s in elf.symbols if s.kind == "STT_FUNC"}
+    taken: dict[str, set[str]] = {}  # by the source that takes the address
     for item in objects:
         _read_calls(item, functions)
-        taken |= _address_taken(item)
-    linked = {s.name for s in elf.symbols if s.kind == "STT_FUNC"}
-    taken = {key for key in taken if key.rsplit(":", 1)[-1] in linked}
+        found = {key for key in _address_taken(item) if key.rsplit(":", 1)[-1] in linked}
+        taken.setdefault(item.source.name, set()).update(found)
     _resolve_indirect(functions, taken)
     _read_library(elf, functions)
     depth, path = _deepest(ENTRY, functions, {}, ())
@@ -136,17 +136,12 @@ def _address_taken(item: Object) -> set[str]:
     return found
 
 
-def _kernel(key: str) -> str:
-    """The kernel's file whose local function ``key`` is; empty for any other function."""
-    return key.rsplit(":", 1)[0] if key.startswith(KERNELS) else ""
-
-
-def _resolve_indirect(functions: dict[str, _Function], taken: set[str]) -> None:
-    """Replace every indirect call by the targets of its caller's family."""
+def _resolve_indirect(functions: dict[str, _Function], taken: dict[str, set[str]]) -> None:
+    """Replace every indirect call by the targets of its caller's family; for a kernel's those
+    whose address its own source takes."""
     targets: dict[int, set[str]] = {i: set() for i in range(len(FAMILIES))}
-    for key in sorted(taken):
-        if _kernel(key):
-            continue
+    others = [keys for source, keys in taken.items() if not source.startswith(KERNELS)]
+    for key in sorted(set().union(*others)):
         base = functions[key].base if key in functions else key.rsplit(":", 1)[-1]
         homes = [i for i, (_, names) in enumerate(FAMILIES) if names.fullmatch(base)]
         if base not in ENTRIES and not homes:
@@ -161,7 +156,7 @@ def _resolve_indirect(functions: dict[str, _Function], taken: set[str]) -> None:
             continue
         function.calls.discard(INDIRECT)
         if function.source.startswith(KERNELS):
-            function.calls |= {k for k in taken if _kernel(k) == function.source}
+            function.calls |= taken[function.source]
             continue
         homes = [i for i, (callers, _) in enumerate(FAMILIES) if function.base in callers]
         if not homes:

@@ -146,7 +146,7 @@ def may_overwrite(
     kernel: Kernel, layer: Layer, port: str, graph: Graph, types: dict[str, str]
 ) -> bool:
     """True when ``kernel`` may write over what it reads at ``port``, element for element."""
-    if port not in kernel.file.in_place:
+    if port not in kernel.file.in_place or layer.op == LayoutChange.op:
         return False
     if not layer.source:
         return True

@@ -45,6 +45,7 @@ class _Layer(_Strict):
     kernel_size: Literal[1, 3, 5] = 3
     weights: Weights | None = None
     activation: Activation | None = None
+    jacobian: float = Field(default=0.0, ge=0, le=1000)
 
 
 class Conv(_Layer):
@@ -138,12 +139,13 @@ class Training(_Strict):
 
 
 class Jacobian(_Strict):
-    """Jacobian regularisation of the logits by random projection.
+    """Jacobian regularisation of the logits, and of blocks that say so, by random projection.
 
     J. Hoffman, D. A. Roberts, S. Yaida, "Robust Learning with Jacobian Regularization", 2019,
-    arXiv:1908.02729. The loss gains ``strength / 2 * ||d logits / d input||_F^2``, estimated
-    with ``projections`` random directions on the first ``batch_fraction`` of every batch.
-    The strength grows linearly from zero over the first ``warmup_epochs``.
+    arXiv:1908.02729. The loss gains ``strength / 2 * ||d logits / d input||_F^2``, and for every
+    block with ``jacobian`` above zero ``jacobian / 2 * ||d block's output / d input||_F^2``. All
+    are estimated together with ``projections`` random directions on the first ``batch_fraction``
+    of every batch. The strengths grow linearly from zero over the first ``warmup_epochs``.
     """
 
     strength: float = Field(default=0.0, ge=0, le=1000)
@@ -205,7 +207,7 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _batch_parts(self) -> Recipe:
-        if self.jacobian.strength > 0:
+        if self.jacobian.strength > 0 or any(block.jacobian for block in self.network.blocks):
             part = round(self.training.batch_size * self.jacobian.batch_fraction)
             if part < 2 or self.training.batch_size - part == 1:
                 raise ValueError(

@@ -19,9 +19,16 @@ from qkeras import QActivation, QConv2D, QDense, quantized_relu, ternary
 from tinyrobust import tasks
 from tinyrobust.recipes import Activation, Conv, Recipe, Residual, Weights
 from tinyrobust.train.quantizers import SCALE, Draw, SampledTernary
-from tinyrobust.train.training_layers import TrainedActivation, TrainedConv2D, TrainedDense
+from tinyrobust.train.training_layers import (
+    TrainedActivation,
+    TrainedBatchNormalization,
+    TrainedConv2D,
+    TrainedDense,
+)
 
 INPUT_BITS = 7
+_PREFIX = {"conv": "conv", "residual": "res"}
+_LOGITS = "dense_bn"
 keras = tf.keras
 
 
@@ -54,6 +61,16 @@ def build_model(recipe: Recipe, draw: Draw | None = None, *, sample: bool = True
 def kernel_layers(model: Any) -> list[Any]:
     """The model's ternary layers (QConv2D and QDense), from input to logits."""
     return [layer for layer in model.layers if isinstance(layer, QConv2D | QDense)]
+
+
+def jacobian_strengths(recipe: Recipe) -> dict[str, float]:
+    """Keras layers whose Jacobian the loss holds, with their strengths; logits come last."""
+    names = {
+        f"{_PREFIX[block.kind]}{index}_act": block.jacobian
+        for index, block in enumerate(recipe.network.blocks, start=1)
+    }
+    names[_LOGITS] = recipe.jacobian.strength
+    return {name: strength for name, strength in names.items() if strength > 0}
 
 
 class _Builder:
@@ -114,7 +131,8 @@ class _Builder:
 
     def _batch_norm(self, name: str, x: Any) -> Any:
         momentum = self.recipe.training.batch_norm_momentum
-        return keras.layers.BatchNormalization(momentum=momentum, name=f"{name}_bn")(x)
+        kind = keras.layers.BatchNormalization if self.draw is None else TrainedBatchNormalization
+        return kind(momentum=momentum, name=f"{name}_bn")(x)
 
     def _activate(self, name: str, activation: Activation | None, x: Any) -> Any:
         activation = activation or self.recipe.network.activation

@@ -147,21 +147,21 @@ class _Checker:
         )
         if self.pgd is None:
             return row
-        row["validation_robust"] = self._robust(trainer.recipe)
+        row["validation_robust"] = self._robust(trainer.recipe, self.pgd)
         if trainer.averages:
             row["validation_average_robust"] = row["validation_robust"]
             self._take(trainer.model.get_weights())
-            row["validation_robust"] = self._robust(trainer.recipe)
+            row["validation_robust"] = self._robust(trainer.recipe, self.pgd)
         return row
 
     def _take(self, weights: list[Any]) -> None:
         self.model.set_weights(weights)
         estimate_batch_norm(self.model, self.sets.images[:_VALIDATION_NORM_IMAGES])
 
-    def _robust(self, recipe: Recipe) -> float:
+    def _robust(self, recipe: Recipe, pgd: PgdCheck) -> float:
         guard = recipe.adversarial.guard or Guard()
         images = self.sets.validation_images[: guard.images]
-        return self.pgd.accuracy(images, self.sets.validation_labels[: guard.images])
+        return pgd.accuracy(images, self.sets.validation_labels[: guard.images])
 
 
 def _finish(

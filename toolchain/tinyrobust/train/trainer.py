@@ -15,8 +15,8 @@ import tensorflow as tf
 from tinyrobust.recipes import Recipe
 from tinyrobust.tasks import Images, Labels
 from tinyrobust.train import attack
-from tinyrobust.train.jacobian import directions, projected_norm
-from tinyrobust.train.layers import build_model, keras, kernel_layers
+from tinyrobust.train.jacobian import directions, projected_norm, signs
+from tinyrobust.train.layers import build_model, jacobian_strengths, keras, kernel_layers
 from tinyrobust.train.quantizers import Draw
 
 METRICS = ("cross_entropy", "jacobian", "accuracy", "divergence")
@@ -40,9 +40,12 @@ class Trainer:
         self.optimizer = _optimizer(recipe)
         self.optimizer.build(self.model.trainable_variables)
         self.classes = int(self.model.output_shape[-1])
-        self.part = 0
-        if recipe.jacobian.strength > 0:
-            self.part = round(training.batch_size * recipe.jacobian.batch_fraction)
+        strengths = jacobian_strengths(recipe)
+        total = sum(strengths.values())
+        self.part = round(training.batch_size * recipe.jacobian.batch_fraction) if total else 0
+        self.shares = [strength / total for strength in strengths.values() if total]
+        outputs = [self.model.get_layer(name).output for name in strengths]
+        self.observed = keras.Model(self.model.input, [*outputs, self.model.output])
         self.averages = [
             tf.Variable(v, trainable=False, name=f"average{i}")
             for i, v in enumerate(self.model.trainable_variables if training.average else ())
@@ -81,14 +84,15 @@ class Trainer:
     def step(self, images: Images, labels: Labels, progress: float) -> Any:
         """One update, ``progress`` epochs into the training, from uint8 images and labels.
 
-        Returns the batch's means of ``METRICS`` as a tensor: cross-entropy, squared Jacobian norm,
-        accuracy (on attacked images where there is an attack; TRADES: on clean ones), and TRADES's
-        divergence.
+        Returns the batch's means of ``METRICS`` as a tensor: cross-entropy, squared Jacobian norm
+        (weighted mean over the layers), accuracy (on attacked images where there is an attack;
+        TRADES: on clean ones), and TRADES's divergence.
         """
         jacobian, adversarial = self.recipe.jacobian, self.recipe.adversarial
         self.optimizer.learning_rate.assign(learning_rate(self.recipe, progress))
         self.draw.progress.assign(progress / self.recipe.training.epochs)
-        self._strength.assign(jacobian.strength * _warmth(progress, jacobian.warmup_epochs))
+        strength = sum(jacobian_strengths(self.recipe).values())
+        self._strength.assign(strength * _warmth(progress, jacobian.warmup_epochs))
         if adversarial.method != "none":
             eps = adversarial.eps_255 * _warmth(progress, adversarial.warmup_epochs)
             self._eps.assign(eps)
@@ -156,14 +160,24 @@ class Trainer:
         return tf.stack([seed, self.draw.counter])
 
     def _logits(self, x: Any) -> tuple[Any, Any]:
+        """Logits of ``x``, and the images' mean squared Jacobian norm, weighted over the layers."""
         if not self.part:
             return self._forward(x), tf.constant(0.0)
-        shape = (self.recipe.jacobian.projections, self.part, self.classes)
-        unit = directions(tf.random.stateless_normal(shape, self._seed(1)))
-        logits, norms = projected_norm(self._forward, x[: self.part], unit)
+        *outputs, _ = self.observed.outputs
+        units = [self._directions(i, output) for i, output in enumerate(outputs)]
+        (*_, logits), norms = projected_norm(
+            lambda part: self.observed(part, training=True), x[: self.part], units, self.shares
+        )
         if self.part < x.shape[0]:
             logits = tf.concat([logits, self._forward(x[self.part :])], axis=0)
         return logits, tf.reduce_mean(norms)
+
+    def _directions(self, index: int, output: Any) -> Any:
+        shape = (self.recipe.jacobian.projections, self.part, *output.shape[1:])
+        seed = self._seed(1 + index)
+        if len(shape) > 3:
+            return signs(shape, seed)
+        return directions(tf.random.stateless_normal(shape, seed))
 
     def _update_averages(self) -> None:
         if not self.averages:
