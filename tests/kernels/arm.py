@@ -24,7 +24,7 @@ from unicorn.arm_const import (
     UC_CPU_ARM_CORTEX_M7,
 )
 
-from tests.kernels.host import DTYPES, FLAGS, ready, write_sources
+from tests.kernels.host import FLAGS, as_tensor, ready, write_sources
 from tinyrobust import memory
 
 FLASH, RAM, ARENA, STACK, RETURN = 0x08000000, 0x20000000, 0x20100000, 0x20300000, 0x0FFFF000
@@ -123,8 +123,6 @@ class Device:
             self._call(self.symbols[name], ARENA)
             counts.append(self.count)
             place = plan.places[step.output]
-            dtype = np.dtype(DTYPES[place.type])
-            data = self.uc.mem_read(ARENA + place.offset, place.count * dtype.itemsize)
-            shape = plan.graph.tensor[step.output].shape
-            outputs[step.output] = np.frombuffer(bytes(data), dtype).reshape(shape)
+            data = bytes(self.uc.mem_read(ARENA + place.offset, place.bytes))
+            outputs[step.output] = as_tensor(plan, step.output, data)
         return outputs, counts

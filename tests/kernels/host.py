@@ -18,6 +18,7 @@ import numpy as np
 from tinyrobust import boards, codegen, memory, resources
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import candidates, layers
+from tinyrobust.kernels.layouts import dense
 
 FLAGS = [
     "-std=c++17", "-ffreestanding", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics",
@@ -117,8 +118,7 @@ class Compiled:
 
     def trace(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """What every step left behind, by tensor name."""
-        sizes = [self.plan.places[s.output] for s in self.plan.steps]
-        total = sum(p.count * np.dtype(DTYPES[p.type]).itemsize for p in sizes)
+        total = sum(self.plan.places[s.output].bytes for s in self.plan.steps)
         out = np.zeros(total, np.uint8)
         assert self._run(image, out) == 0
         return split(self.plan, out)
@@ -151,12 +151,18 @@ def split(plan: memory.Plan, out: np.ndarray) -> dict[str, np.ndarray]:
     found, position = {}, 0
     for step in plan.steps:
         place = plan.places[step.output]
-        dtype = np.dtype(DTYPES[place.type])
-        end = position + place.count * dtype.itemsize
-        shape = plan.graph.tensor[step.output].shape
-        found[step.output] = out[position:end].copy().view(dtype).reshape(shape)
+        end = position + place.bytes
+        found[step.output] = as_tensor(plan, step.output, out[position:end].tobytes())
         position = end
     return found
+
+
+def as_tensor(plan: memory.Plan, name: str, data: bytes) -> np.ndarray:
+    """What a device stores of a tensor (or of its copy ``name@layout``) as the Graph has it."""
+    place = plan.places[name]
+    values = np.frombuffer(data, DTYPES[place.type])
+    shape = plan.graph.tensor[name.partition("@")[0]].shape
+    return dense(values, shape, place.type, place.layout).astype(values.dtype)
 
 
 def forces(graph: Graph, core: str) -> list[dict[str, str]]:
@@ -167,6 +173,17 @@ def forces(graph: Graph, core: str) -> list[dict[str, str]]:
     }
     longest = max(len(ids) for ids in rows.values())
     return [{name: ids[i % len(ids)] for name, ids in rows.items()} for i in range(longest)]
+
+
+def dense_kernels(graph: Graph, core: str) -> dict[str, str]:
+    """Forced choices such that every tensor stays in HWC."""
+    found = {}
+    for layer in layers(graph):
+        for kernel in candidates(layer, graph, core):
+            if all("hwc" in choices for choices in kernel.file.layout.model_dump().values()):
+                found[layer.name] = kernel.id
+                break
+    return found
 
 
 def planned(

@@ -93,8 +93,9 @@ def test_equal_plans_give_equal_text() -> None:
     second = codegen.generate(memory.plan(tiny_graph(), boards.load("nucleo-h743")))
     assert first.files == second.files
     assert tiny_graph().sha256 in first.files["model.cpp"].splitlines()[0]
-    assert [s["name"] for s in first.steps] == ["input", "conv1", "pool3", "conv4", "average",
-                                                "dense7"]  # fmt: skip
+    names = [s["name"] for s in first.steps]
+    own = [name for name in names if "@" not in name]
+    assert own == ["input", "conv1", "pool3", "conv4", "average", "dense7"]
 
 
 def test_names_cannot_leave_their_string() -> None:

@@ -84,8 +84,9 @@ def test_memory_report_agrees_with_size_to_the_byte(built: image.Image) -> None:
     assert report.ram.part("buffers") == section[".tr_buffers"]
     assert report.ram.part("data") == section[".bss"] + section[".data"]
     assert report.ram.part("stack") == section[".tr_stack"] == report.stack.reserved_bytes + 32
-    ram = (".tr_arena", ".tr_buffers", ".bss", ".data", ".tr_stack")
-    assert report.ram.used_bytes == sum(section[name] for name in ram)
+    assert report.ram.part("code_ram") == section.get(".tr_code_ram", 0)
+    ram = (".tr_arena", ".tr_buffers", ".bss", ".data", ".tr_stack", ".tr_code_ram")
+    assert report.ram.used_bytes == sum(section.get(name, 0) for name in ram)
     by_region = {r.name: r.used_bytes for r in report.regions}
     assert by_region.pop("FLASH") == report.flash.used_bytes
     assert sum(by_region.values()) == report.ram.used_bytes

@@ -94,7 +94,10 @@ def build(
             _sources(board, plan, generated, work), compiler, _include(board, generated),
             work / "objects",
         )  # fmt: skip
-        elf_path = link(board, compiler, [o.path for o in objects], work)
+        elf_path = link(
+            board, compiler, [o.path for o in objects], work,
+            code_ram_bytes=-(-plan.executable_bytes // 8) * 8,
+        )  # fmt: skip
         elf = Elf(elf_path)
         steps = _steps(plan, generated)
         code = [] if board.is_host else code_by_part(elf, objects)

@@ -48,9 +48,12 @@ class Placement:
 
 
 def link(
-    board: Board, compiler: Compiler, objects: list[Path], folder: Path, name: str = "firmware.elf"
-) -> Path:
+    board: Board, compiler: Compiler, objects: list[Path], folder: Path,
+    name: str = "firmware.elf", code_ram_bytes: int = 0,
+) -> Path:  # fmt: skip
     """Link ``objects`` into ``folder / name``; the map and the script stay beside it.
+
+    ``code_ram_bytes``: what the plan says of executable RAM, so that the first link is the last.
 
     What does not fit its memory is left for the memory report to say. Raises BuildError when the
     linker fails (for example an undefined symbol).
@@ -62,7 +65,9 @@ def link(
         return elf
     codes = board.placed(CODE_RAM)
     first = _placement(
-        {use: board.placed(use)[0].name for use in USES}, codes[0].name if codes else ""
+        {use: board.placed(use)[0].name for use in USES},
+        codes[0].name if codes else "",
+        _region_bytes(code_ram_bytes),
     )
     _link(board, compiler, objects, elf, first)
     better = _place(board, Elf(elf))
@@ -99,9 +104,13 @@ def _place(board: Board, elf: Elf) -> Placement:
     if not codes:
         return _placement(chosen)
     need = elf.section_bytes(CODE_SECTION)
-    region = max(1 << (need - 1).bit_length(), _SMALLEST_REGION) if need else _SMALLEST_REGION
     fits = [m for m in codes if free[m.name] >= need]
-    return _placement(chosen, (fits or codes)[0].name, region)
+    return _placement(chosen, (fits or codes)[0].name, _region_bytes(need))
+
+
+def _region_bytes(code_bytes: int) -> int:
+    """Size of the MPU region that holds so many bytes."""
+    return max(1 << max(code_bytes - 1, 0).bit_length(), _SMALLEST_REGION)
 
 
 def _placement(
@@ -129,6 +138,7 @@ def _script(board: Board, placement: Placement) -> str:
         ram=[m.name for m in board.memories if m.name in used],
         flash=flash,
         place=placement,
+        code_shares=any(m.name == placement.code_ram for use in USES for m in board.placed(use)),
         stack_bytes=board.budget.stack_bytes,
         guard_bytes=GUARD_BYTES,
         flash_word_bytes=board.flash_word_bytes,
