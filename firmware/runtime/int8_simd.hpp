@@ -50,6 +50,11 @@ TR_INLINE uint32_t sxtb16(uint32_t x) {
   return (x & 0x007f007fu) | ((x & 0x00800080u) * 0x1ffu);  // 0x80 * 0x1ff = 0xff80
 }
 TR_INLINE uint32_t sxtb16_ror8(uint32_t x) { return sxtb16(x >> 8); }
+TR_INLINE uint32_t sxtab16(uint32_t sums, uint32_t x) {
+  const uint32_t pair = sxtb16(x);
+  return ((sums + pair) & 0xffffu) | ((sums & 0xffff0000u) + (pair & 0xffff0000u));
+}
+TR_INLINE uint32_t sxtab16_ror8(uint32_t sums, uint32_t x) { return sxtab16(sums, x >> 8); }
 
 #endif
 
