@@ -31,6 +31,10 @@ NEEDS: dict[str, tuple[Callable[[pytest.Config], bool], str]] = {
         lambda config: Path(os.environ.get(REAL_DATA) or os.devnull).is_dir(),
         f"needs real data: set {REAL_DATA} to its folder",
     ),
+    "atheris": (
+        lambda config: _installed("atheris"),
+        "needs Atheris, which has wheels for Python 3.11 and later on Linux",
+    ),
     "hardware": (
         lambda config: config.getoption("--port") is not None,
         "needs a board: pytest --port /dev/ttyACM0",

@@ -58,11 +58,20 @@ def write(
     tensors: Sequence[T], operators: Sequence[Op], inputs: Sequence[int], outputs: Sequence[int],
     *, subgraphs: int = 1, version: int = 3,
 ) -> bytes:  # fmt: skip
-    """The bytes of a model with one subgraph (or that many equal ones)."""
+    """The bytes of a model with one subgraph (or that many equal ones).
+
+    A tensor that stands twice in ``tensors`` is one table in the file, which both share.
+    """
     b = flatbuffers.Builder(1 << 12)
-    buffers = [_buffer(b, None), *(_buffer(b, t) for t in tensors)]
+    seen = {id(t): t for t in tensors}
+    empty, held = _buffer(b, None), {key: _buffer(b, t) for key, t in seen.items()}
+    buffers = [empty, *(held[id(t)] for t in tensors)]
     codes = sorted({(op.code, op.version) for op in operators})
-    made = [_tensor(b, t, i) for i, t in enumerate(tensors)]
+    made: list[int] = []
+    first: dict[int, int] = {}
+    for i, t in enumerate(tensors):
+        made.append(made[first[id(t)]] if id(t) in first else _tensor(b, t, i))
+        first.setdefault(id(t), i)
     steps = [_operator(b, op, codes.index((op.code, op.version))) for op in operators]
     tables = [_code(b, *code) for code in codes]
     lists = (

@@ -32,25 +32,34 @@ namespace tr {
 constexpr size_t pairs_quad_words = 4;   // of a column, and of the weights
 constexpr size_t pairs_block_extra = 9;  // words of a block besides the weights
 
-// What all tiles of a layer share, from its constants.
-struct PairsFinish {
-  TR_INLINE PairsFinish(const RequantizeI8& r, size_t channels, size_t quad_count)
-      : quads(quad_count),
-        block_words(pairs_quad_words * quads + pairs_block_extra),
-        words(block_words * ((channels + 3) / 4)) {
+constexpr uint32_t pairs_unrolled = 8;     // quads in a round of the inner loop
+constexpr uint32_t pairs_quad_bytes = 96;  // of its code: 24 instructions of four bytes
+
+// What all tiles of a layer share, from its constants. In the order that pairs_tile() likes.
+struct PairsLayer {
+  TR_INLINE PairsLayer(const void* packed, const RequantizeI8& r, size_t channels, size_t quads)
+      : weights(static_cast<const uint32_t*>(packed)), block_bytes(0) {
+    const size_t words = pairs_quad_words * quads + pairs_block_extra;
+    block_bytes = words * 4;
+    end = weights + words * ((channels + 3) / 4);
+    loop_end = weights + 4 + pairs_quad_words * quads;
+    const uint32_t rest = static_cast<uint32_t>(quads) % pairs_unrolled;
+    entry = (rest == 0 ? pairs_unrolled : rest) * pairs_quad_bytes;
     const uint32_t zero = static_cast<uint32_t>(2 * (r.zero_point + 128) + 1);
     rounding = zero | (zero << 16);
     floor = static_cast<uint32_t>(r.lo + 128) * 0x01010101u;
     headroom = static_cast<uint32_t>(127 - r.hi) * 0x01010101u;
     flags = (r.lo < r.zero_point ? 1u : 0u) | ((floor | headroom) != 0 ? 2u : 0u);
   }
-  size_t quads;
-  size_t block_words;
-  size_t words;       // of all blocks
+  const uint32_t* weights;
+  const uint32_t* end;       // of all blocks
+  const uint32_t* loop_end;  // of the first block's weights
+  size_t block_bytes;
+  uint32_t entry;     // bytes of code between where the loop is entered and its end
   uint32_t rounding;  // 1 + 2 * (zero point + 128) in both halves
+  uint32_t flags;     // 1: halves of negative results matter; 2: floor or headroom is not zero
   uint32_t floor;     // lo + 128 in every byte
   uint32_t headroom;  // 127 - hi in every byte
-  uint32_t flags;     // 1: halves of negative results matter; 2: floor or headroom is not zero
 };
 
 #if TR_DSP
@@ -73,24 +82,14 @@ struct PairsFinish {
 #define TR_PAIRS_QUAD TR_PAIRS_STEP TR_PAIRS_STEP
 #define TR_PAIRS_QUADS_4 TR_PAIRS_QUAD TR_PAIRS_QUAD TR_PAIRS_QUAD TR_PAIRS_QUAD
 // clang-format on
-constexpr uint32_t pairs_unrolled = 8;     // quads in the loop
-constexpr uint32_t pairs_quad_bytes = 96;  // of code: 24 instructions of four bytes
-
 // All channels of two pixels: `column` as above, outputs four bytes at a time at `first` and
 // `second` (so whole blocks are written).
 //
 // Sums: r2, r3 = c0 + 256 * c1 of the two pixels, r4, r5 = c2 + 256 * c3, r6, r7 = c0, r8, r9 = c2.
 // All registers are taken; the rest lives in the stack frame.
-inline TR_NOINLINE void pairs_tile(const PairsFinish& finish, const uint32_t* weights,
-                                   const uint32_t* column, uint8_t* first, uint8_t* second) {
-  const uint32_t remainder = static_cast<uint32_t>(finish.quads) % pairs_unrolled;
-  const uint32_t entered = remainder == 0 ? pairs_unrolled : remainder;
-  const size_t stride = finish.block_words * 4;
-  const uint32_t* loop_end = weights + finish.block_words - (pairs_block_extra - 4);
-  const uint32_t* end = weights + finish.words;
-  const uint32_t rounding = finish.rounding, flags = finish.flags;
-  const uint32_t floor = finish.floor, headroom = finish.headroom;
-  uint32_t entry = entered * pairs_quad_bytes;
+inline TR_NOINLINE void pairs_tile(const PairsLayer& layer, const uint32_t* column, uint8_t* first,
+                                   uint8_t* second) {
+  PairsLayer frame = layer;
   struct {
     uint8_t* first;
     uint8_t* second;
@@ -121,7 +120,7 @@ inline TR_NOINLINE void pairs_tile(const PairsFinish& finish, const uint32_t* we
       "ldr    lr, %[loop_end]\n"
       "cmp    r1, lr\n"
       "bne.w  2b\n"
-      "ldr    r12, %[stride]\n"
+      "ldr    r12, %[block_bytes]\n"
       "add    lr, lr, r12\n"
       "str    lr, %[loop_end]\n"
       "sub    r2, r2, r6\n"  // c1 and c3
@@ -201,9 +200,10 @@ inline TR_NOINLINE void pairs_tile(const PairsFinish& finish, const uint32_t* we
       "strd   r10, r11, %[out]\n"
       "cmp    r1, lr\n"
       "bne.w  1b\n"
-      : [entry] "+m"(entry), [loop_end] "+m"(loop_end), [out] "+m"(out)
-      : [weights] "m"(weights), [column] "m"(column), [stride] "m"(stride), [end] "m"(end),
-        [rounding] "m"(rounding), [flags] "m"(flags), [floor] "m"(floor), [headroom] "m"(headroom)
+      : [entry] "+m"(frame.entry), [loop_end] "+m"(frame.loop_end), [out] "+m"(out)
+      : [weights] "m"(frame.weights), [column] "m"(column), [block_bytes] "m"(frame.block_bytes),
+        [end] "m"(frame.end), [rounding] "m"(frame.rounding), [flags] "m"(frame.flags),
+        [floor] "m"(frame.floor), [headroom] "m"(frame.headroom)
       : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr",
         "cc", "memory");
   // clang-format on
@@ -243,14 +243,30 @@ TR_INLINE uint32_t* pairs_expand(uint32_t* column, const uint8_t* p, const uint8
 }
 #undef TR_PAIRS_EXPAND
 
+// Move four words; returns where they end.
+TR_INLINE uint32_t* pairs_move4(uint32_t* to, const uint32_t*& from) {
+  asm volatile(
+      "ldmia  %[from]!, {r3, r4, r5, r6}\n"
+      "stmia  %[to]!, {r3, r4, r5, r6}\n"
+      : [from] "+r"(from), [to] "+r"(to)
+      :
+      : "r3", "r4", "r5", "r6", "memory");
+  return to;
+}
+
 #else
 
+TR_INLINE uint32_t* pairs_move4(uint32_t* to, const uint32_t*& from) {
+  for (size_t i = 0; i < 4; ++i) *to++ = *from++;
+  return to;
+}
+
 // The four outputs of one pixel and block, from its sums.
-TR_INLINE uint32_t pairs_outputs(const PairsFinish& finish, const uint32_t* constants,
+TR_INLINE uint32_t pairs_outputs(const PairsLayer& layer, const uint32_t* constants,
                                  const int32_t* sums) {
-  const int32_t zero = static_cast<int32_t>(finish.rounding & 0xffffu) / 2;
-  const int32_t lo = static_cast<int32_t>(finish.floor & 0xffu);
-  const int32_t hi = 255 - static_cast<int32_t>(finish.headroom & 0xffu);
+  const int32_t zero = static_cast<int32_t>(layer.rounding & 0xffffu) / 2;
+  const int32_t lo = static_cast<int32_t>(layer.floor & 0xffu);
+  const int32_t hi = 255 - static_cast<int32_t>(layer.headroom & 0xffu);
   uint32_t word = 0;
   for (size_t c = 0; c < 4; ++c) {
     const int32_t shift = static_cast<int32_t>((constants[0] >> (8 * c)) & 0xffu) + 1;
@@ -261,16 +277,17 @@ TR_INLINE uint32_t pairs_outputs(const PairsFinish& finish, const uint32_t* cons
   return word ^ 0x80808080u;
 }
 
-inline TR_NOINLINE void pairs_tile(const PairsFinish& finish, const uint32_t* weights,
-                                   const uint32_t* column, uint8_t* first, uint8_t* second) {
-  for (const uint32_t* end = weights + finish.words; weights != end; first += 4, second += 4) {
+inline TR_NOINLINE void pairs_tile(const PairsLayer& layer, const uint32_t* column, uint8_t* first,
+                                   uint8_t* second) {
+  const size_t pairs = (layer.block_bytes / 4 - pairs_block_extra) / 2;
+  for (const uint32_t* weights = layer.weights; weights != layer.end; first += 4, second += 4) {
     int32_t sums[2][4];
     for (size_t c = 0; c < 4; ++c) {
       sums[0][c] = sums[1][c] = static_cast<int32_t>(weights[(c & 1) * 2 + c / 2]);
     }
     weights += 4;
     const uint32_t* x = column;
-    for (size_t i = 0; i < 2 * finish.quads; ++i, weights += 2, x += 2) {
+    for (size_t i = 0; i < pairs; ++i, weights += 2, x += 2) {
       for (size_t pair = 0; pair < 2; ++pair) {
         const int32_t low = low_half(weights[pair]), high = high_half(weights[pair]);
         const int32_t a0 = static_cast<int8_t>(low), a1 = static_cast<int8_t>(high);
@@ -282,8 +299,8 @@ inline TR_NOINLINE void pairs_tile(const PairsFinish& finish, const uint32_t* we
         }
       }
     }
-    store4(first, pairs_outputs(finish, weights, sums[0]));
-    store4(second, pairs_outputs(finish, weights, sums[1]));
+    store4(first, pairs_outputs(layer, weights, sums[0]));
+    store4(second, pairs_outputs(layer, weights, sums[1]));
     weights += 5;
   }
 }

@@ -1,4 +1,4 @@
-// Four int8 in a word as two words of two int16, and the halves of such words.
+// Four int8 in a word as two words of two int16, the halves of such words, and copies.
 #ifndef TR_RUNTIME_INT8_SIMD_HPP
 #define TR_RUNTIME_INT8_SIMD_HPP
 
@@ -26,12 +26,35 @@ TR_INLINE uint32_t sxtab16_ror8(uint32_t sums, uint32_t x) {
   return result;
 }
 
+// Copy `words` (not 0) words between any addresses, and move both pointers behind them.
+TR_INLINE void copy_words(uint8_t*& to, const uint8_t*& from, size_t words) {
+  uint32_t word;
+  asm volatile(
+      "1:\n"
+      "ldr    %[word], [%[from]], #4\n"
+      "subs   %[n], %[n], #1\n"
+      "str    %[word], [%[to]], #4\n"
+      "bne    1b\n"
+      : [to] "+r"(to), [from] "+r"(from), [n] "+r"(words), [word] "=&r"(word)
+      :
+      : "cc", "memory");
+}
+
 #else
+
+TR_INLINE void copy_words(uint8_t*& to, const uint8_t*& from, size_t words) {
+  for (; words != 0; --words, to += 4, from += 4) store4(to, load4(from));
+}
 
 TR_INLINE uint32_t sxtb16(uint32_t x) {
   return (x & 0x007f007fu) | ((x & 0x00800080u) * 0x1ffu);  // 0x80 * 0x1ff = 0xff80
 }
 TR_INLINE uint32_t sxtb16_ror8(uint32_t x) { return sxtb16(x >> 8); }
+TR_INLINE uint32_t sxtab16(uint32_t sums, uint32_t x) {
+  const uint32_t pair = sxtb16(x);
+  return ((sums + pair) & 0xffffu) | ((sums & 0xffff0000u) + (pair & 0xffff0000u));
+}
+TR_INLINE uint32_t sxtab16_ror8(uint32_t sums, uint32_t x) { return sxtab16(sums, x >> 8); }
 
 #endif
 

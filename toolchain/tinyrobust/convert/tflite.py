@@ -16,6 +16,8 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from tinyrobust.convert.tflite_arithmetic import requantize_table
 from tinyrobust.convert.tflite_context import (
     Context,
@@ -34,7 +36,9 @@ from tinyrobust.graph.interpreter_int8 import aligned
 
 SUFFIX = ".tflite"
 NO_TASK = "none"
-MAX_WEIGHT_BYTES = 64 << 20
+MAX_CONSTANT_BYTES = MAX_FILE_BYTES  # of all nodes: operators may share what is in the file once
+MAX_SCORES = 1 << 16
+MAX_LISTED = 100
 _SUPPORTED = f"supported: {', '.join(sorted(OPERATORS))}; DEQUANTIZE before the output"
 
 
@@ -57,7 +61,8 @@ def from_bytes(data: bytes, *, name: str, where: str = "the .tflite file") -> Gr
     """``load`` for bytes in memory; the Graph is called ``name``, errors name ``where``."""
     file = parse(data, where)
     walk = _Walk(file, where)
-    walk.run()
+    with np.errstate(all="ignore"):  # float32 as in C; what overflows is refused
+        walk.run()
     scores = walk.nodes[-1].output
     size = next(t.size for t in walk.tensors if t.name == scores)
     try:
@@ -85,6 +90,7 @@ class _Walk:
     nodes: list[Node] = field(default_factory=list)
     made: set[int] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
+    constant_bytes: int = 0
 
     def run(self) -> None:
         """Fill ``tensors`` and ``nodes``; raises ConvertError with all problems."""
@@ -95,12 +101,11 @@ class _Walk:
             if operator.index not in skipped and operator is not leave:
                 self._operator(operator)
         self._leave(leave)
-        weights = sum(a.nbytes for node in self.nodes for a in node.arrays.values())
-        if weights > MAX_WEIGHT_BYTES:
-            self.problems.append(f"the constants take {weights:,} bytes, over {MAX_WEIGHT_BYTES:,}")
         if self.problems:
-            listed = "\n  ".join(self.problems)
-            more = f"{len(self.problems)} things are" if len(self.problems) > 1 else "one thing is"
+            count = len(self.problems)
+            rest = [f"and {count - MAX_LISTED} more"] if count > MAX_LISTED else []
+            listed = "\n  ".join(self.problems[:MAX_LISTED] + rest)
+            more = f"{count} things are" if count > 1 else "one thing is"
             raise ConvertError(f"{self.where}: {more} not supported:\n  {listed}", _SUPPORTED)
 
     def _problem(self, operator: FileOperator | None, reason: str) -> None:
@@ -169,21 +174,24 @@ class _Walk:
         return None
 
     def _leave(self, operator: FileOperator | None) -> None:
+        """The scores node; before it what a QUANTIZE to uint8 changes."""
         out = self.file.tensors[self.file.outputs[0]]
         last = self.file.tensors[operator.inputs[0]] if operator is not None else out
         try:
             if last.type != "INT8":
                 raise Unsupported(f"output {quote(last)} is {last.type}; need INT8")
+            if last.size > MAX_SCORES:
+                raise Unsupported(f"output {quote(last)} has {last.size:,} elements")
             if last.index not in self.made:
                 raise Unsupported(f"nothing makes output {quote(last)}")
             name = self.names[last.index]
             if out.type == "UINT8" and operator is not None:
                 name = self._requantize(last, _as_int8(out), "output")
                 last = _as_int8(out)
-        except (Unsupported, ValueError) as error:
+            scores = graph_tensor("scores", (last.size,), last)
+        except (Unsupported, ValueError, OverflowError) as error:
             self._problem(operator, str(error))
             return
-        scores = graph_tensor("scores", (last.size,), last)
         self.tensors.append(scores)
         self.nodes.append(int8.ScoresInt8("scores", (name,), scores.name))
 
@@ -205,7 +213,7 @@ class _Walk:
             file = self._with_int8_input() if operator.code == "QUANTIZE" else self.file
             if not self._is_identity(file, operator):
                 self._build(file, operator)
-        except (Unsupported, ValueError) as error:
+        except (Unsupported, ValueError, OverflowError) as error:
             self._problem(operator, str(error))
         self.made.update(operator.outputs)
 
@@ -226,7 +234,11 @@ class _Walk:
         built = build(context)
         outputs = [file.tensors[i] for i in operator.outputs]
         new = [graph_tensor(self.names[t.index], graph_shape(t), t) for t in outputs]
-        self.nodes += built if isinstance(built, list) else [built]
+        nodes = built if isinstance(built, list) else [built]
+        self.constant_bytes += sum(a.nbytes for node in nodes for a in node.arrays.values())
+        if self.constant_bytes > MAX_CONSTANT_BYTES:
+            raise Unsupported(f"the constants so far take {self.constant_bytes:,} bytes")
+        self.nodes += nodes
         self.tensors += [*context.temporaries, *new]
 
     def _with_int8_input(self) -> File:

@@ -23,14 +23,16 @@ _CODES = np.arange(-128, 128, dtype=np.int64)
 
 
 def round_away(x: float) -> int:
-    """std::round: to the nearest, halves away from zero."""
+    """std::round: to the nearest, halves away from zero. ValueError where it has no integer."""
+    if not math.isfinite(x):
+        raise ValueError("scales so far apart that a float32 overflows")
     return math.floor(x + 0.5) if x >= 0 else -math.floor(-x + 0.5)
 
 
-def quantize_multiplier(real: float) -> tuple[int, int]:
+def quantize_multiplier(real: float, largest: int = 30) -> tuple[int, int]:
     """QuantizeMultiplier: ``real`` as (multiplier in Q0.31, power of two); 0 when it is tiny.
 
-    Raises ValueError when the power is above 30: no int32 could be shifted so far.
+    Raises ValueError when the power is above ``largest``: no int32 could be shifted so far.
     """
     if real == 0.0:
         return 0, 0
@@ -41,7 +43,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
         shift += 1
     if shift < -31:
         return 0, 0
-    if shift > 30:
+    if shift > largest:
         raise ValueError(f"scales with the ratio {real:.3g}")
     return multiplier, shift
 
@@ -194,12 +196,9 @@ def _high_mul16(x: npt.NDArray[np.int64], m: int) -> npt.NDArray[np.int64]:
 def nearest_indices(size: int, out: int, *, align: bool, half: bool) -> npt.NDArray[np.int32]:
     """RESIZE_NEAREST_NEIGHBOR: the source of every element along one axis, in float32."""
     ratio = _f32(size - 1) / _f32(out - 1) if align and out > 1 else _f32(size) / _f32(out)
-    found = []
-    for i in range(out):
-        position = float((_f32(i) + _f32(0.5 if half else 0.0)) * ratio)
-        index = round_away(position) if align else math.floor(position)
-        found.append(max(0, min(index, size - 1)))
-    return np.array(found, np.int32)
+    position = (np.arange(out, dtype=_f32) + _f32(0.5 if half else 0.0)) * ratio
+    index = np.floor(position + _f32(0.5)) if align else np.floor(position)
+    return np.clip(index.astype(np.int64), 0, size - 1).astype(np.int32)
 
 
 def softmax_exponentials(beta: float, scale: float) -> npt.NDArray[np.int32]:
@@ -208,7 +207,7 @@ def softmax_exponentials(beta: float, scale: float) -> npt.NDArray[np.int32]:
     real = min(float(_f32(beta)) * float(scale) * float(1 << 26), float(INT32_MAX))
     if real <= 1.0:
         raise ValueError(f"an input scale of {scale:.3g} with beta {beta:.3g}")
-    multiplier, shift = quantize_multiplier(real)
+    multiplier, shift = quantize_multiplier(real, largest=31)
     radius = math.floor(31.0 * (1 << 26) / (1 << shift))
     d = np.arange(256, dtype=np.int64)
     skipped = d > radius

@@ -15,6 +15,7 @@ from tinyrobust.convert.tflite_file import File, FileOperator, FileTensor
 from tinyrobust.graph.base import Tensor
 
 MAX_AXES = 3  # beside the batch of 1
+MAX_CONSTANT = 64  # elements of a list of axes, sizes, pads
 ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 
 
@@ -149,8 +150,8 @@ def integers(tensor: FileTensor, size: int | None = None) -> list[int]:
     """A constant of int32 or int64 as a list. Raises Unsupported."""
     if not tensor.constant or tensor.type not in ("INT32", "INT64"):
         raise Unsupported(f"{quote(tensor)} must be a constant of INT32")
-    if size is not None and tensor.size != size:
-        raise Unsupported(f"{quote(tensor)} has {tensor.size} elements, need {size}")
+    if tensor.size > MAX_CONSTANT or (size is not None and tensor.size != size):
+        raise Unsupported(f"{quote(tensor)} has {tensor.size} elements, need {size or 'a few'}")
     return [int(v) for v in tensor.values.reshape(-1)]
 
 

@@ -19,11 +19,15 @@ import numpy.typing as npt
 from tinyrobust.convert import tflite_buffer
 from tinyrobust.errors import ConvertError
 
-MAX_FILE_BYTES = 64 << 20
-MAX_OPERATORS = MAX_TENSORS = 10_000
+# What no microcontroller's model reaches; they bound the work that a hostile file can ask for,
+# where many tensors may share one vector.
+MAX_FILE_BYTES = 32 << 20
+MAX_OPERATORS = 2_000
+MAX_TENSORS = 10_000
 MAX_RANK = 8
 MAX_ELEMENTS = 1 << 24
-MAX_LISTED = 1000  # inputs or outputs of one operator
+MAX_LISTED = 64  # inputs or outputs of one operator
+MAX_SCALES = 1 << 20  # of all tensors together
 _HINT = "the file is damaged; make or download it again"
 
 # TensorType -> numpy type of a constant's buffer. INT4 is packed two to a byte.
@@ -125,9 +129,11 @@ class _Reader:
             ("outputs", graph.OutputsLength(), MAX_LISTED),
         ):
             self._need(count <= limit, f"{count:,} {what}, more than {limit:,}")
-        tensors = tuple(
-            self._tensor(model, graph.Tensors(i), i) for i in range(graph.TensorsLength())
-        )
+        tables = [graph.Tensors(i) for i in range(graph.TensorsLength())]
+        found = (t.Quantization() for t in tables)
+        scales = sum(q.ScaleLength() for q in found if q is not None)
+        self._need(scales <= MAX_SCALES, f"{scales:,} scales, more than {MAX_SCALES:,}")
+        tensors = tuple(self._tensor(model, table, i) for i, table in enumerate(tables))
         operators = tuple(
             self._operator(model, graph.Operators(i), i, len(tensors))
             for i in range(graph.OperatorsLength())

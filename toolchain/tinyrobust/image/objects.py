@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -157,6 +158,14 @@ def _prune(cache: Path) -> None:
     """Forget the entries that were not used for longest, beyond KEEP_ENTRIES."""
     entries = list(cache.glob("??/*"))
     if len(entries) > KEEP_ENTRIES:
-        entries.sort(key=lambda p: p.stat().st_mtime)
+        entries.sort(key=_used)
         for old in entries[: len(entries) - KEEP_ENTRIES]:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _used(entry: Path) -> float:
+    """When ``entry`` was last used; now, when another build has just moved or removed it."""
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()

@@ -82,8 +82,8 @@ Choices = Annotated[list[Layout], BeforeValidator(_as_list), Field(min_length=1)
 # What a layer is described by; variables.py gives every one of them.
 VARIABLES = frozenset({
     "in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "inputs", "outputs", "pixels",
-    "kernel_h", "kernel_w", "stride_y", "stride_x", "taps", "nonzero", "sign_pairs", "shared_pairs",
-    "macs",
+    "kernel_h", "kernel_w", "stride_y", "stride_x", "pad_top", "pad_left",
+    "taps", "nonzero", "sign_pairs", "shared_pairs", "macs",
     "edge_pixels", "border_pixels", "residual", "raw", "scores", "wide", "operand_wide",
     "input_max", "average", "dsp", "planar_source", "planar_operand", "planar_output",
     "source_bytes", "operand_bytes", "output_bytes",

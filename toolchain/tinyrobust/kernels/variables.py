@@ -159,7 +159,7 @@ def _of_layer(layer: Layer, graph: Graph) -> Known:
         "in_h": in_h, "in_w": in_w, "in_c": in_c, "inputs": source.size,
         "out_h": out_h, "out_w": out_w, "out_c": out_c, "outputs": out.size,
         "pixels": out_h * out_w, "macs": graph.macs(node), "input_max": source.hi,
-        "kernel_h": 1, "kernel_w": 1, "stride_y": 1, "stride_x": 1,
+        "kernel_h": 1, "kernel_w": 1, "stride_y": 1, "stride_x": 1, "pad_top": 0, "pad_left": 0,
         "taps": 1, "nonzero": 0, "sign_pairs": 0, "shared_pairs": 0,
         "edge_pixels": 0, "border_pixels": 0, "average": 0, "wide": 0,
         "residual": int(bool(layer.operand)), "raw": int(layer.finish == "raw"),
@@ -168,6 +168,7 @@ def _of_layer(layer: Layer, graph: Graph) -> Known:
     }  # fmt: skip
     if isinstance(node, Conv2D):
         numbers["kernel_h"], numbers["kernel_w"] = node.weights.shape[1:3]
+        numbers["pad_top"], numbers["pad_left"] = node.pads[0], node.pads[2]
         columns = _crossing(in_w, out_w, node.weights.shape[2], node.strides[1], node.pads[2])
         rows = _crossing(in_h, out_h, node.weights.shape[1], node.strides[0], node.pads[0])
         numbers["edge_pixels"] = out_h * columns

@@ -6,8 +6,8 @@ channel and every possible input; else 0. ``quads``: groups of four inputs that 
 inner loop for one block. ``away``, ``clamped``: halves of negative results matter, the clamp is
 not to -128..127. ``sliding``, ``gathered``, ``pointwise``: the kind of window, 1 or 0. ``fresh``:
 columns of a kernel that are expanded, ``fresh_border`` those of them that meet padding, ``moved``:
-words moved in the buffer of columns; ``runs``: kernel rows gathered, ``edge_runs`` those that meet
-padding at a side. ``scratch``: bytes; ``ahead``: how far before its input the output may start.
+words moved in the buffer of columns; ``runs``: kernel rows gathered, of ``run_words`` and
+``run_bytes``; ``edge_runs``: those of tiles that meet padding. ``scratch``: bytes; ``ahead``: how far before its input the output may start.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from tinyrobust.kernels.layers import Layer
 
 NAMES = frozenset({
     "exact", "quads", "tiles", "blocks", "rounds", "away", "clamped", "sliding", "gathered",
-    "pointwise", "fresh", "fresh_border", "moved", "runs", "edge_runs", "scratch", "ahead",
+    "pointwise", "fresh", "fresh_border", "moved", "runs", "run_words",
+    "run_bytes", "edge_runs", "scratch", "ahead",
 })  # fmt: skip
 UNROLLED = 8  # quads in a round of the inner loop
 
@@ -110,17 +111,27 @@ class _Walk:
 
     def _gathered(self, spare: int) -> dict[str, float]:
         node = self.node
-        window = -(-self.rows * self.columns * self.in_c // 4) * 4
-        tiles = -(-self.out_h // 2) * self.out_w
-        starts = np.arange(self.out_w) * node.strides[1] - node.pads[2]
-        inside = (starts >= 0) & (starts + self.columns <= self.in_w)
-        edges = self.out_w - int(inside.sum()) if node.dilations[1] == 1 else self.out_w
+        run = self.columns * self.in_c
+        quads = -(-self.rows * run // 4)
+        shared = node.dilations[0] == 1
+        rows = self.rows + node.strides[0] if shared else 2 * self.rows
+        gathered = -(-(rows * run + 3) // 4) * 4
+        pairs_of_rows = -(-self.out_h // 2)
+        x = np.arange(self.out_w) * node.strides[1] - node.pads[2]
+        whole = int(np.count_nonzero((x >= 0) & (x + self.columns <= self.in_w)))
+        whole *= int(node.dilations[1] == 1)
+        first = 2 * np.arange(pairs_of_rows) * node.strides[0] - node.pads[0]
+        last = first + (rows - 1 if shared else (self.rows - 1) * node.dilations[0])
+        inside = int(np.count_nonzero((first >= 0) & (last < self.in_h)))
+        tiles = pairs_of_rows * self.out_w
         return {
             "gathered": 1,
             "tiles": tiles,
-            "runs": 2 * tiles * self.rows,
-            "edge_runs": 2 * -(-self.out_h // 2) * edges * self.rows,
-            "scratch": spare + 2 * window + 4 * window,
+            "runs": inside * whole * rows,
+            "run_words": inside * whole * rows * (run // 4),
+            "run_bytes": inside * whole * rows * (run % 4),
+            "edge_runs": (tiles - inside * whole) * rows,
+            "scratch": spare + gathered + 16 * quads,
             "ahead": self._ahead(0),
         }
 
