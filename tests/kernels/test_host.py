@@ -25,7 +25,9 @@ def check(compiled: Compiled, graph: Graph, n: int = 3, seed: int = 0) -> None:
         got = compiled.trace(image)
         assert set(got) == {step.output for step in compiled.plan.steps}
         for name, value in got.items():
-            np.testing.assert_array_equal(value, expected[name.partition("@")[0]][i], err_msg=f"{graph.name} {name}")
+            np.testing.assert_array_equal(
+                value, expected[name.partition("@")[0]][i], err_msg=f"{graph.name} {name}"
+            )
         np.testing.assert_array_equal(compiled.scores(image), expected[graph.output.name][i])
 
 

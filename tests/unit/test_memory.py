@@ -128,8 +128,8 @@ def test_too_little_ram_names_the_layer_and_the_numbers() -> None:
 
 def test_an_arena_that_cannot_be_packed_names_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = resnet8_graph()
-    problem = plan_module.prepare(graph, boards.load("nucleo-h743"), {})
-    limits = budget.limits(boards.load("nucleo-h743"))
+    problem = plan_module.prepare(graph, board(), {})
+    limits = budget.limits(board())
     least = plan_module.fit(problem, limits.ceiling, [Weights(ram=1)])
     assert least is not None
     need = least.arena.bytes

@@ -43,8 +43,8 @@ typedef struct {
 typedef struct {
   uint32_t address, size;
   straight cost;
-  uint8_t* bytes;  /* RAM: a copy, since code there may change */
-  uint8_t* checks; /* strict mode: one byte per half word, or NULL when there are none */
+  uint8_t* bytes;   /* RAM: a copy, since code there may change */
+  uint8_t* checks;  /* strict mode: one byte per half word, or NULL when there are none */
   int synchronises; /* ends with DSB, ISB */
 } slot;
 
@@ -289,9 +289,9 @@ static int may_run(board* b, uint32_t address, uint32_t size) {
   const uint32_t n = size < c->high - address ? size : c->high - address;
   if (!memcmp(c->bytes + at, c->fetched + at, n)) return 1;
   const int unclean = memcmp(c->bytes + at, c->stored + at, n);
-  const uint32_t reason = unclean && cache_on(b, CCR_DATA_CACHE)  ? STALE_NOT_CLEANED
-                          : cache_on(b, CCR_INSTRUCTION_CACHE)    ? STALE_NOT_INVALIDATED
-                                                                  : STALE_NO_BARRIER;
+  const uint32_t reason = unclean && cache_on(b, CCR_DATA_CACHE) ? STALE_NOT_CLEANED
+                          : cache_on(b, CCR_INSTRUCTION_CACHE)   ? STALE_NOT_INVALIDATED
+                                                                 : STALE_NO_BARRIER;
   raise_code(b, FAULT_STALE_CODE, address, reason);
   return 0;
 }
@@ -630,8 +630,13 @@ uc_err tr_code_ram(board* b, uint32_t low, uint32_t high, uint32_t cached) {
     const tr_span* span = &b->spans[i];
     if (low - span->base >= span->size || high - span->base > span->size) continue;
     const uint32_t size = high - low;
-    b->code = (code_ram){low, high, cached, span->bytes + (low - span->base), malloc(size),
-                         malloc(size), calloc(size / LINE_BYTES + 2, 1)};
+    b->code = (code_ram){low,
+                         high,
+                         cached,
+                         span->bytes + (low - span->base),
+                         malloc(size),
+                         malloc(size),
+                         calloc(size / LINE_BYTES + 2, 1)};
     memcpy(b->code.stored, b->code.bytes, size);
     memcpy(b->code.fetched, b->code.bytes, size);
     uc_hook hook;
