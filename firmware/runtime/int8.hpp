@@ -37,6 +37,11 @@ TR_INLINE int32_t multiply_by_quantized(int32_t x, int32_t multiplier, int32_t s
   return rounding_shift_right(doubling_high_mul(shift_left(x, left), multiplier), right);
 }
 
+// The same where the shift is known not to be to the left.
+TR_INLINE int32_t multiply_by_quantized_smaller(int32_t x, int32_t multiplier, int32_t shift) {
+  return rounding_shift_right(doubling_high_mul(x, multiplier), -shift);
+}
+
 TR_INLINE int8_t clamp_i8(int32_t value, int32_t lo, int32_t hi) {
   return static_cast<int8_t>(value < lo ? lo : value > hi ? hi : value);
 }

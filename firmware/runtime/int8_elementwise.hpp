@@ -29,14 +29,15 @@ TR_INLINE void elementwise_i8(const BinaryI8& layer, const Buffers& at, Operatio
   }
 }
 
-// An operand of add and sub, brought to the common scale, 20 bits up.
+// Add and sub: an operand brought to the common scale, 20 bits up, and the result from there.
+// None of their shifts is to the left.
 TR_INLINE int32_t common_scale_i8(const OperandI8& operand, int32_t q) {
-  return multiply_by_quantized(shift_left(q + operand.offset, 20), operand.multiplier,
-                               operand.shift);
+  return multiply_by_quantized_smaller(shift_left(q + operand.offset, 20), operand.multiplier,
+                                       operand.shift);
 }
 
 TR_INLINE int8_t finish_i8(const BinaryI8& layer, int32_t value) {
-  const int32_t q = multiply_by_quantized(value, layer.multiplier, layer.shift);
+  const int32_t q = multiply_by_quantized_smaller(value, layer.multiplier, layer.shift);
   return clamp_i8(q + layer.zero_point, layer.lo, layer.hi);
 }
 

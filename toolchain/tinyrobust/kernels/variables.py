@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyrobust.graph.int8 import AveragePool2DInt8
 from tinyrobust.graph.interpreter_int8 import aligned
 from tinyrobust.graph.nodes import Conv2D, Dense, Graph, Pool2D
 from tinyrobust.kernels import expression
@@ -176,7 +177,9 @@ def _of_layer(layer: Layer, graph: Graph) -> Known:
     if isinstance(node, Pool2D):
         numbers["kernel_h"], numbers["kernel_w"] = node.size
         numbers["average"] = int(node.kind == "average")
-    if isinstance(node, (Conv2D, Pool2D)):
+    if isinstance(node, AveragePool2DInt8):
+        numbers["kernel_h"], numbers["kernel_w"] = node.size
+    if isinstance(node, (Conv2D, Pool2D, AveragePool2DInt8)):
         numbers["stride_y"], numbers["stride_x"] = node.strides
     makers = {name: _constant(value) for name, value in numbers.items()}
     if isinstance(node, (Conv2D, Dense)):

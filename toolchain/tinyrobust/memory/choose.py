@@ -80,12 +80,17 @@ class Chosen:
         return self.arena + self.code
 
 
-def choose(problem: Problem, ceiling: Ceiling, *goals: Weights) -> Chosen | None:
+def choose(
+    problem: Problem, ceiling: Ceiling, *goals: Weights, without: Sequence[Chosen] = ()
+) -> Chosen | None:
     """The best choice within ``ceiling``, or None when nothing fits.
 
     Of ``goals`` the first counts, then among the choices that are best by it the second, ...
+    ``without``: choices to leave out, and all that have the same buffers.
     """
     model = _Model(problem, ceiling)
+    for choice in without:
+        model.leave_out(choice)
     found = None
     for goal in goals:
         value = model.minimise(goal)
@@ -196,6 +201,14 @@ class _Model:
             parts.append((self.arena + self.code) * goal.ram)
         return self.solver.qsum(parts)
 
+    def leave_out(self, choice: Chosen) -> None:
+        """Allow no choice with the buffers of ``choice``."""
+        same = []
+        for row, mine, taken in zip(self.problem.options, self.taken, choice.taken, strict=True):
+            buffers = _buffers(row[taken])
+            same += [v for o, v in zip(row, mine, strict=True) if _buffers(o) == buffers]
+        self.solver.addConstr(self.solver.qsum(same) <= len(self.taken) - 1)
+
     def minimise(self, goal: Weights) -> float | None:
         """Solve; None when nothing fits."""
         self.solver.minimize(self._sum(goal))
@@ -217,6 +230,11 @@ class _Model:
         )
         changes = tuple(k for k, v in self.changes.items() if self.solver.val(v) > 0.5)
         return summed(problem, taken, changes)
+
+
+def _buffers(option: Option) -> tuple[object, ...]:
+    """What of an option the arena depends on."""
+    return option.cost.scratch_bytes, option.way.ports, option.overlap, option.kernel.file.in_place
 
 
 def summed(problem: Problem, taken: Sequence[int], changes: Sequence[ChangeKey]) -> Chosen:

@@ -119,8 +119,8 @@ def lifetimes(graph: Graph, chosen: Chosen, *, grow: bool) -> Lifetimes:
             used[owner] = max(used[owner], used[layer.output])
         elif option.overlap is not None:
             for name, port in dead:
-                if port == "source" and not _read_twice(name, found) and home[name] == name:
-                    overlaps[layer.output, name] = option.overlap
+                if port == "source" and not _read_twice(name, found):
+                    overlaps[layer.output, home[name]] = option.overlap
     buffers = [Buffer(t, sizes[t], made[t], used[t]) for t in sizes if home[t] == t]
     buffers += [
         Buffer(scratch_name(layer), n, i, i)

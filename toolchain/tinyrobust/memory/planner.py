@@ -34,7 +34,10 @@ from tinyrobust.memory.options import Option, forced, of_layer
 from tinyrobust.memory.plan import Choice, Place, Plan, Step
 
 Optimize = Literal["speed", "size", "balanced"]
-_TIGHTER = 40  # how often the choice is repeated with less RAM because the arena came out larger
+# How often the choice is repeated because the arena came out larger than its lower bound: without
+# the buffers that were tried, then with less RAM.
+_TRIED = 8
+_TIGHTER = 24
 
 
 @dataclass(frozen=True)
@@ -157,20 +160,30 @@ def goals(problem: Problem, ceiling: Ceiling, optimize: Optimize) -> tuple[Weigh
 
 
 def fit(problem: Problem, ceiling: Ceiling, wanted: Iterable[Weights]) -> Fit | None:
-    """Choose and place; where placing needs more than the sum of what is alive, choose again with
-    less RAM until it fits. None when nothing does."""
+    """Choose and place. Where the arena comes out larger than the sum of what is alive, choose
+    again without these buffers, then with less RAM; at last take the least RAM there is. None
+    when nothing fits."""
     wanted = tuple(wanted)
     tighter = ceiling
-    for _ in range(_TIGHTER):
-        chosen = choose(problem, tighter, *wanted)
+    tried: list[Chosen] = []
+    for _ in range(_TRIED + _TIGHTER):
+        chosen = choose(problem, tighter, *wanted, without=tried)
         if chosen is None:
-            return None
+            break
         found = _place(problem, chosen)
         if found.arena.bytes <= ceiling.arena and found.ram <= ceiling.ram:
             return found
-        tighter = dataclasses.replace(
-            tighter, arena=min(tighter.arena, chosen.arena - 1),
-        )  # fmt: skip
+        if len(tried) < _TRIED:
+            tried.append(chosen)
+        else:
+            least = min(tighter.arena, chosen.arena - 1)
+            tighter = dataclasses.replace(tighter, arena=least)
+    for last in ((Weights(ram=1), *wanted), (Weights(ram=1),)):
+        chosen = choose(problem, ceiling, *last)
+        if chosen is not None:
+            found = _place(problem, chosen)
+            if found.arena.bytes <= ceiling.arena and found.ram <= ceiling.ram:
+                return found
     return None
 
 

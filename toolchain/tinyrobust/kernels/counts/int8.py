@@ -4,10 +4,11 @@
 share one. ``taps_inside``, ``rows_inside``: taps and kernel rows that lie in the input, over all
 output pixels (convolutions and pools). ``loops0``, ``loops1``: rounds of the two outer loops over
 the output (elementwise, copies, mean); ``inner1``, ``inner2``: those of the mean's sums, over all
-outputs. Of copies: ``word_moves`` and ``byte_moves``, and ``scattered``, the elements of those that
-do not lie one after the other; ``filled``: elements that a pad sets; ``parts``: inputs of a
-concatenation; ``runs``: its copies, or those of a resize. ``constant``: bytes of a constant
-operand. ``known``: exponentials in a softmax's table.
+outputs; ``unit``: 1 when the innermost loop takes every operand's elements one after the other;
+``left``: 1 when the result is shifted to the left. Of copies: ``word_moves`` and ``byte_moves``,
+and ``scattered``, the elements of those that do not lie one after the other; ``filled``: elements
+that a pad sets; ``parts``: inputs of a concatenation; ``runs``: its copies, or those of a resize.
+``constant``: bytes of a constant operand. ``known``: exponentials in a softmax's table.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from tinyrobust.kernels.layers import Layer
 
 NAMES = frozenset({
     "weights", "weight_bits", "scales", "taps_inside", "rows_inside", "loops0", "loops1", "inner1",
-    "inner2", "word_moves", "byte_moves", "scattered", "filled", "parts", "runs", "constant",
-    "known",
+    "inner2", "unit", "left", "word_moves", "byte_moves", "scattered", "filled", "parts", "runs",
+    "constant", "known",
 })  # fmt: skip
 
 
@@ -47,25 +48,28 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
             found |= _windows(node, sources[0], out)
         case int8.Binary():
             walk = loops.binary(node, sources, out)
-            found |= _outer(walk) | {"constant": node.constant.size}
+            found |= _outer(walk) | {
+                "constant": node.constant.size, "unit": _unit(walk),
+                "left": int(getattr(node, "shift", 0) > 0),
+            }  # fmt: skip
         case int8.PadInt8() | int8.StridedSliceInt8():
             copy = loops.copy(node, sources[0], out)
             *rows, length = copy.loops.size
-            dense = all(steps[-1] == 1 for steps in copy.loops.steps)
-            moves = _moves(math.prod(rows), length) if dense else {
+            moves = _moves(math.prod(rows), length) if _unit(copy.loops) else {
                 "scattered": math.prod(copy.loops.size)}  # fmt: skip
             found |= _outer(copy.loops) | moves | {"filled": copy.fill}
         case int8.MeanInt8():
             outer, inner = loops.mean(node, sources[0])
             n = math.prod(outer.size)
             found |= _outer(outer) | {
-                "inner1": n * inner.size[0] * inner.size[1], "inner2": n * math.prod(inner.size)
+                "inner1": n * inner.size[0] * inner.size[1], "inner2": n * math.prod(inner.size),
+                "unit": _unit(inner), "left": int(node.shift > 0),
             }  # fmt: skip
         case int8.ConcatInt8():
-            outer = math.prod(aligned(out)[: node.axis])
-            parts = [_moves(outer, math.prod(aligned(s)[node.axis :])) for s in sources]
+            times = math.prod(aligned(out)[: node.axis])
+            parts = [_moves(times, math.prod(aligned(s)[node.axis :])) for s in sources]
             found |= {name: sum(p[name] for p in parts) for name in parts[0]}
-            found |= {"parts": len(sources), "runs": len(sources) * outer}
+            found |= {"parts": len(sources), "runs": len(sources) * times}
         case int8.ResizeNearestInt8():
             runs = len(node.rows) * len(node.columns)
             found |= _moves(runs, aligned(out)[2]) | {"runs": runs}
@@ -76,6 +80,10 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
 
 def _outer(walk: loops.Loops) -> dict[str, float]:
     return {"loops0": walk.size[0], "loops1": walk.size[0] * walk.size[1]}
+
+
+def _unit(walk: loops.Loops) -> int:
+    return int(all(steps[-1] == 1 for steps in walk.steps))
 
 
 def _moves(runs: int, length: int) -> dict[str, float]:

@@ -1,5 +1,6 @@
-"""What ``add_linear_i8`` needs to know of an int8 addition: ``exact``, 1 when a linear form gives
-TensorFlow Lite's result for all 65,536 pairs of inputs, else 0.
+"""What the fast int8 additions need to know of a layer: ``exact``, 1 when a linear form gives
+TensorFlow Lite's result for all 65,536 pairs of inputs, else 0; ``plain``, 1 when both operands are
+tensors of the output's shape; ``shift``, how far the result is shifted to the right.
 
 ``form`` finds it: ``q = clamp((start + (a * x >> 8) + (b * y >> 8)) >> SHIFT)``.
 """
@@ -17,7 +18,7 @@ from tinyrobust.graph.interpreter_int8 import multiply
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels.layers import Layer
 
-NAMES = frozenset({"exact"})
+NAMES = frozenset({"exact", "plain", "shift"})
 SHIFT = 21  # of the device's code
 _CODES = np.arange(-128, 128, dtype=np.int64)
 
@@ -27,7 +28,8 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
     node: Any = layer.node
     shapes = [graph.tensor[t].shape for t in (*node.inputs, node.output)]
     plain = len(shapes) == 3 and len(set(shapes)) == 1 and not node.constant.size
-    return {"exact": int(plain and form(node) is not None)}
+    return {"exact": int(plain and form(node) is not None), "plain": int(plain),
+            "shift": -node.shifts[2]}  # fmt: skip
 
 
 def form(node: int8.AddInt8) -> tuple[int, int, int] | None:

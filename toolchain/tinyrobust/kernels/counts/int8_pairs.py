@@ -6,8 +6,9 @@ channel and every possible input; else 0. ``quads``: groups of four inputs that 
 inner loop for one block. ``away``, ``clamped``: halves of negative results matter, the clamp is
 not to -128..127. ``sliding``, ``gathered``, ``pointwise``: the kind of window, 1 or 0. ``fresh``:
 columns of a kernel that are expanded, ``fresh_border`` those of them that meet padding, ``moved``:
-words moved in the buffer of columns; ``runs``: kernel rows gathered, of ``run_words`` and
-``run_bytes``; ``edge_runs``: those of tiles that meet padding. ``scratch``: bytes; ``ahead``: how far before its input the output may start.
+words moved in the buffer of columns; ``runs``: kernel rows gathered, of ``run_words`` words in all;
+``edge_runs``: those of tiles that meet padding. ``scratch``: bytes; ``ahead``: how far before its
+input the output may start.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tinyrobust.kernels.layers import Layer
 NAMES = frozenset({
     "exact", "quads", "tiles", "blocks", "rounds", "away", "clamped", "sliding", "gathered",
     "pointwise", "fresh", "fresh_border", "moved", "runs", "run_words",
-    "run_bytes", "edge_runs", "scratch", "ahead",
+    "edge_runs", "scratch", "ahead",
 })  # fmt: skip
 UNROLLED = 8  # quads in a round of the inner loop
 
@@ -128,8 +129,7 @@ class _Walk:
             "gathered": 1,
             "tiles": tiles,
             "runs": inside * whole * rows,
-            "run_words": inside * whole * rows * (run // 4),
-            "run_bytes": inside * whole * rows * (run % 4),
+            "run_words": inside * whole * rows * -(-run // 4),
             "edge_runs": (tiles - inside * whole) * rows,
             "scratch": spare + gathered + 16 * quads,
             "ahead": self._ahead(0),
