@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 @click.option("--ratchet", "ratchet_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Best figures so far.  [default: benchmarks/ratchet.json]")  # fmt: skip
 @click.option("--update", is_flag=True, help="Record this run's figures as the ones to hold.")
+@click.option("--reorder", is_flag=True,
+              help="Put the channels into the order that convert gives them, first.")  # fmt: skip
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.svg",
               help="Draw instructions and cycles beside int8's.")  # fmt: skip
 @out_option
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 def command(
     board_list: tuple[str, ...], model_name: str | None, specification: str | None,
     force: dict[str, str], aim: Aim, ratchet_file: Path | None, update: bool, plot: Path | None,
-    out: Path | None, json_file: str | None,
+    reorder: bool, out: Path | None, json_file: str | None,
 ) -> None:  # fmt: skip
     """Count instructions per layer on virtual boards, beside the predicted ones and int8's.
 
@@ -69,6 +71,10 @@ def command(
             "--max-flash and --max-ram away"
         )
     name, graph = _model(model_name, specification)
+    if reorder:
+        from tinyrobust.graph.reorder import reorder as reordered
+
+        graph = reordered(graph).graph
     chosen = [boards.load(text) for text in dict.fromkeys(board_list)]
     path = ratchet_file or ratchet.default_path()
     screen = console(json_file)
