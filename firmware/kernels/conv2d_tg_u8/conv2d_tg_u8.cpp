@@ -68,8 +68,7 @@ struct Run {
   const TgGeometry& g;
   Work& work;
   tg::Frame frame;
-  tg::Node* nodes;
-  uint32_t in_c_columns;
+  tg::Node* nodes;  // at the start of the shared buffer
 };
 
 uint32_t address(const void* at) { return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(at)); }
@@ -157,28 +156,83 @@ bool same(const tg::Finish& a, const tg::Finish& b) {
   return a.kind == b.kind && a.channels == b.channels && a.joins == b.joins;
 }
 
+// The units of a layer in order, and where the codes of the next one are.
+struct Units {
+  const Run& run;
+  const Buffers& at;
+  const uint8_t* codes;
+  tg::Signs signs{};  // of the unit written last
+
+  // Write the sums of a unit behind a finish; returns the word behind them.
+  uint32_t* emit(const tg::Finish& finish, uint32_t part, uint32_t* begin, uint32_t* sums) {
+    const Part size(run.g, part);
+    const tg::Signs before = signs;
+    const uint8_t* const from = codes;
+    codes += size.codes;
+    return tg::emit_sums(sums, begin, finish, from, size.codes, run.nodes, run.work.heads,
+                         part != 0 ? &before : nullptr, &signs);
+  }
+};
+
 // Generate and run, unit after unit, in the buffer that layers share.
-void run_once(Run& run, const Buffers& at, const Windows& in, uint32_t* partial) {
+void run_shared(Run& run, const Buffers& at, const Windows& in, uint32_t* partial) {
   const TgGeometry& g = run.g;
   const uint32_t blocks = (run.layer.requantize.channels + 3u) / 4u;
-  const auto* codes = reinterpret_cast<const uint8_t*>(run.layer.weights);
+  Units units{run, at, reinterpret_cast<const uint8_t*>(run.layer.weights)};
   uint32_t* const begin = reinterpret_cast<uint32_t*>(run.nodes + ((g.part_taps + 3) & ~3u));
-  uint32_t* sums = begin;
+  uint32_t* sums = nullptr;
   tg::Finish standing{};
+  tr_code_open();
+  tg::prepare_nodes(run.nodes, g.part_taps, run.layer.kernel_w, 4 * g.stretch);
   for (uint32_t block = 0; block < blocks; ++block) {
-    tg::Signs signs{}, before{};
     for (uint32_t part = 0; part < g.parts; ++part) {
       const tg::Finish finish = finish_of(run, at, block, part);
-      const Part size(g, part);
       tr_code_open();
-      if (sums == begin || !same(finish, standing)) sums = tg::emit_finish(begin, finish);
+      if (sums == nullptr || !same(finish, standing)) sums = tg::emit_finish(begin, finish);
       standing = finish;
-      before = signs;
-      const uint32_t* end = tg::emit_sums(sums, begin, finish, codes, size.codes, run.nodes,
-                                          run.work.heads, part != 0 ? &before : nullptr, &signs);
+      const uint32_t* const end = units.emit(finish, part, begin, sums);
       tr_code_close(begin, address(end) - address(begin));
-      codes += size.codes;
-      run_unit(run, at, in, finish, block, part, signs, sums, partial);
+      run_unit(run, at, in, finish, block, part, units.signs, sums, partial);
+    }
+  }
+}
+
+// What the layer's own buffer begins with, a word that says whether the rest is there; then one of
+// these per unit, then their code.
+struct Kept {
+  uint32_t sums;  // words from the start of the buffer
+  tg::Signs signs;
+};
+
+void generate_kept(Run& run, const Buffers& at) {
+  const TgGeometry& g = run.g;
+  const uint32_t blocks = (run.layer.requantize.channels + 3u) / 4u;
+  Units units{run, at, reinterpret_cast<const uint8_t*>(run.layer.weights)};
+  auto* kept = reinterpret_cast<Kept*>(at.kept + 2);
+  auto* begin = reinterpret_cast<uint32_t*>(kept + blocks * g.parts);
+  tr_code_open();
+  tg::prepare_nodes(run.nodes, g.part_taps, run.layer.kernel_w, 4 * g.stretch);
+  for (uint32_t block = 0; block < blocks; ++block) {
+    for (uint32_t part = 0; part < g.parts; ++part, ++kept) {
+      const tg::Finish finish = finish_of(run, at, block, part);
+      uint32_t* const sums = tg::emit_finish(begin, finish);
+      begin = units.emit(finish, part, begin, sums);
+      *kept = {static_cast<uint32_t>(sums - at.kept), units.signs};
+    }
+  }
+  at.kept[0] = 1;
+  tr_code_close(at.kept, address(begin) - address(at.kept));
+}
+
+void run_kept(Run& run, const Buffers& at, const Windows& in, uint32_t* partial) {
+  const TgGeometry& g = run.g;
+  const uint32_t blocks = (run.layer.requantize.channels + 3u) / 4u;
+  if (at.kept[0] == 0) generate_kept(run, at);
+  const auto* kept = reinterpret_cast<const Kept*>(at.kept + 2);
+  for (uint32_t block = 0; block < blocks; ++block) {
+    for (uint32_t part = 0; part < g.parts; ++part, ++kept) {
+      run_unit(run, at, in, finish_of(run, at, block, part), block, part, kept->signs,
+               at.kept + kept->sums, partial);
     }
   }
 }
@@ -191,16 +245,17 @@ void run_once(Run& run, const Buffers& at, const Windows& in, uint32_t* partial)
 
 void conv2d_tg_u8(const Conv2D& layer, const Buffers& at, uint32_t split, uint32_t keep) {
   const TgGeometry g(layer, split);
-  static_cast<void>(keep);
   auto& work = *reinterpret_cast<Work*>(at.scratch);
   uint32_t* const partial = reinterpret_cast<uint32_t*>(at.scratch + sizeof(Work));
   uint32_t* const copy = partial + (g.parts > 1 ? 8 * layer.out_h * g.lane : 0);
   const Windows in = windows(layer, g, at, copy);
-  Run run{layer, g, work, {}, reinterpret_cast<tg::Node*>(at.code), 0};
+  Run run{layer, g, work, {}, reinterpret_cast<tg::Node*>(at.code)};
   run.frame.constants = &work.constants;
-  tr_code_open();
-  tg::prepare_nodes(run.nodes, g.part_taps, layer.kernel_w, 4 * g.stretch);
-  run_once(run, at, in, partial);
+  if (keep != 0) {
+    run_kept(run, at, in, partial);
+  } else {
+    run_shared(run, at, in, partial);
+  }
   if (layer.requantize.finish != Finish::raw) {
     planar_close(at.out, layer.out_h, layer.out_w, layer.requantize.channels);
   }
