@@ -27,7 +27,7 @@ struct PlaneWalk {
   size_t row_bytes;   // from one row of the output to the next
   size_t step_bytes;  // from one column to the next
   uint32_t rows, columns;
-  uint32_t rounding;  // 1 + 2 * (zero point + 128) in both halves
+  uint32_t rounding;  // 1 + 2 * zero point in both halves
 };
 
 #if TR_DSP
@@ -87,9 +87,8 @@ TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
       "asr    r9, r9, r10\n"
       "pkhbt  r8, r8, r9, lsl #16\n"
       "shadd16 r8, r8, r11\n"
-      "usat16 r8, #8, r8\n"
+      "ssat16 r8, #8, r8\n"
       "ldrd   r10, r11, %[rows]\n"
-      "eor    r8, r8, #0x00800080\n"
       "lsr    r9, r8, #16\n"
       "strb   r9, [r1, r10]\n"
       "strb   r8, [r1]\n"
@@ -132,7 +131,7 @@ TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
 template <bool Away>
 TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
                                const PlaneWalk& walk) {
-  const int32_t zero = static_cast<int32_t>(walk.rounding & 0xffffu) / 2 - 128;
+  const int32_t zero = low_half(walk.rounding) >> 1;
   const int32_t multiplier = static_cast<int32_t>(weights[7] >> 1);
   const int32_t shift = -static_cast<int32_t>(weights[8]) - 1;
   uint8_t* column = walk.out;
@@ -159,20 +158,21 @@ TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
 
 #endif
 
-// `columns` columns of two rows each, from the pixels at `upper` and `lower`, four channels of each
-// `step` bytes apart, to the planes' words at `to`; returns where the next column's are.
-TR_INLINE uint32_t* planes_expand(uint32_t* to, const uint8_t* upper, const uint8_t* lower,
-                                  size_t upper_step, size_t lower_step, uint32_t columns) {
-  for (; columns != 0; --columns, to += planes_words, upper += upper_step, lower += lower_step) {
-    const uint32_t u = load4(upper), v = load4(lower);
-    const uint32_t even = sxtb16(u), even_below = sxtb16(v);
-    const uint32_t odd = sxtb16_ror8(u), odd_below = sxtb16_ror8(v);
-    to[0] = low_halves(even, even_below);
-    to[plane_words] = low_halves(odd, odd_below);
-    to[2 * plane_words] = high_halves(even, even_below);
-    to[3 * plane_words] = high_halves(odd, odd_below);
+// A word of each of four planes, from four channels of two pixels, one below the other.
+TR_INLINE void planes_word(uint32_t* to, uint32_t upper, uint32_t lower) {
+  const uint32_t even = sxtb16(upper), even_below = sxtb16(lower);
+  const uint32_t odd = sxtb16_ror8(upper), odd_below = sxtb16_ror8(lower);
+  to[plane_words] = low_halves(odd, odd_below);
+  to[2 * plane_words] = high_halves(even, even_below);
+  to[3 * plane_words] = high_halves(odd, odd_below);
+  to[0] = low_halves(even, even_below);
+}
+
+// `pairs` such words below each other, from pixels `row_bytes` apart.
+TR_INLINE void planes_expand(uint32_t* to, const uint8_t* pixel, size_t row_bytes, uint32_t pairs) {
+  for (; pairs != 0; --pairs, pixel += 2 * row_bytes, ++to) {
+    planes_word(to, load4(pixel), load4(pixel + row_bytes));
   }
-  return to;
 }
 
 }  // namespace tr

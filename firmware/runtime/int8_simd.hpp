@@ -26,6 +26,18 @@ TR_INLINE uint32_t sxtab16_ror8(uint32_t sums, uint32_t x) {
   return result;
 }
 
+// (low half of a, low half of b) and (high half of a, high half of b).
+TR_INLINE uint32_t low_halves(uint32_t a, uint32_t b) {
+  uint32_t pair;
+  asm("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(a), "r"(b));
+  return pair;
+}
+TR_INLINE uint32_t high_halves(uint32_t a, uint32_t b) {
+  uint32_t pair;
+  asm("pkhtb %0, %1, %2, asr #16" : "=r"(pair) : "r"(b), "r"(a));
+  return pair;
+}
+
 // Copy `words` (not 0) words between any addresses, and move both pointers behind them.
 TR_INLINE void copy_words(uint8_t*& to, const uint8_t*& from, size_t words) {
   uint32_t word;
@@ -41,6 +53,9 @@ TR_INLINE void copy_words(uint8_t*& to, const uint8_t*& from, size_t words) {
 }
 
 #else
+
+TR_INLINE uint32_t low_halves(uint32_t a, uint32_t b) { return (a & 0xffffu) | (b << 16); }
+TR_INLINE uint32_t high_halves(uint32_t a, uint32_t b) { return (a >> 16) | (b & 0xffff0000u); }
 
 TR_INLINE void copy_words(uint8_t*& to, const uint8_t*& from, size_t words) {
   for (; words != 0; --words, to += 4, from += 4) store4(to, load4(from));
@@ -60,10 +75,6 @@ TR_INLINE uint32_t sxtab16_ror8(uint32_t sums, uint32_t x) { return sxtab16(sums
 
 TR_INLINE int32_t low_half(uint32_t word) { return static_cast<int16_t>(word & 0xffffu); }
 TR_INLINE int32_t high_half(uint32_t word) { return static_cast<int16_t>(word >> 16); }
-
-// (low half of a, low half of b), (high half of a, high half of b): PKHBT and PKHTB.
-TR_INLINE uint32_t low_halves(uint32_t a, uint32_t b) { return (a & 0xffffu) | (b << 16); }
-TR_INLINE uint32_t high_halves(uint32_t a, uint32_t b) { return (a >> 16) | (b & 0xffff0000u); }
 
 }  // namespace tr
 

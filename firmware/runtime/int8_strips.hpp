@@ -13,10 +13,11 @@ constexpr uint32_t strip_columns = 16;
 // output is written, so that a layer of one strip may run in place.
 class Strips {
  public:
-  Strips(const Conv2DI8& conv, const Buffers& buffers) : layer(conv), at(buffers) {
+  Strips(const Conv2DI8& conv, const Buffers& buffers)
+      : layer(conv), at(buffers), whole(conv.out_h <= strip_rows && conv.out_w <= strip_columns) {
     const uint32_t zero = static_cast<uint32_t>(-conv.input_offset) & 0xffu;
     blank = zero * 0x01010101u;
-    const uint32_t out_zero = static_cast<uint32_t>(2 * (conv.requantize.zero_point + 128) + 1);
+    const uint32_t out_zero = static_cast<uint32_t>(2 * conv.requantize.zero_point + 1) & 0xffffu;
     rounding = out_zero | (out_zero << 16);
   }
 
@@ -54,36 +55,40 @@ class Strips {
 
   // Four channels of the input's part that the strip reads, padding filled with the zero point.
   TR_NOINLINE void expand(uint32_t* planes, size_t channel, uint32_t out_y, uint32_t out_x,
-                          uint32_t row_pairs, uint32_t columns) const {
-    const uint8_t* nothing = reinterpret_cast<const uint8_t*>(&blank);
-    const int32_t x0 = static_cast<int32_t>(out_x) - layer.pad_left;
-    const uint32_t before = x0 < 0 ? static_cast<uint32_t>(-x0) : 0;
-    const uint32_t from = x0 < 0 ? 0 : static_cast<uint32_t>(x0);
-    const uint32_t inside = smaller(columns - before, layer.in_w - from);
-    const uint32_t after = columns - before - inside;
-    const size_t offset = from * static_cast<size_t>(layer.in_c) + channel;
-    int32_t y = static_cast<int32_t>(out_y) - layer.pad_top;
-    for (; row_pairs != 0; --row_pairs, y += 2, ++planes) {
-      const uint8_t* upper = row_at(y);
-      const uint8_t* lower = row_at(y + 1);
-      uint32_t* to = planes_expand(planes, nothing, nothing, 0, 0, before);
-      to = planes_expand(to, upper != nullptr ? upper + offset : nothing,
-                         lower != nullptr ? lower + offset : nothing,
-                         upper != nullptr ? layer.in_c : 0u, lower != nullptr ? layer.in_c : 0u,
-                         inside);
-      planes_expand(to, nothing, nothing, 0, 0, after);
+                          uint32_t pairs, uint32_t columns) const {
+    const size_t row_bytes = static_cast<size_t>(layer.in_w) * layer.in_c;
+    const int32_t y0 = static_cast<int32_t>(out_y) - layer.pad_top;
+    int32_t x = static_cast<int32_t>(out_x) - layer.pad_left;
+    // Pairs of rows that are inside the input: from first to last - 1.
+    const uint32_t first = y0 < 0 ? static_cast<uint32_t>(1 - y0) / 2 : 0;
+    const uint32_t rows_left = static_cast<uint32_t>(layer.in_h - y0) / 2;
+    const uint32_t last = rows_left < first ? first : smaller(rows_left, pairs);
+    const int32_t y_first = y0 + static_cast<int32_t>(2 * first);
+    for (; columns != 0; --columns, ++x, planes += planes_words) {
+      if (x < 0 || x >= layer.in_w) {
+        if (whole && channel != 0) continue;  // still there from the first channels
+        for (uint32_t j = 0; j < pairs; ++j) planes_word(planes + j, blank, blank);
+        continue;
+      }
+      const uint8_t* column = at.in + static_cast<size_t>(x) * layer.in_c + channel;
+      planes_expand(planes + first, column + static_cast<size_t>(y_first) * row_bytes, row_bytes,
+                    last - first);
+      for (uint32_t j = first != 0 ? 0 : last; j < pairs; j = j + 1 == first ? last : j + 1) {
+        const int32_t y = y0 + static_cast<int32_t>(2 * j);
+        planes_word(planes + j, pixel(column, y, row_bytes), pixel(column, y + 1, row_bytes));
+      }
     }
   }
 
-  const uint8_t* row_at(int32_t y) const {
-    if (y < 0 || y >= layer.in_h) return nullptr;
-    return at.in + static_cast<size_t>(y) * layer.in_w * layer.in_c;
+  TR_INLINE uint32_t pixel(const uint8_t* column, int32_t y, size_t row_bytes) const {
+    return y >= 0 && y < layer.in_h ? load4(column + static_cast<size_t>(y) * row_bytes) : blank;
   }
 
   static uint32_t smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
   const Conv2DI8& layer;
   const Buffers& at;
+  const bool whole;   // the output is one strip
   uint32_t blank;     // a pixel of the input's zero point
   uint32_t rounding;  // see PlaneWalk
 };

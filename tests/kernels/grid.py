@@ -39,6 +39,8 @@ def networks(family: str, seeds: range) -> Iterator[Graph]:
             yield random_int8_graph(seed, 32, reach=24)
         elif seed % 4 == 3:
             yield random_graph(seed)
+        elif seed % 4 == 2:
+            yield pools(seed)
         else:
             yield chain(seed)
 
@@ -66,6 +68,35 @@ def chain(seed: int) -> Graph:
     b.dense(int(rng.integers(2, 33)))
     b.requantize(scores=True)
     return b.graph(f"chain{seed}")
+
+
+def pools(seed: int) -> Graph:
+    """Pools and requantisations of all kinds and operands, with little else."""
+    rng = np.random.default_rng([8, seed])
+    b = Builder(seed, (24, int(rng.integers(18, 26)), 2), 0.3)
+    first = b.conv(int(rng.choice([3, 4, 7, 8, 12, 16, 22, 32])), 1)
+    b.requantize(first)
+    other = b.x
+    b.requantize(first, other, bits=int(rng.choice([4, 7])))
+    b.requantize(b.x, other)
+    b.requantize(other, first)
+    for _ in range(6):
+        if min(b.x.shape[:2]) >= 5:
+            size = int(rng.integers(2, 5))
+            b.pool(str(rng.choice(["max", "average"])), size, int(rng.integers(1, size)))
+        if rng.random() < 0.5:
+            both = b.x
+            b.requantize(*([both, both] if rng.random() < 0.5 else [both]), shift=7)
+    source = b.x
+    wide = b.conv(int(rng.integers(3, 9)), (9, 9))  # with many channels beyond int16
+    b.requantize(wide)
+    b.requantize(wide, b.x)
+    b.conv(int(rng.integers(3, 20)), source=source)
+    b.requantize()
+    b.average(half_up=bool(rng.random() < 0.3))
+    b.dense(int(rng.integers(2, 20)))
+    b.requantize(scores=True)
+    return b.graph(f"pools{seed}")
 
 
 def _add(b: Builder, rng: np.random.Generator, kind: str) -> None:

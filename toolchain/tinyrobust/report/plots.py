@@ -162,6 +162,34 @@ def frontier(points: Sequence[Figures], taken: Figures) -> str:
         return _svg(figure)
 
 
+def arena(steps: Sequence[str], blocks: Sequence[Figures], arena_bytes: int) -> str:
+    """The arena over time: a rectangle for each tensor and scratch, steps against bytes."""
+    from matplotlib.patches import Rectangle
+
+    colours = {"input": PALETTE[2], "tensor": PALETTE[1], "scratch": "#c3ccd5"}
+    width = max(6.6, 0.34 * len(steps) + 1.6)
+    with _figure(width, 4.6) as (figure, axes):
+        for block in blocks:
+            start, end = block["first"], block["last"] + 1
+            low, height = block["offset"] / 1024, block["bytes"] / 1024
+            axes.add_patch(Rectangle(
+                (start, low), end - start, height, facecolor=colours[block["kind"]],
+                edgecolor="white", linewidth=0.9, alpha=0.9,
+            ))  # fmt: skip
+            if block["bytes"] >= arena_bytes / 16 and block["kind"] == "tensor":
+                axes.text((start + end) / 2, low + height / 2, f"{block['bytes']:,}",
+                          ha="center", va="center", fontsize=7.5, color="white")  # fmt: skip
+        for kind, colour in colours.items():
+            axes.barh(0, 0, color=colour, label=kind)
+        axes.set(xlim=(0, len(steps)), ylim=(0, 1.02 * arena_bytes / 1024),
+                 ylabel=f"arena (KiB; {arena_bytes:,} B in all)")  # fmt: skip
+        axes.set_xticks([i + 0.5 for i in range(len(steps))], steps, rotation=60, ha="right",
+                        rotation_mode="anchor", fontsize=8.5)  # fmt: skip
+        axes.grid(axis="y", color=GRID)
+        figure.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=9)
+        return _svg(figure)
+
+
 def _cycle(colours: tuple[str, ...]) -> Iterator[str]:
     while True:
         yield from colours

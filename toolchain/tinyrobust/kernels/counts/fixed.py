@@ -15,7 +15,8 @@ that read one and those before the input's edge; ``idle_columns``, ``idle_quads`
 without a pixel and what is cleared for them.
 Finish: flags of the way taken, ``quick_raw``, ``quick_plain``, ``quick_add8``, ``quick_add16``
 (on a core with DSP instructions), of the bits (``seven``), and of the general way's branches:
-``raw32``, ``add8``, ``add16``, ``add32``.
+``raw32``, ``in8``, ``in16``, ``in32`` (a bare requantisation's source), ``add8``, ``add16``,
+``add32``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust.graph.nodes import Conv2D, Dense, Graph
+from tinyrobust.graph.nodes import Conv2D, Dense, Graph, Requantize
 from tinyrobust.kernels.layers import Layer, narrow, storage
 
 NAMES = frozenset({
@@ -36,7 +37,7 @@ NAMES = frozenset({
     "expand16", "expand4", "expand1", "rows16", "rows4", "rows1", "cleared_quads",
     "edge_steps", "edge_inside", "edge_before", "idle_columns", "idle_quads",
     "quick_raw", "quick_plain", "quick_add8", "quick_add16", "seven",
-    "raw32", "add8", "add16", "add32",
+    "raw32", "in8", "in16", "in32", "add8", "add16", "add32",
 })  # fmt: skip
 _T2_COLUMNS = 4
 
@@ -51,6 +52,10 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         found |= _finish(layer, node, graph)
     if isinstance(node, Conv2D):
         found |= _windows(node, graph)
+    if isinstance(node, Requantize):
+        types = storage(graph)
+        found |= {f"in{bits}": int(types[layer.source][1:] == str(bits)) for bits in (8, 16, 32)}
+        found |= _added(types[layer.operand] if layer.operand else "")
     return found
 
 
@@ -77,11 +82,11 @@ def _lists(prefix: str, rows: npt.NDArray[np.int8]) -> dict[str, float]:
 def _finish(layer: Layer, node: Conv2D | Dense, graph: Graph) -> dict[str, float]:
     fits, requantize = narrow(graph, node), layer.requantize
     operand = storage(graph)[layer.operand] if layer.operand else ""
-    found = {"add8": operand == "u8", "add16": operand == "i16", "add32": operand == "i32"}
+    found = _added(operand)
     if requantize is None:
         return {"quick_raw": int(fits), "raw32": int(not fits)}
     if requantize.scores:
-        return {name: int(value) for name, value in found.items()}
+        return found
     ends = requantize.lo == 0 and requantize.hi & (requantize.hi + 1) == 0
     found |= {
         "quick_plain": fits and ends and not operand,
@@ -90,6 +95,10 @@ def _finish(layer: Layer, node: Conv2D | Dense, graph: Graph) -> dict[str, float
         "seven": requantize.hi == 127,
     }
     return {name: int(value) for name, value in found.items()}
+
+
+def _added(operand: str) -> dict[str, float]:
+    return {"add8": operand == "u8", "add16": operand == "i16", "add32": operand == "i32"}
 
 
 def _windows(node: Conv2D, graph: Graph) -> dict[str, float]:
