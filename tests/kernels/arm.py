@@ -82,6 +82,7 @@ class Device:
             table = elf.get_section_by_name(".symtab")
             self.symbols = {s.name: s["st_value"] for s in table.iter_symbols()}
         self.count = 0
+        self.ram_count = 0  # of them, instructions in RAM
         self._lengths: dict[object, int] = {}
         self.uc.hook_add(UC_HOOK_BLOCK, self._block)
         status = self._call(self.symbols["tr_init"], ARENA, plan.arena_bytes)
@@ -102,6 +103,8 @@ class Device:
                 n += 1
             self._lengths[key] = n
         self.count += n
+        if address >= RAM:
+            self.ram_count += n
 
     def _call(self, function: int, a: int, b: int = 0) -> int:
         self.uc.reg_write(UC_ARM_REG_SP, STACK)

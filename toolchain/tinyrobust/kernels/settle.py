@@ -26,10 +26,11 @@ def settled(layer: Layer, graph: Graph) -> Requantize | None:
         return node
     up = 16 - node.shift
     acc = accumulator_range(layer.node.weights, graph.tensor[layer.source])
-    low, high = requantize_range(node, [acc])
-    bias, multipliers = node.bias.astype(np.int64) << up, node.multipliers.astype(np.int64) << up
-    extremes = [bias, multipliers, (low.astype(np.int64) << up) + (1 << 15),
-                ((high.astype(np.int64) + 1) << up) + (1 << 15)]  # fmt: skip
+    half, rounding = (1 << node.shift) >> 1, 1 << 15  # the device's, with a shift of 16
+    low, high = (t.astype(np.int64) + half for t in requantize_range(node, [acc]))
+    bias = ((node.bias.astype(np.int64) + half) << up) - rounding
+    multipliers = node.multipliers.astype(np.int64) << up
+    extremes = [bias, bias + rounding, multipliers, low << up, (high + 1) << up]
     if up == 0 or any(np.any((e < INT32[0]) | (e > INT32[1])) for e in extremes):
         return node
     return replace(

@@ -132,7 +132,7 @@ class Finish:
         return self.sums_words + 11
 
     ROW = 9  # instructions at the end of a row
-    LAST = 2  # and of the last row
+    LAST = 2  # and of the last row, which returns
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,11 @@ class Unit:
     singles: int
     additions: int
     spills: int
+
+    @property
+    def inputs(self) -> int:
+        """Inputs that are not zero in all four channels."""
+        return 2 * self.pairs + self.singles
 
 
 class _Tree:

@@ -137,7 +137,7 @@ class Machine:
 
     def _hardware(self, memory: Memory) -> int:
         rights = mpu.READ if memory.kind == "flash" else mpu.READ | mpu.WRITE
-        if not self.strict or memory.kind == "flash" or {"code", "code_ram"} & set(memory.use):
+        if not self.strict or memory.kind == "flash" or "code" in memory.use:
             rights |= mpu.EXECUTE
         return rights
 
@@ -199,10 +199,10 @@ class Machine:
         watched: list[tuple[int, int, bool, bool]] = []
         self._pieces = []
         for memory, span in zip(self.board.memories, self._spans, strict=True):
-            pieces = unit.pieces(
+            pieces = self._code_pieces(unit.pieces(
                 span.base, span.base + span.size, self._hardware(memory),
                 without=self._code.low if self._code else None,
-            )  # fmt: skip
+            ))  # fmt: skip
             self._pieces += pieces
             for low, high, rights in _whole_pages(pieces, opened):
                 if self._rights.get(low) != (high, rights):
@@ -215,6 +215,22 @@ class Machine:
             self.hooks.guard(watched)
             self._uc.ctl_flush_tb()  # code translated without the watch would not see it
         self._watching = bool(watched)
+
+    def _code_pieces(self, pieces: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+        """``pieces`` with everything allowed in the pages where firmware writes code: the hooks
+        watch them (code_ram.py)."""
+        if self._code is None:
+            return pieces
+        low, high = self._code.low // _PAGE * _PAGE, -(-self._code.high // _PAGE) * _PAGE
+        found = []
+        for start, end, rights in pieces:
+            inside = max(start, low), min(end, high)
+            if inside[0] >= inside[1]:
+                found.append((start, end, rights))
+                continue
+            found += [(start, inside[0], rights), (*inside, rights | mpu.ALL if rights else 0),
+                      (inside[1], end, rights)]  # fmt: skip
+        return [piece for piece in found if piece[0] < piece[1]]
 
     def _forget(self, low: int, high: int) -> None:
         overlapping = [

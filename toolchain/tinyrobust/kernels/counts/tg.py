@@ -1,11 +1,18 @@
 """What ``conv2d_tg_u8`` generates for a layer, counted from its weights (``kernels/tg.py``).
 
 ``fits``: 1 when the kernel is exact on the layer and its code reaches everything. ``lane``: words
-of a row of output. ``copied``: words of windows that are copied first. ``codes_bytes``: weights in
-flash. ``node_bytes``, ``unit_bytes``: the table before the code, and the longest piece of code.
-``all_units_bytes``: all pieces. ``run``: instructions of the generated code for one inference.
-``generated``: codes that are sorted for it; ``pairs``, ``singles``, ``leaves``, ``additions``,
-``spills``, ``units``: what is written; ``finishes``: finishes that are written.
+of a row of output, ``masked``: those of them with pixels beyond the width. ``copied``: words of
+windows that are copied first, in stretches of ``copied_stretch``, of which ``copied_rows`` are not
+padding.
+``codes_bytes``: weights in flash. ``node_bytes``, ``unit_bytes``: the table before the code, and
+the longest piece of code; ``all_units_bytes``: all pieces. ``part_taps``, ``part_stretches``: inputs
+of a part, and their rows and channels.
+
+One inference runs ``run`` generated instructions; ``run_pairs``, ``run_singles``, ``run_spills``:
+how often what was written runs, ``groups`` the same of all finishes, ``part_groups`` of those of
+parts before the last, ``rows`` ends of rows. Written for it are, from ``generated`` sorted codes:
+``pairs``, ``singles``, ``leaves``, ``additions``, ``spills``, ``units`` of ``blocks``, and
+``finish_words``. ``nonzero_codes``: inputs that count for any channel of their block.
 """
 
 from __future__ import annotations
@@ -21,9 +28,11 @@ from tinyrobust.kernels.layers import Layer, storage
 from tinyrobust.kernels.settle import settled
 
 NAMES = frozenset({
-    "fits", "lane", "parts", "copied", "codes_bytes", "node_bytes", "unit_bytes",
-    "all_units_bytes", "run", "generated", "pairs", "singles", "leaves", "additions", "spills",
-    "units", "finishes",
+    "fits", "lane", "masked", "parts", "copied", "copied_rows", "codes_bytes", "node_bytes",
+    "unit_bytes", "all_units_bytes", "part_taps", "part_stretches", "run", "run_pairs",
+    "run_singles", "run_spills", "groups", "part_groups", "rows", "generated", "pairs", "singles",
+    "leaves", "additions", "spills", "units", "blocks", "finish_words", "copied_stretch",
+    "nonzero_codes",
 })  # fmt: skip
 _IMMEDIATE = 4096  # bytes that the finish reaches from the first channel of a block
 
@@ -37,7 +46,13 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
     found = {
         "fits": int(_fits(layer, graph, geometry)), "lane": geometry.lane,
         "parts": geometry.parts, "copied": geometry.copy_words,
+        "masked": geometry.lane - max(out.shape[1] - 3 * geometry.lane, 0),
+        "copied_rows": _rows_inside(node, source.shape, out.shape) if geometry.copy_words else 0,
         "codes_bytes": tg.stream_bytes(node, geometry), "node_bytes": geometry.node_bytes,
+        "copied_stretch": 0 if geometry.direct else geometry.stretch,
+        "part_taps": geometry.part_taps,
+        "part_stretches": geometry.part_taps // geometry.columns,
+        "blocks": -(-out.shape[2] // tg.CHANNELS),
     }  # fmt: skip
     return found | _units(layer, graph, geometry)
 
@@ -58,24 +73,39 @@ def _units(layer: Layer, graph: Graph, geometry: tg.Geometry) -> dict[str, float
     scaled = requantize is not None and requantize.shift == 16
     height = graph.tensor[layer.output].shape[0]
     total = dict.fromkeys(
-        ("run", "generated", "pairs", "singles", "leaves", "additions", "spills", "units",
-         "finishes", "all_units_bytes", "unit_bytes"), 0.0,
+        ("run", "run_pairs", "run_singles", "run_spills", "groups", "part_groups", "rows",
+         "generated", "pairs", "singles", "leaves", "additions", "spills", "units", "finish_words",
+         "nonzero_codes", "all_units_bytes", "unit_bytes"), 0.0,
     )  # fmt: skip
+    words = height * geometry.lane
     standing = None
     for finish, unit, codes in tg.units(node, geometry, kind, scaled=scaled, in_place=True):
-        words = unit.words + finish.sums_words
-        total["run"] += height * (geometry.lane * words + finish.ROW) + finish.LAST
+        total["run"] += words * (unit.words + finish.sums_words)
+        total["run"] += height * finish.ROW + finish.LAST
+        total["rows"] += height
+        total["groups"] += words
+        total["part_groups"] += words * (finish.kind == "part")
         total["generated"] += codes
+        total["nonzero_codes"] += unit.inputs
+        for name in ("pairs", "singles", "spills"):
+            total[f"run_{name}"] += words * getattr(unit, name)
         for name in ("pairs", "singles", "leaves", "additions", "spills"):
             total[name] += getattr(unit, name)
         total["units"] += 1
-        total["finishes"] += finish != standing
+        total["finish_words"] += finish.words if finish != standing else 0
         standing = finish
         apart = tg.Finish(finish.kind, finish.channels, finish.scaled, in_place=False)
         n_bytes = 4 * (apart.words + unit.words)
         total["all_units_bytes"] += n_bytes
         total["unit_bytes"] = max(total["unit_bytes"], n_bytes)
     return total
+
+
+def _rows_inside(node: Conv2D, source: tuple[int, ...], out: tuple[int, ...]) -> int:
+    """Rows and channels of copied windows that lie in the image."""
+    rows = (out[0] - 1) * node.strides[0] + node.weights.shape[1]
+    inside = sum(1 for row in range(rows) if 0 <= row - node.pads[0] < source[0])
+    return inside * source[2]
 
 
 def _fits(layer: Layer, graph: Graph, geometry: tg.Geometry) -> bool:
