@@ -15,6 +15,7 @@ from tinyrobust.recipes.network import (
     Weights,
 )
 from tinyrobust.recipes.schema import Recipe
+from tinyrobust.recipes.sparsity import Sparsity
 from tinyrobust.recipes.training import (
     Adversarial,
     Augmentation,
@@ -39,6 +40,7 @@ __all__ = [
     "Optimizer",
     "Recipe",
     "Residual",
+    "Sparsity",
     "Training",
     "Weights",
     "dump",

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from tinyrobust.recipes.network import Network, Strict
+from tinyrobust.recipes.sparsity import Sparsity
 from tinyrobust.recipes.training import Adversarial, Distillation, Jacobian, Training
 
 
@@ -25,6 +26,7 @@ class Recipe(Strict):
     jacobian: Jacobian = Jacobian()
     adversarial: Adversarial = Adversarial()
     distillation: Distillation = Distillation()
+    sparsity: Sparsity = Sparsity()
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
