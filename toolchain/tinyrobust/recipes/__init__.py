@@ -16,6 +16,7 @@ from tinyrobust.recipes.network import (
 )
 from tinyrobust.recipes.schema import Recipe
 from tinyrobust.recipes.sparsity import Sparsity
+from tinyrobust.recipes.sparsity import Sparsity
 from tinyrobust.recipes.training import (
     Adversarial,
     Augmentation,
@@ -40,6 +41,7 @@ __all__ = [
     "Optimizer",
     "Recipe",
     "Residual",
+    "Sparsity",
     "Sparsity",
     "Training",
     "Weights",
