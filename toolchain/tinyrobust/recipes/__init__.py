@@ -16,7 +16,6 @@ from tinyrobust.recipes.network import (
 )
 from tinyrobust.recipes.schema import Recipe
 from tinyrobust.recipes.sparsity import Sparsity
-from tinyrobust.recipes.sparsity import Sparsity
 from tinyrobust.recipes.training import (
     Adversarial,
     Augmentation,
@@ -41,7 +40,6 @@ __all__ = [
     "Optimizer",
     "Recipe",
     "Residual",
-    "Sparsity",
     "Sparsity",
     "Training",
     "Weights",

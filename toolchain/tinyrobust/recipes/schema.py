@@ -11,7 +11,6 @@ from pydantic import ConfigDict, Field, model_validator
 
 from tinyrobust.recipes.network import Network, Strict
 from tinyrobust.recipes.sparsity import Sparsity
-from tinyrobust.recipes.sparsity import Sparsity
 from tinyrobust.recipes.training import Adversarial, Distillation, Jacobian, Training
 
 
@@ -27,7 +26,6 @@ class Recipe(Strict):
     jacobian: Jacobian = Jacobian()
     adversarial: Adversarial = Adversarial()
     distillation: Distillation = Distillation()
-    sparsity: Sparsity = Sparsity()
     sparsity: Sparsity = Sparsity()
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
