@@ -120,7 +120,7 @@ def _kernel(weights: Weights, layer: Any) -> npt.NDArray[np.float32]:
     key, top = _codes_key(layer), top_code(quantizer)
     integers = _take(weights, f"{layer.name}/{key}", shape)
     alpha = _take(weights, f"{layer.name}/alpha", shape[-1:])
-    if integers.dtype != np.int8 or np.abs(integers).max() > top:
+    if integers.dtype != np.int8 or np.abs(integers.astype(np.int16)).max() > top:
         allowed = "-1, 0, +1" if key == "trits" else f"-{top}..{top}"
         raise TinyRobustError(f"weights: {layer.name}/{key} must be int8 in {allowed}")
     used = np.abs(integers).reshape(-1, shape[-1]).any(axis=0)
