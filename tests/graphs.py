@@ -7,6 +7,7 @@ import numpy as np
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     GlobalAveragePool,
     Graph,
     Input,
@@ -66,6 +67,23 @@ class Builder:
             Tensor(f"{name}_acc", shape, int(low.min()), int(high.max()), x.frac_bits),
         )
 
+    def depthwise(self, kernel: int | tuple[int, int] = 3, stride: int = 1) -> Tensor:
+        """Every channel by itself, padded as TensorFlow's SAME."""
+        x = self.x
+        kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
+        rows = max((-(-x.shape[0] // stride) - 1) * stride + kh - x.shape[0], 0)
+        columns = max((-(-x.shape[1] // stride) - 1) * stride + kw - x.shape[1], 0)
+        pads = (rows // 2, rows - rows // 2, columns // 2, columns - columns // 2)
+        weights = self.trits(x.shape[2], kh, kw)
+        shape = (windows(x.shape[0], kh, stride, pads[0], pads[1]),
+                 windows(x.shape[1], kw, stride, pads[2], pads[3]), x.shape[2])  # fmt: skip
+        low, high = accumulator_range(weights, x)
+        name = f"depthwise{len(self.nodes)}"
+        return self._add(
+            DepthwiseConv2D(name, (x.name,), f"{name}_acc", weights, (stride, stride), pads),
+            Tensor(f"{name}_acc", shape, int(low.min()), int(high.max()), x.frac_bits),
+        )
+
     def dense(self, units: int) -> Tensor:
         x = self.x
         weights = self.trits(units, x.size)
@@ -105,11 +123,15 @@ class Builder:
             node, Tensor(f"{name}_q", sources[0].shape, int(low.min()), int(high.max()), 12)
         )
 
-    def pool(self, kind: str = "max", size: int = 2, stride: int | None = None) -> Tensor:
+    def pool(
+        self, kind: str = "max", size: int = 2, stride: int | None = None,
+        half_up: bool = False, half_even: bool = False,
+    ) -> Tensor:  # fmt: skip
         x, stride = self.x, stride or size
         shape = (windows(x.shape[0], size, stride), windows(x.shape[1], size, stride), x.shape[2])
         name = f"pool{len(self.nodes)}"
-        node = Pool2D(name, (x.name,), f"{name}_q", kind, (size, size), (stride, stride))
+        node = Pool2D(name, (x.name,), f"{name}_q", kind, (size, size), (stride, stride),
+                      size * size // 2 if half_up or half_even else 0, half_even)  # fmt: skip
         return self._add(node, Tensor(f"{name}_q", shape, x.lo, x.hi, x.frac_bits))
 
     def average(self, half_up: bool = False, half_even: bool = False) -> Tensor:
@@ -177,6 +199,37 @@ def random_graph(seed: int) -> Graph:
     b.dense(int(rng.integers(2, 12)))
     b.requantize(scores=True)
     return b.graph(f"random{seed}")
+
+
+def separable_graph(seed: int) -> Graph:
+    """Depthwise and 1x1 convolutions in turn, of all shapes."""
+    rng = np.random.default_rng([3, seed])
+    shape = (int(rng.integers(5, 15)), int(rng.integers(4, 19)), int(rng.integers(1, 6)))
+    b = Builder(seed, shape, zeros=float(rng.uniform(0.1, 0.8)))
+    bits = int(rng.choice([4, 7, 7, 8]))
+    b.conv(int(rng.integers(2, 24)))
+    b.requantize(bits=bits)
+    for _ in range(int(rng.integers(2, 5))):
+        kernel = (int(rng.integers(1, 6)), int(rng.integers(1, 6))) if rng.random() < 0.4 else 3
+        source = b.x
+        first = b.depthwise(kernel, int(rng.integers(1, 3)) if min(b.x.shape[:2]) > 4 else 1)
+        if first.shape == source.shape and rng.random() < 0.5:
+            b.requantize(first, source, bits=bits, shift=int(rng.choice([16, 12])))
+        else:
+            b.requantize(bits=bits, shift=int(rng.choice([16, 7])))
+        b.conv(int(rng.integers(2, 24)), 1)
+        b.requantize(bits=bits)
+    if rng.random() < 0.5:  # a branch whose sums stay in memory
+        source = b.x
+        wide = b.depthwise(3)
+        b.requantize(wide, b.conv(source.shape[2], 3, source=source), bits=bits)
+    if min(b.x.shape[:2]) > 2:
+        b.pool("average", int(rng.integers(2, 4)) if min(b.x.shape[:2]) > 3 else 2,
+               half_up=bool(seed % 3 == 1), half_even=bool(seed % 3 == 2))  # fmt: skip
+    b.average()
+    b.dense(5)
+    b.requantize(scores=True)
+    return b.graph(f"separable{seed}")
 
 
 def resnet8_graph(seed: int = 0, zeros: float = 0.5, size: int = 32) -> Graph:

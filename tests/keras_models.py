@@ -33,6 +33,14 @@ class Net:
         self.x = QConv2D(filters, kernel, name=name, **options)(source)
         return self.x
 
+    def depthwise(self, name: str, kernel: Any = 3, **more: Any) -> Any:
+        from qkeras import QDepthwiseConv2D, ternary
+
+        options = {"padding": "same", "use_bias": False} | more
+        options.setdefault("depthwise_quantizer", ternary(alpha="auto"))
+        self.x = QDepthwiseConv2D(kernel, name=name, **options)(self.x)
+        return self.x
+
     def dense(self, name: str, units: int) -> Any:
         from qkeras import QDense, ternary
 
@@ -134,6 +142,29 @@ def coarse_head_net(seed: int = 0) -> Any:
     net.act("conv1_act")
     net.layer("GlobalAveragePooling2D", name="pool")
     net.act("pool_act", 4, 2)
+    net.dense("dense", 4)
+    net.norm("dense_bn")
+    return net.model()
+
+
+def separable_net(seed: int = 0) -> Any:
+    """9x8x2: depthwise and 1x1 convolutions, one depthwise with stride 2, average pooling."""
+    net = Net((9, 8, 2), seed)
+    net.conv("conv1", 6, (4, 3))
+    net.norm("conv1_bn")
+    net.act("conv1_act")
+    net.depthwise("dw1")
+    net.norm("dw1_bn")
+    net.act("dw1_act")
+    net.conv("pw1", 10, 1)
+    net.norm("pw1_bn")
+    net.act("pw1_act")
+    net.layer("AveragePooling2D", pool_size=(2, 2), name="mean")
+    net.act("mean_act")
+    net.depthwise("dw2", (2, 3), strides=2)
+    net.norm("dw2_bn")
+    net.act("dw2_act", 4, 2)
+    net.layer("Flatten", name="flat")
     net.dense("dense", 4)
     net.norm("dense_bn")
     return net.model()

@@ -12,14 +12,17 @@
 
 namespace tr {
 
-// Where the input's words lie: the word of (output row y, output word x, channel c, kernel row i,
-// column j) is `first` + y * row + x * word + ((i * in_c + c) * stretch + j * 4) bytes.
+// Where the input's words lie: the word of (block b, output row y, output word x, channel c, kernel
+// row i, column j) is `first` + b * block + y * row + x * word + ((i * in_c + c) * stretch + j * 4)
+// bytes.
 struct ClassInput {
   const uint8_t* first;
   size_t row;
   size_t word;
   size_t stretch;
-  size_t lane;  // words in a row of the output
+  size_t lane;      // words in a row of the output
+  size_t channels;  // of a window: in_c, or 1 where every channel has a window of its own
+  size_t block;     // 0, or `stretch` with windows of one channel
 };
 
 struct ClassParts {
@@ -49,7 +52,7 @@ inline TR_NOINLINE void class_offsets(const Conv2D& layer, const ClassInput& in,
   for (size_t i = 0; i < layer.kernel_h; ++i) {
     for (size_t j = 0; j < layer.kernel_w; ++j) {
       size_t offset = i * layer.in_c * in.stretch + 4 * j;
-      for (size_t c = layer.in_c; c != 0; --c, offset += in.stretch) {
+      for (size_t c = in.channels; c != 0; --c, offset += in.stretch) {
         *offsets++ = static_cast<uint16_t>(offset);
       }
     }
@@ -154,7 +157,7 @@ TR_INLINE ClassParts class_parts(uint8_t* at, size_t padded, size_t inputs, size
 template <size_t K, bool planar>
 TR_INLINE void class_conv(const Conv2D& layer, const ClassInput& in, uint8_t* scratch,
                           const Buffers& at) {
-  const size_t inputs = static_cast<size_t>(layer.kernel_h) * layer.kernel_w * layer.in_c;
+  const size_t inputs = static_cast<size_t>(layer.kernel_h) * layer.kernel_w * in.channels;
   const size_t words = (inputs + ClassCodes<K>::per_word - 1) / ClassCodes<K>::per_word;
   const size_t padded = words * ClassCodes<K>::per_word;
   const ClassParts parts = class_parts<K>(scratch, padded, inputs, in.lane);
@@ -168,10 +171,11 @@ TR_INLINE void class_conv(const Conv2D& layer, const ClassInput& in, uint8_t* sc
   const StepWriter steps(parts.steps, strided, code);
   const uint32_t* codes = layer.weights;
   uint32_t excess[K];
-  for (size_t c = 0; c < out_c; c += K) {
+  const uint8_t* first = in.first;
+  for (size_t c = 0; c < out_c; c += K, first += in.block) {
     codes = class_lists<K>(codes, words, steps, parts, excess);
     const size_t n = out_c - c < K ? out_c - c : K;
-    const uint8_t* base = in.first;
+    const uint8_t* base = first;
     for (size_t y = 0; y < layer.out_h; ++y, base += in.row) {
       class_row<K>(lists, in, base, strided, parts.sums, excess, parts.row);
       const uint32_t* row = parts.row;

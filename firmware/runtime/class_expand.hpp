@@ -6,7 +6,7 @@
 #ifndef TR_RUNTIME_CLASS_EXPAND_HPP
 #define TR_RUNTIME_CLASS_EXPAND_HPP
 
-#include "runtime/layers.hpp"
+#include "runtime/class_conv.hpp"
 #include "runtime/planar.hpp"
 
 namespace tr {
@@ -65,6 +65,38 @@ inline TR_NOINLINE void class_expand(const Conv2D& layer, const uint8_t* in, con
       }
     }
   }
+}
+
+// The input of a layer in HWC order, expanded into the first part of `scratch`; `rest` gets what is
+// left of it.
+inline ClassInput class_expanded(const Conv2D& layer, const Buffers& at, bool depthwise,
+                                 uint8_t*& rest) {
+  const size_t stretch = 4 * class_stretch_words(layer);
+  const size_t row = layer.in_c * stretch;
+  rest = at.scratch + class_rows(layer) * row;
+  for (size_t c = 0; c < layer.in_c; ++c) rest[c] = 0;
+  class_expand(layer, at.in, rest, reinterpret_cast<uint32_t*>(at.scratch));
+  return {at.scratch,
+          layer.stride_y * row,
+          4u * layer.stride_x,
+          stretch,
+          planar_lane_words(layer.out_w),
+          depthwise ? 1u : layer.in_c,
+          depthwise ? stretch : 0};
+}
+
+// A planar input, read where it lies: pads reach its borders at most, and its lanes are stride_x
+// times as far apart as the output's (`direct` in kernels/counts/class_lists.py).
+inline ClassInput class_planar_input(const Conv2D& layer, const Buffers& at, bool depthwise) {
+  const size_t stretch = 4 * planar_row_words(layer.in_w);
+  const size_t row = layer.in_c * stretch;
+  return {at.in + (1u - layer.pad_top) * row + 4 * (1u - layer.pad_left),
+          layer.stride_y * row,
+          4u * layer.stride_x,
+          stretch,
+          planar_lane_words(layer.out_w),
+          depthwise ? 1u : layer.in_c,
+          depthwise ? stretch : 0};
 }
 
 }  // namespace tr

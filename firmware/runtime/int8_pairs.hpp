@@ -261,6 +261,14 @@ TR_INLINE uint32_t* pairs_move4(uint32_t* to, const uint32_t*& from) {
   return to;
 }
 
+// Two inputs times a word of weights, added to the sums of its two channels.
+TR_INLINE void pairs_add(int32_t* sums, uint32_t word, int32_t x0, int32_t x1) {
+  const int32_t low = low_half(word), high = high_half(word);
+  const int32_t a0 = static_cast<int8_t>(low), a1 = static_cast<int8_t>(high);
+  sums[0] += a0 * x0 + a1 * x1;
+  sums[1] += (low - a0) / 256 * x0 + (high - a1) / 256 * x1;
+}
+
 // The four outputs of one pixel and block, from its sums.
 TR_INLINE uint32_t pairs_outputs(const PairsLayer& layer, const uint32_t* constants,
                                  const int32_t* sums) {
@@ -288,15 +296,10 @@ inline TR_NOINLINE void pairs_tile(const PairsLayer& layer, const uint32_t* colu
     weights += 4;
     const uint32_t* x = column;
     for (size_t i = 0; i < pairs; ++i, weights += 2, x += 2) {
-      for (size_t pair = 0; pair < 2; ++pair) {
-        const int32_t low = low_half(weights[pair]), high = high_half(weights[pair]);
-        const int32_t a0 = static_cast<int8_t>(low), a1 = static_cast<int8_t>(high);
-        const int32_t b0 = (low - a0) / 256, b1 = (high - a1) / 256;
-        for (size_t p = 0; p < 2; ++p) {
-          const int32_t x0 = low_half(x[p]), x1 = high_half(x[p]);
-          sums[p][2 * pair] += a0 * x0 + a1 * x1;
-          sums[p][2 * pair + 1] += b0 * x0 + b1 * x1;
-        }
+      for (size_t p = 0; p < 2; ++p) {
+        const int32_t x0 = low_half(x[p]), x1 = high_half(x[p]);
+        pairs_add(sums[p], weights[0], x0, x1);
+        pairs_add(sums[p] + 2, weights[1], x0, x1);
       }
     }
     store4(first, pairs_outputs(layer, weights, sums[0]));

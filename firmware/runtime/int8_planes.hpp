@@ -33,23 +33,35 @@ struct PlaneWalk {
 #if TR_DSP
 
 // clang-format off
-// Two rows of one column of the window: r8 and r9 are the sums of two outputs, one above the other.
-#define TR_PLANES_COLUMN(at, first, second, low, high)  \
-  "ldrd   r10, r11, [r0, #" at "]\n"                    \
-  "smlad  r8, r10, " first ", " low "\n"                \
-  "smlatb r9, r10, " first ", " high "\n"               \
-  "smlabt r8, r11, " second ", r8\n"                    \
+// One column of the window: r8 and r9 are the sums of two outputs, one above the other.
+#define TR_PLANES_COLUMN_1(at, below, first, second, low, high)  \
+  "ldrd   r10, r11, [r0, #" at "]\n"                            \
+  "smlad  r8, r10, " first ", " low "\n"                        \
+  "smlatb r9, r10, " first ", " high "\n"                       \
+  "smlabt r8, r11, " second ", r8\n"                            \
   "smlad  r9, r11, " second ", r9\n"
+// The same where the outputs are two rows apart.
+#define TR_PLANES_COLUMN_2(at, below, first, second, low, high)  \
+  "ldrd   r10, r11, [r0, #" at "]\n"                            \
+  "smlad  r8, r10, " first ", " low "\n"                        \
+  "ldr    r10, [r0, #" below "]\n"                              \
+  "smlad  r9, r11, " first ", " high "\n"                       \
+  "smlabt r8, r11, " second ", r8\n"                            \
+  "smlabt r9, r10, " second ", r9\n"
+#define TR_PLANES_WINDOW(column)                     \
+  column("0", "8", "r2", "r3", "r12", "r12")         \
+  column("224", "232", "r4", "r5", "r8", "r9")       \
+  column("448", "456", "r6", "r7", "r8", "r9")
 
 // All outputs of one channel, whose plane starts at `plane`; two rows at a time, from top to
 // bottom. The second of the last two rows may not exist: then both are stored to one place, the
 // first one last. With Away halves of negative results go away from zero.
-template <bool Away>
+template <unsigned Stride, bool Away>
 TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
                                const PlaneWalk& walk) {
   const uint32_t odd = walk.rows & 1u;
   const size_t row_bytes = walk.row_bytes, step_bytes = walk.step_bytes;
-  const size_t paired_bytes = walk.rows / 2 * 4;
+  const size_t paired_bytes = walk.rows / 2 * 4 * Stride;
   const struct {
     uint32_t shift, rounding;
   } finish = {weights[8], walk.rounding};
@@ -72,10 +84,12 @@ TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
       "cmp    r0, r11\n"
       "beq    3f\n"
       "2:\n"
-      TR_PLANES_COLUMN("0", "r2", "r3", "r12", "r12")
-      TR_PLANES_COLUMN("224", "r4", "r5", "r8", "r9")
-      TR_PLANES_COLUMN("448", "r6", "r7", "r8", "r9")
-      "adds   r0, #4\n"
+      ".if %c[stride] == 1\n"
+      TR_PLANES_WINDOW(TR_PLANES_COLUMN_1)
+      ".else\n"
+      TR_PLANES_WINDOW(TR_PLANES_COLUMN_2)
+      ".endif\n"
+      "adds   r0, #4 * %c[stride]\n"
       "smmlar r8, r8, lr, r8\n"
       "smmlar r9, r9, lr, r9\n"
       ".if %c[away]\n"
@@ -102,12 +116,12 @@ TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
       "cmp    r10, #0\n"  // 0: the last row was done
       "beq    4f\n"
       "mov    r10, #0\n"
-      "add    r11, r11, #4\n"
+      "add    r11, r11, #4 * %c[stride]\n"
       "strd   r10, r11, %[rows]\n"
       "b      2b\n"
       "4:\n"
       "ldr    r0, %[plane]\n"
-      "add    r0, r0, #224\n"
+      "add    r0, r0, #224 * %c[stride]\n"
       "str    r0, %[plane]\n"
       "ldr    r1, %[out]\n"
       "ldr    r9, %[step_bytes]\n"
@@ -119,25 +133,28 @@ TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
       "bne    1b\n"
       : [plane] "+m"(plane), [out] "+m"(out), [left] "+m"(left), [rows] "=m"(rows)
       : [weights] "m"(weights), [row_bytes] "m"(row_bytes), [paired_bytes] "m"(paired_bytes),
-        [step_bytes] "m"(step_bytes), [finish] "m"(finish), [odd] "m"(odd), [away] "i"(Away ? 1 : 0)
+        [step_bytes] "m"(step_bytes), [finish] "m"(finish), [odd] "m"(odd), [away] "i"(Away ? 1 : 0),
+        [stride] "i"(Stride)
       : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr",
         "cc", "memory");
 }
 // clang-format on
-#undef TR_PLANES_COLUMN
+#undef TR_PLANES_WINDOW
+#undef TR_PLANES_COLUMN_2
+#undef TR_PLANES_COLUMN_1
 
 #else
 
-template <bool Away>
+template <unsigned Stride, bool Away>
 TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
                                const PlaneWalk& walk) {
   const int32_t zero = low_half(walk.rounding) >> 1;
   const int32_t multiplier = static_cast<int32_t>(weights[7] >> 1);
   const int32_t shift = -static_cast<int32_t>(weights[8]) - 1;
   uint8_t* column = walk.out;
-  for (uint32_t x = 0; x < walk.columns; ++x, plane += planes_words, column += walk.step_bytes) {
+  for (uint32_t x = 0; x < walk.columns; ++x, column += walk.step_bytes) {
     uint8_t* out = column;
-    for (uint32_t y = 0; y < walk.rows; ++y, out += walk.row_bytes) {
+    for (uint32_t y = 0; y < walk.rows * Stride; y += Stride, out += walk.row_bytes) {
       int32_t sum = static_cast<int32_t>(weights[6]);
       for (size_t i = 0; i < 3; ++i) {
         const uint32_t* rows = plane + i * planes_words + y / 2;
@@ -153,6 +170,7 @@ TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
       const int32_t value = multiply_by_quantized(sum, multiplier, shift) + zero;
       *out = static_cast<uint8_t>(clamp_i8(value, -128, 127));
     }
+    plane += Stride * planes_words;
   }
 }
 

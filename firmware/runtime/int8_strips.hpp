@@ -6,12 +6,13 @@
 
 namespace tr {
 
-constexpr uint32_t strip_rows = plane_rows - 2;  // of the output, done at once
-constexpr uint32_t strip_columns = 16;
-
 // Strips of the output, each of them for four channels: all inputs are in scratch before the first
-// output is written, so that a layer of one strip may run in place.
+// output is written, so that a layer of one strip may run in place. Stride is 1 or 2.
+template <unsigned Stride>
 class Strips {
+  static constexpr uint32_t strip_rows = Stride == 1 ? plane_rows - 2 : plane_rows / 2 - 2;
+  static constexpr uint32_t strip_columns = Stride == 1 ? 16 : 8;
+
  public:
   Strips(const Conv2DI8& conv, const Buffers& buffers)
       : layer(conv), at(buffers), whole(conv.out_h <= strip_rows && conv.out_w <= strip_columns) {
@@ -34,7 +35,8 @@ class Strips {
     const uint32_t rows = smaller(layer.out_h - y, strip_rows);
     const uint32_t columns = smaller(layer.out_w - x, strip_columns);
     uint32_t* planes = reinterpret_cast<uint32_t*>(at.scratch);
-    expand(planes, channel, y, x, (rows + 3) / 2, columns + 2);
+    const uint32_t pairs = Stride == 1 ? (rows + 3) / 2 : rows + 1;
+    expand(planes, channel, y * Stride, x * Stride, pairs, (columns - 1) * Stride + 3);
     const size_t pixel = static_cast<size_t>(y) * layer.out_w + x;
     PlaneWalk walk = {at.out + pixel * layer.in_c + channel,
                       static_cast<size_t>(layer.out_w) * layer.in_c,
@@ -46,19 +48,20 @@ class Strips {
     const bool away = layer.requantize.lo < layer.requantize.zero_point;
     for (uint32_t i = 0; i < 4; ++i, ++walk.out, planes += plane_words, weights += plane_record) {
       if (away) {
-        plane_channel<true>(weights, planes, walk);
+        plane_channel<Stride, true>(weights, planes, walk);
       } else {
-        plane_channel<false>(weights, planes, walk);
+        plane_channel<Stride, false>(weights, planes, walk);
       }
     }
   }
 
-  // Four channels of the input's part that the strip reads, padding filled with the zero point.
-  TR_NOINLINE void expand(uint32_t* planes, size_t channel, uint32_t out_y, uint32_t out_x,
+  // Four channels of the part of the padded input that the strip reads; padding gets the zero
+  // point.
+  TR_NOINLINE void expand(uint32_t* planes, size_t channel, uint32_t y_padded, uint32_t x_padded,
                           uint32_t pairs, uint32_t columns) const {
     const size_t row_bytes = static_cast<size_t>(layer.in_w) * layer.in_c;
-    const int32_t y0 = static_cast<int32_t>(out_y) - layer.pad_top;
-    int32_t x = static_cast<int32_t>(out_x) - layer.pad_left;
+    const int32_t y0 = static_cast<int32_t>(y_padded) - layer.pad_top;
+    int32_t x = static_cast<int32_t>(x_padded) - layer.pad_left;
     // Pairs of rows that are inside the input: from first to last - 1.
     const uint32_t first = y0 < 0 ? static_cast<uint32_t>(1 - y0) / 2 : 0;
     const uint32_t rows_left = static_cast<uint32_t>(layer.in_h - y0) / 2;

@@ -67,6 +67,8 @@ struct Pool2D {
   uint16_t size_y, size_x;
   uint16_t stride_y, stride_x;
   Pooling kind;
+  uint16_t rounding;  // added to an average's sum
+  bool half_even;     // an exact half goes to the even neighbour
 };
 
 struct GlobalAveragePool {

@@ -25,6 +25,8 @@ def _sound() -> Graph:
     b.requantize(acc, first)
     b.pool("max")
     b.pool("average", 2, 1)
+    b.depthwise(2)
+    b.requantize()
     b.average()
     b.dense(5)
     b.requantize()
@@ -117,7 +119,7 @@ RULES: dict[str, tuple[Change, str]] = {
         "nobody makes ['spare']"),
     "last node": (nodes(lambda n: n[:-1]), "nobody makes"),
     "no scores": (
-        node("requantize", 3, scores=False, shift=16, lo=0, hi=1), "must be a Requantize that"),
+        node("requantize", 4, scores=False, shift=16, lo=0, hi=1), "must be a Requantize that"),
     "input inputs": (node("input", inputs=("q",)), "before it is made"),
     "input shift": (node("input", shift=8), "bad shift"),
     "input range": (output("input", hi=100), "can give 0..127"),
@@ -152,13 +154,21 @@ RULES: dict[str, tuple[Change, str]] = {
     "clamp": (node("requantize", hi=256), "clamp 0..256 is not in u8"),
     "clamp order": (node("requantize", lo=9, hi=8), "clamp 9..8 is not in u8"),
     "clamp range": (output("requantize", hi=126), "can give 0..127"),
-    "score shift": (node("requantize", 3, shift=1), "scores have shift 0"),
-    "score range": (output("requantize", 3, hi=lambda hi: hi - 1), "can give"),
+    "score shift": (node("requantize", 4, shift=1), "scores have shift 0"),
+    "score range": (output("requantize", 4, hi=lambda hi: hi // 2), "can give"),
     "pool kind": (node("pool2d", kind="median"), "unknown kind 'median'"),
     "pool size": (node("pool2d", size=(2, 0)), "bad size"),
     "pool strides": (node("pool2d", strides=(0, 2)), "bad strides"),
     "pool shape": (node("pool2d", size=(3, 3)), "its inputs make (3, 2, 4)"),
     "pool range": (output("pool2d", hi=126), "can give 0..127"),
+    "depthwise rank": (
+        node("depthwise_conv2d", weights=lambda w: w[0]), "int8 trits of rank 3"),
+    "depthwise channels": (
+        node("depthwise_conv2d", weights=lambda w: w[1:]), "weights take 3 channels"),
+    "depthwise pads": (node("depthwise_conv2d", pads=(2, 0, 0, 0)), "pads reach"),
+    "pool rounding": (node("pool2d", 1, rounding=1), "bad rounding"),
+    "pool half even": (node("pool2d", 1, half_even=True), "bad half_even"),
+    "max rounding": (node("pool2d", rounding=2), "bad rounding"),
     "average rounding": (node("global_average_pool", rounding=7), "bad rounding"),
     "average half even": (
         node("global_average_pool", rounding=0, half_even=True), "bad half_even"

@@ -35,7 +35,7 @@ def compiled(model: Any, folder: Path) -> oracle.Oracle:
     return oracle.compile(model, hls_config(lowered), folder, graph=lowered.graph)
 
 
-@pytest.mark.parametrize("make", ["residual_net", "odd_net", "coarse_head_net"])
+@pytest.mark.parametrize("make", ["residual_net", "odd_net", "coarse_head_net", "separable_net"])
 def test_every_integer_of_every_tensor_is_equal(make: str, tmp_path: Path) -> None:
     found = compiled(getattr(keras_models, make)(3), tmp_path)
     graph = found.graph

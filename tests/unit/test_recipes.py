@@ -57,7 +57,7 @@ def test_defaults_are_7_bit_activations_and_stochastic_ternary(tmp_path: Path) -
         ("epochs: 3", "epochs: 0", 9, ["training.epochs", "greater than or equal to 1"]),
         ("filters: 8", "filters: many", 7, ["network.blocks.1.filters", "'many'"]),
         ("stride: 2", "stride: 3", 5, ["network.blocks.0.stride", "1 or 2"]),
-        ("kind: residual", "kind: depthwise", 6, ["'conv'", "'residual'"]),
+        ("kind: residual", "kind: transposed", 6, ["'conv'", "'residual'"]),
         ("task: shapes\n", "", 1, ["'task' is missing"]),
         (
             "task: shapes",

@@ -20,7 +20,7 @@ if find_spec("tensorflow") is not None:  # without it, conftest.py skips these t
     from tinyrobust.train.layers import build_model, input_values
     from tinyrobust.train.quantizers import Draw
     from tinyrobust.train.robustness import PgdCheck, guard_trips
-    from tinyrobust.train.trainer import METRICS, Trainer, learning_rate
+    from tinyrobust.train.trainer import Trainer, learning_rate
 
 pytestmark = pytest.mark.train
 
@@ -153,7 +153,7 @@ def test_methods_train_and_attack(
     )  # fmt: skip
     trainer = Trainer(other)
     trainer.step(*batch, 1.0)  # QKeras clips the initial kernels here
-    found = dict(zip(METRICS, trainer.step(*batch, 1.0).numpy(), strict=True))
+    found = dict(zip(trainer.metrics, trainer.step(*batch, 1.0).numpy(), strict=True))
     x = tf.cast(batch[0], tf.float32)
     logits = trainer.model(attack.network_input(x), training=True)
     clean = float(attack.mean_cross_entropy(logits, batch[1], 0.0))

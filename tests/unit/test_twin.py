@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.graphs import Builder, random_graph, resnet8_graph, tiny_graph
+from tests.graphs import Builder, random_graph, resnet8_graph, separable_graph, tiny_graph
 from tinyrobust.convert.twin import Twin
 from tinyrobust.errors import GraphError
 from tinyrobust.graph import Graph, interpreter
@@ -30,6 +30,8 @@ def alive_graph(seed: int) -> Graph:
     second = b.conv(6)
     b.requantize(second, b.conv(6, 1, 2, source=first), shift=8)
     b.pool("average" if seed % 2 else "max", 2, 1)
+    b.depthwise(2)
+    b.requantize(shift=7)
     b.average()
     b.dense(5)
     b.requantize(scores=True)
@@ -38,7 +40,7 @@ def alive_graph(seed: int) -> Graph:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_scores_equal_the_interpreter_on_every_integer(seed: int) -> None:
-    graph = random_graph(seed)
+    graph = random_graph(seed) if seed < 32 else separable_graph(seed)
     x = images(graph, 7, seed)
     np.testing.assert_array_equal(Twin(graph).scores(x), interpreter.run(graph, x))
 

@@ -7,7 +7,7 @@
 
 namespace tr {
 
-// `share`: how many output channels share class sums; the weights begin with it too.
+// `share`: how many output channels share class sums.
 void conv2d_tclh_u8(const Conv2D& layer, const Buffers& at, uint32_t share);
 
 }  // namespace tr

@@ -4,6 +4,8 @@
 
 namespace tr {
 
-void depthwise_conv2d_i8c_i8(const Conv2DI8& layer, const Buffers& at) { Strips(layer, at).run(); }
+void depthwise_conv2d_i8c_i8(const Conv2DI8& layer, const Buffers& at) {
+  Strips<1>(layer, at).run();
+}
 
 }  // namespace tr

@@ -9,12 +9,22 @@ struct Window {
   size_t row;  // bytes from an input row to the next
   size_t channels, size_y, size_x;
   uint32_t area;
+  uint32_t rounding;
+  bool half_even;
 };
+
+// The average from a sum that holds the rounding. With half_even that is area / 2: the division
+// leaves nothing exactly where the average was a half, and that goes to the even neighbour.
+inline uint32_t mean(const Window& window, uint32_t total) {
+  const uint32_t quotient = total / window.area;
+  const bool tie = window.half_even && window.area % 2 == 0 && total == quotient * window.area;
+  return tie ? quotient & ~1u : quotient;
+}
 
 // One channel of the window whose first pixel is at `in`.
 template <Pooling kind>
 inline uint8_t one(const Window& window, const uint8_t* in) {
-  uint32_t value = 0;
+  uint32_t value = kind == Pooling::average ? window.rounding : 0;
   for (size_t y = window.size_y; y != 0; --y, in += window.row) {
     const uint8_t* pixel = in;
     for (size_t x = window.size_x; x != 0; --x, pixel += window.channels) {
@@ -25,16 +35,16 @@ inline uint8_t one(const Window& window, const uint8_t* in) {
       }
     }
   }
-  return static_cast<uint8_t>(kind == Pooling::average ? value / window.area : value);
+  return static_cast<uint8_t>(kind == Pooling::average ? mean(window, value) : value);
 }
 
 #if TR_DSP
-// Four channels at once, the sums in halfwords: for at most 257 pixels.
+// Four channels at once, the sums in halfwords: for at most 256 pixels and their rounding.
 template <Pooling kind>
 inline uint32_t four(const Window& window, const uint8_t* in) {
   uint32_t largest = 0;
-  uint32_t even = 0;
-  uint32_t odd = 0;
+  uint32_t even = window.rounding | window.rounding << 16;
+  uint32_t odd = even;
   for (size_t y = window.size_y; y != 0; --y, in += window.row) {
     const uint8_t* pixel = in;
     for (size_t x = window.size_x; x != 0; --x, pixel += window.channels) {
@@ -48,16 +58,20 @@ inline uint32_t four(const Window& window, const uint8_t* in) {
     }
   }
   if (kind == Pooling::max) return largest;
-  return (even & 0xffffu) / window.area | ((odd & 0xffffu) / window.area) << 8 |
-         ((even >> 16) / window.area) << 16 | ((odd >> 16) / window.area) << 24;
+  return mean(window, even & 0xffffu) | mean(window, odd & 0xffffu) << 8 |
+         mean(window, even >> 16) << 16 | mean(window, odd >> 16) << 24;
 }
 #endif
 
 template <Pooling kind>
 void run(const Pool2D& layer, const Buffers& at) {
-  const Window window = {static_cast<size_t>(layer.in_w) * layer.channels, layer.channels,
-                         layer.size_y, layer.size_x,
-                         static_cast<uint32_t>(layer.size_y) * layer.size_x};
+  const Window window = {static_cast<size_t>(layer.in_w) * layer.channels,
+                         layer.channels,
+                         layer.size_y,
+                         layer.size_x,
+                         static_cast<uint32_t>(layer.size_y) * layer.size_x,
+                         layer.rounding,
+                         layer.half_even};
   const size_t step = static_cast<size_t>(layer.stride_x) * layer.channels;
   uint8_t* out = at.out;
   for (size_t y = 0; y < layer.out_h; ++y) {
@@ -65,7 +79,7 @@ void run(const Pool2D& layer, const Buffers& at) {
     for (size_t x = 0; x < layer.out_w; ++x, in += step) {
       size_t c = 0;
 #if TR_DSP
-      if (window.area <= 257) {
+      if (window.area <= 256) {
         for (; c + 4 <= window.channels; c += 4) store4(out + c, four<kind>(window, in + c));
       }
 #endif

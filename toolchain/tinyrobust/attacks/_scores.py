@@ -25,6 +25,7 @@ from tinyrobust.graph import interpreter
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     GlobalAveragePool,
     Graph,
     Input,
@@ -84,6 +85,8 @@ class FastScores:
             return (images >> node.shift).astype(np.float32)
         if isinstance(node, Conv2D):
             return self._conv(node, inputs[0])
+        if isinstance(node, DepthwiseConv2D):
+            return interpreter.depthwise(node, inputs[0])
         if isinstance(node, Dense):
             matrix = self._matrix[node.name]
             return inputs[0].astype(matrix.dtype) @ matrix
@@ -158,7 +161,7 @@ def _pool(node: Pool2D, x: Array) -> Array:
     if node.kind == "max":
         return np.asarray(view.max(axis=(-2, -1)))
     total = view.sum(axis=(-2, -1), dtype=np.float64)
-    return np.asarray(np.floor(total / (node.size[0] * node.size[1])))
+    return interpreter.mean(total, node, node.size[0] * node.size[1])
 
 
 def _one_blas_thread() -> AbstractContextManager[Any]:

@@ -1,22 +1,34 @@
-"""Convert a trained model to an integer Graph, through the hls4ml plug-in."""
+"""Convert a trained model to an integer Graph through the hls4ml plug-in, or to a .tflite file."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tinyrobust.cli._options import console, json_option, write_result
 
+if TYPE_CHECKING:
+    from tinyrobust.convert.export import Export
 
-@click.command(short_help="Convert a trained model to an integer Graph.")
+
+@click.command(short_help="Convert a trained model to an integer Graph, or to int8 .tflite.")
 @click.argument("trained", type=click.Path(path_type=Path), metavar="TRAINED_FOLDER")
+@click.option(
+    "--to",
+    "kind",
+    type=click.Choice(["graph", "tflite"]),
+    default="graph",
+    show_default=True,
+    help="The ternary integer Graph, or int8 by TensorFlow's converter.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    metavar="DIR",
-    help="The model's folder, for instance models/zoo/NAME; an older one is replaced.",
+    metavar="DIR|FILE.tflite",
+    help="The model's folder, for instance models/zoo/NAME, or the file; an older one is replaced.",
 )
 @click.option(
     "--samples",
@@ -47,16 +59,26 @@ from tinyrobust.cli._options import console, json_option, write_result
 )
 @json_option
 def command(
-    trained: Path, out: Path, samples: int | None, oracle_images: int, data_note: str,
+    trained: Path, kind: str, out: Path, samples: int | None, oracle_images: int, data_note: str,
     keep_order: bool, json_file: str | None,
 ) -> None:  # fmt: skip
     """Convert the trained model in TRAINED_FOLDER to an integer Graph, check it, and write its
-    folder: the Graph, train/, golden vectors and a card."""
+    folder: the Graph, train/, golden vectors and a card.
+
+    With --to tflite: re-export it as plain Keras layers with the quantised weights, convert that
+    to int8 with training images as representative set, check it with the TensorFlow Lite runtimes
+    that are installed, and write the file, which --model of every command takes.
+    """
     from rich.table import Table
 
     from tinyrobust.convert import zoo
 
     screen = console(json_file)
+    if kind == "tflite":
+        if keep_order or data_note:
+            raise click.UsageError("--keep-order and --data-note belong to --to graph")
+        _to_tflite(screen, trained, out, samples, json_file)
+        return
     made = zoo.make(
         trained,
         out,
@@ -89,3 +111,41 @@ def command(
     screen.print(steps)
     screen.print(f"wrote {made.folder}")
     write_result(json_file, "convert", {"folder": str(made.folder), "card": card})
+
+
+def _to_tflite(
+    screen: Any, trained: Path, out: Path, samples: int | None, json_file: str | None
+) -> None:
+    from tinyrobust.convert import export
+
+    made = export.to_tflite(
+        trained, out, samples=samples, say=lambda line: screen.print(line, style="dim")
+    )
+    _print_export(screen, made)
+    write_result(
+        json_file,
+        "convert",
+        {"file": str(made.path), "bytes": made.bytes, "graph_sha256": made.graph.sha256,
+         "operators": made.operators, "samples": made.samples, "accuracy": made.accuracy,
+         "qkeras_accuracy": made.qkeras_accuracy, "agreement": made.agreement,
+         "runtimes": [vars(runtime) for runtime in made.runtimes]},
+    )  # fmt: skip
+
+
+def _print_export(screen: Any, made: Export) -> None:
+    from rich.table import Table
+
+    table = Table("", made.path.name, show_header=True)
+    operators = ", ".join(f"{n} x {op}" for op, n in made.operators.items())
+    table.add_row("nodes", operators)
+    table.add_row("QKeras", f"{made.qkeras_accuracy:.2%} of {made.samples:,}")
+    table.add_row("int8", f"{made.accuracy:.2%} of {made.samples:,}")
+    table.add_row("same class as QKeras", f"{made.agreement:.3%}")
+    for runtime in made.runtimes:
+        table.add_row(
+            f"{runtime.name} {runtime.version}",
+            f"reference kernels: {runtime.differing:,} of {runtime.integers:,} outputs differ; "
+            f"default kernels: same class {runtime.agreement:.2%}",
+        )
+    screen.print(table)
+    screen.print(f"wrote {made.path}, {made.bytes:,} bytes")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyrobust.graph.nodes import Conv2D, Dense, Graph, Pool2D
+from tinyrobust.graph.nodes import TERNARY, Conv2D, Dense, DepthwiseConv2D, Graph, Pool2D
 from tinyrobust.kernels.layers import Layer, narrow
 from tinyrobust.kernels.layouts import HWC, LayoutChange
 from tinyrobust.kernels.settle import settled
@@ -19,6 +19,7 @@ _NULL = "nullptr"
 _STRUCTS = {
     "input": "Input",
     "conv2d": "Conv2D",
+    "depthwise_conv2d": "Conv2D",
     "dense": "Dense",
     "requantize": "RequantizeAlone",
     "pool2d": "Pool2D",
@@ -54,7 +55,7 @@ def initialiser(
         return [*source.shape, _type(types[layer.source]), to_planar]
     out = graph.tensor[layer.output]
     weights = names.get("weights", _NULL)
-    if isinstance(node, Conv2D):
+    if isinstance(node, (Conv2D, DepthwiseConv2D)):
         (in_h, in_w, in_c), (out_h, out_w, _) = source.shape, out.shape
         kernel_h, kernel_w = node.weights.shape[1:3]
         return [
@@ -68,7 +69,7 @@ def initialiser(
     if isinstance(node, Pool2D):
         (in_h, in_w, in_c), (out_h, out_w, _) = source.shape, out.shape
         return [in_h, in_w, in_c, out_h, out_w, *node.size, *node.strides,
-                f"tr::Pooling::{node.kind}"]  # fmt: skip
+                f"tr::Pooling::{node.kind}", node.rounding, node.half_even]  # fmt: skip
     if layer.op == "global_average_pool":
         height, width, channels = source.shape
         return [height * width, node.scalars["rounding"], height, width,
@@ -79,9 +80,9 @@ def initialiser(
 def _requantize(
     layer: Layer, graph: Graph, types: Mapping[str, str], names: Mapping[str, str]
 ) -> list[Any]:
-    node, fused = settled(layer, graph), isinstance(layer.node, (Conv2D, Dense))
+    node, fused = settled(layer, graph), isinstance(layer.node, TERNARY)
     out = graph.tensor[layer.output]
-    if isinstance(layer.node, (Conv2D, Dense)):
+    if isinstance(layer.node, TERNARY):
         fits = narrow(graph, layer.node)
     else:
         fits = types[layer.source] != "i32"

@@ -5,7 +5,7 @@ batch normalisation behind them. Out: the Graph, and for every hls4ml layer the 
 which hls4ml computes the same integers.
 
 Names: a Graph tensor has the name of the hls4ml layer whose output it is: ``conv1`` the exact
-sums, ``conv1_act`` the activation, ``dense_bn`` the scores. A global average pool and an
+sums, ``conv1_act`` the activation, ``dense_bn`` the scores. An average pool, global or not, and an
 activation of the same fraction bits become one node, the rounded mean: hls4ml computes it with
 a pool result of MEAN_BITS more fraction bits (truncated), which the activation rounds. Over 2**n
 pixels, n <= MEAN_BITS, that result is the exact mean, whose many ties go to even as QKeras rounds
@@ -27,6 +27,7 @@ from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     GlobalAveragePool,
     Graph,
     Input,
@@ -34,7 +35,9 @@ from tinyrobust.graph.nodes import (
     Pool2D,
     Reshape,
     Tensor,
+    Ternary,
 )
+from tinyrobust.graph.rules import windows
 from tinyrobust.graph.verify import accumulator_range
 
 INPUT_BITS = 7
@@ -64,10 +67,12 @@ class Scaled:
 
 @dataclass(frozen=True)
 class Mean:
-    """A global average that waits for its activation."""
+    """An average, global or over windows of ``size``, that waits for its activation."""
 
     layer: str
     source: Tensor
+    size: tuple[int, int] | None = None
+    strides: tuple[int, int] = (1, 1)
 
 
 Value = Tensor | Sums | Scaled | Mean
@@ -161,12 +166,22 @@ class _Lowering:
         )  # fmt: skip
         return self._sums(layer, node, _tensor(layer, sources))
 
+    def depthwise(self, layer: Any, sources: list[Value]) -> Value:
+        weights = _trits(layer)[:, :, :, 0].transpose(2, 0, 1)
+        get = layer.get_attr
+        node = DepthwiseConv2D(
+            layer.name, (_tensor(layer, sources).name,), layer.name, np.ascontiguousarray(weights),
+            (get("stride_height"), get("stride_width")),
+            (get("pad_top"), get("pad_bottom"), get("pad_left"), get("pad_right")),
+        )  # fmt: skip
+        return self._sums(layer, node, _tensor(layer, sources))
+
     def dense(self, layer: Any, sources: list[Value]) -> Value:
         source = _tensor(layer, sources)
         weights = np.ascontiguousarray(_trits(layer).T)
         return self._sums(layer, Dense(layer.name, (source.name,), layer.name, weights), source)
 
-    def _sums(self, layer: Any, node: Conv2D | Dense, source: Tensor) -> Sums:
+    def _sums(self, layer: Any, node: Ternary, source: Tensor) -> Sums:
         if np.any(layer.weights["bias"].data):
             raise ConvertError(f"layer '{layer.name}' has a bias", _STYLE)
         lo, hi = accumulator_range(node.weights, source)
@@ -252,7 +267,7 @@ class _Lowering:
         fused = frac == source.frac_bits and (1 << bits) - 1 >= source.hi
         extra = MEAN_BITS if fused else 0
         out = layer.name if fused else mean.layer
-        pixels = rows * columns
+        pixels = rows * columns if mean.size is None else mean.size[0] * mean.size[1]
         half_even = fused and 1 < pixels <= 1 << MEAN_BITS and pixels & (pixels - 1) == 0
         if half_even:
             self.precision[layer.name] = {"result": formats.unsigned(bits, frac, _MEAN_MODE)}
@@ -261,12 +276,19 @@ class _Lowering:
             "result": formats.unsigned(width + extra, source.frac_bits + extra),
             "accum": formats.unsigned(width + extra + total, source.frac_bits + extra),
         }
+        rounding = pixels // 2 if fused else 0
+        if mean.size is None:
+            return self.add(
+                GlobalAveragePool(mean.layer, (source.name,), out, rounding, half_even),
+                Tensor(out, (channels,), source.lo, source.hi, source.frac_bits),
+            )
+        shape = (windows(rows, mean.size[0], mean.strides[0]),
+                 windows(columns, mean.size[1], mean.strides[1]), channels)  # fmt: skip
         return self.add(
-            GlobalAveragePool(
-                mean.layer, (source.name,), out, pixels // 2 if fused else 0, half_even
-            ),
-            Tensor(out, (channels,), source.lo, source.hi, source.frac_bits),
-        )
+            Pool2D(mean.layer, (source.name,), out, "average", mean.size, mean.strides,
+                   rounding, half_even),
+            Tensor(out, shape, source.lo, source.hi, source.frac_bits),
+        )  # fmt: skip
 
     def _requantize(self, name: str, source: Scaled, frac: int | None, hi: int = 127) -> Tensor:
         branches = list(source.branches)
@@ -295,15 +317,15 @@ class _Lowering:
 
     def pool(self, layer: Any, sources: list[Value]) -> Value:
         get, source = layer.get_attr, _tensor(layer, sources)
+        size = (get("pool_height"), get("pool_width"))
+        strides = (get("stride_height"), get("stride_width"))
         if get("pool_op") != "Max":
-            raise ConvertError(f"layer '{layer.name}' averages", "supported: MaxPooling2D")
+            return Mean(layer.name, source, size, strides)
         kind = formats.unsigned(source.hi.bit_length(), source.frac_bits)
         self.precision[layer.name] = {"result": kind, "accum": kind}
         shape = tuple(int(n) for n in layer.get_output_variable().shape)
         return self.add(
-            Pool2D(layer.name, (source.name,), layer.name, "max",
-                   (get("pool_height"), get("pool_width")),
-                   (get("stride_height"), get("stride_width"))),
+            Pool2D(layer.name, (source.name,), layer.name, "max", size, strides),
             Tensor(layer.name, shape, source.lo, source.hi, source.frac_bits),
         )  # fmt: skip
 
@@ -364,6 +386,8 @@ _HANDLERS: dict[str, Any] = {
     "InputLayer": _Lowering.input,
     "Conv2D": _Lowering.conv,
     "QConv2D": _Lowering.conv,
+    "DepthwiseConv2D": _Lowering.depthwise,
+    "QDepthwiseConv2D": _Lowering.depthwise,
     "Dense": _Lowering.dense,
     "QDense": _Lowering.dense,
     "BatchNormalization": _Lowering.batch_norm,

@@ -23,10 +23,12 @@ TRAIN_HINT = "pip install 'tinyrobust[train]' (Python 3.10 or 3.11)"
 
 def register(register_backend: Callable[..., None], register_writer: Callable[..., None]) -> None:
     """Entry point: tell hls4ml of the back end ``CortexM`` and of its writer."""
+    from tinyrobust.convert import depthwise
     from tinyrobust.convert.backend import CortexM, GraphWriter
 
     register_writer(NAME, GraphWriter)
     register_backend(NAME, CortexM)
+    depthwise.register()
 
 
 def ensure_registered() -> None:

@@ -10,13 +10,13 @@ from typing import Any
 from tinyrobust.errors import ConvertError
 
 LAYERS = (
-    "InputLayer", "QConv2D", "QDense", "BatchNormalization", "QActivation", "Add",
-    "GlobalAveragePooling2D", "MaxPooling2D", "Flatten", "Dropout",
+    "InputLayer", "QConv2D", "QDepthwiseConv2D", "QDense", "BatchNormalization", "QActivation",
+    "Add", "GlobalAveragePooling2D", "AveragePooling2D", "MaxPooling2D", "Flatten", "Dropout",
 )  # fmt: skip
 QUANTIZERS = ("ternary", "stochastic_ternary")
 _STYLE = (
-    "use QConv2D or QDense with ternary weights and without bias, then BatchNormalization, then "
-    "QActivation(quantized_relu(bits, integer))"
+    "use QConv2D, QDepthwiseConv2D or QDense with ternary weights and without bias, then "
+    "BatchNormalization, then QActivation(quantized_relu(bits, integer))"
 )
 
 
@@ -34,18 +34,19 @@ def check_keras(model: Any) -> None:
         config = layer.get_config()
         if config.get("data_format", "channels_last") != "channels_last":
             raise ConvertError(f"layer '{layer.name}' has channels first", "use channels_last")
-        if kind in ("QConv2D", "QDense"):
+        if kind in ("QConv2D", "QDepthwiseConv2D", "QDense"):
             _check_kernel(layer, config)
         elif kind == "QActivation":
             _check_activation(layer)
-        elif kind == "MaxPooling2D":
+        elif kind in ("MaxPooling2D", "AveragePooling2D"):
             _check_pool(layer, config)
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.inputs[0].shape) != 4:
         raise ConvertError("the model must have one image input and one output", _STYLE)
 
 
 def _check_kernel(layer: Any, config: dict[str, Any]) -> None:
-    quantizer = layer.kernel_quantizer_internal
+    depthwise = type(layer).__name__ == "QDepthwiseConv2D"
+    quantizer = layer.depthwise_quantizer_internal if depthwise else layer.kernel_quantizer_internal
     kind = type(quantizer).__name__ if quantizer is not None else "no quantiser"
     if kind not in QUANTIZERS:
         raise ConvertError(f"layer '{layer.name}' has weights of {kind}, need ternary", _STYLE)
@@ -55,6 +56,11 @@ def _check_kernel(layer: Any, config: dict[str, Any]) -> None:
         raise ConvertError(
             f"layer '{layer.name}' is a dilated or grouped convolution, which cannot be converted",
             "use dilation_rate=1 and groups=1",
+        )
+    if config.get("depth_multiplier", 1) != 1:
+        raise ConvertError(
+            f"layer '{layer.name}' has depth_multiplier {config['depth_multiplier']}",
+            "use depth_multiplier=1",
         )
     if config.get("activation") not in (None, "linear"):
         raise ConvertError(f"layer '{layer.name}' has an activation of its own", _STYLE)

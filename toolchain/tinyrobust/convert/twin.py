@@ -18,7 +18,7 @@ floors, which gives the function of which ``gradient`` is the exact gradient; fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from tinyrobust.graph import interpreter
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     GlobalAveragePool,
     Graph,
     Input,
@@ -153,7 +154,7 @@ def _input_back(twin: Twin, node: Input, flow: Array, values: dict[str, Any]) ->
     return [flow * 2.0**-node.shift]
 
 
-def _padded(x: Array, node: Conv2D, dtype: Any) -> Array:
+def _padded(x: Array, node: Conv2D | DepthwiseConv2D, dtype: Any) -> Array:
     top, bottom, left, right = node.pads
     out = np.zeros(
         (len(x), x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]), dtype
@@ -195,6 +196,42 @@ def _conv_back(twin: Twin, node: Conv2D, flow: Array, values: dict[str, Any]) ->
                 j : j + (width - 1) * columns + 1 : columns,
             ] += part
     return [out[:, top : top + source[0], left : left + source[1]]]
+
+
+def _taps(node: DepthwiseConv2D, shape: tuple[int, ...]) -> Iterator[tuple[Any, Any]]:
+    """For every tap the part of the padded input (N, H, W, C) that outputs of (height, width)
+    ``shape`` read there, and its weight per channel."""
+    (height, width), (rows, columns) = shape[:2], node.strides
+    for i in range(node.weights.shape[1]):
+        for j in range(node.weights.shape[2]):
+            place = (
+                slice(None),
+                slice(i, i + (height - 1) * rows + 1, rows),
+                slice(j, j + (width - 1) * columns + 1, columns),
+            )
+            yield place, node.weights[:, i, j]
+
+
+def _depthwise(
+    twin: Twin, node: DepthwiseConv2D, inputs: list[Array], values: dict[str, Any]
+) -> Array:
+    shape = twin.graph.tensor[node.output].shape
+    padded = _padded(inputs[0], node, np.float64)
+    out = np.zeros((len(padded), *shape))
+    for place, weights in _taps(node, shape):
+        out += padded[place] * weights
+    return out
+
+
+def _depthwise_back(
+    twin: Twin, node: DepthwiseConv2D, flow: Array, values: dict[str, Any]
+) -> list[Array]:
+    height, width, channels = twin.graph.tensor[node.inputs[0]].shape
+    top, bottom, left, right = node.pads
+    out = np.zeros((len(flow), height + top + bottom, width + left + right, channels), flow.dtype)
+    for place, weights in _taps(node, flow.shape[1:]):
+        out[place] += flow * weights.astype(flow.dtype)
+    return [out[:, top : top + height, left : left + width]]
 
 
 def _dense(twin: Twin, node: Dense, inputs: list[Array], values: dict[str, Any]) -> Array:
@@ -240,7 +277,8 @@ def _pool(twin: Twin, node: Pool2D, inputs: list[Array], values: dict[str, Any])
     windows = _windows(inputs[0], node)
     if node.kind == "max":
         return np.asarray(windows.max(axis=-1))
-    return twin._floor(windows.sum(axis=-1) / (node.size[0] * node.size[1]))
+    total, n = windows.sum(axis=-1), node.size[0] * node.size[1]
+    return total / n if twin.smooth else interpreter.mean(total, node, n)
 
 
 def _pool_back(twin: Twin, node: Pool2D, flow: Array, values: dict[str, Any]) -> list[Array]:
@@ -285,10 +323,11 @@ def _reshape_back(twin: Twin, node: Reshape, flow: Array, values: dict[str, Any]
 
 
 _FORWARD: dict[type, Callable[..., Array]] = {
-    Input: _input, Conv2D: _conv, Dense: _dense, Requantize: _requantize, Pool2D: _pool,
-    GlobalAveragePool: _average, Reshape: _reshape,
+    Input: _input, Conv2D: _conv, DepthwiseConv2D: _depthwise, Dense: _dense,
+    Requantize: _requantize, Pool2D: _pool, GlobalAveragePool: _average, Reshape: _reshape,
 }  # fmt: skip
 _BACKWARD: dict[type, Callable[..., list[Array]]] = {
-    Input: _input_back, Conv2D: _conv_back, Dense: _dense_back, Requantize: _requantize_back,
-    Pool2D: _pool_back, GlobalAveragePool: _average_back, Reshape: _reshape_back,
+    Input: _input_back, Conv2D: _conv_back, DepthwiseConv2D: _depthwise_back, Dense: _dense_back,
+    Requantize: _requantize_back, Pool2D: _pool_back, GlobalAveragePool: _average_back,
+    Reshape: _reshape_back,
 }  # fmt: skip

@@ -19,7 +19,7 @@ from tinyrobust import boards, device, image, memory, virtual
 from tinyrobust.boards import Board
 from tinyrobust.errors import BoardError
 from tinyrobust.evaluate.published import Figures, Reference, network, references
-from tinyrobust.graph.nodes import Conv2D, Dense, Graph
+from tinyrobust.graph.nodes import TERNARY, Graph
 from tinyrobust.image import Image
 from tinyrobust.image.memory_report import LayerMemory, MemoryReport
 from tinyrobust.kernels import catalogue
@@ -216,6 +216,6 @@ def _network(flash: dict[str, int]) -> list[str]:
 
 
 def _zeros(graph: Graph) -> float | None:
-    weights = [n.weights for n in graph.nodes if isinstance(n, Conv2D | Dense)]
+    weights = [n.weights for n in graph.nodes if isinstance(n, TERNARY)]
     total = sum(w.size for w in weights)
     return sum(int((w == 0).sum()) for w in weights) / total if total else None

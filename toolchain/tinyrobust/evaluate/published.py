@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tinyrobust.graph.int8 import Conv2DInt8, DenseInt8, DepthwiseConv2DInt8
-from tinyrobust.graph.nodes import Conv2D, Dense, Graph, Node
+from tinyrobust.graph.nodes import Conv2D, Dense, DepthwiseConv2D, Graph, Node
 
 # (kind, kernel height and width, stride, input channels, output channels, output pixels)
 Shape = tuple[str, int, int, int, int, int, int]
@@ -126,6 +126,9 @@ def _times(layers: _Layers) -> Counter[Shape]:
 def _shape(graph: Graph, node: Node) -> Shape | None:
     if isinstance(node, DepthwiseConv2DInt8):
         (kernel_h, kernel_w, out_c), kind = node.weights.shape, "depthwise"
+        in_c = out_c
+    elif isinstance(node, DepthwiseConv2D):
+        (out_c, kernel_h, kernel_w), kind = node.weights.shape, "depthwise"
         in_c = out_c
     elif isinstance(node, Conv2D | Conv2DInt8):
         (out_c, kernel_h, kernel_w, in_c), kind = node.weights.shape, "conv"

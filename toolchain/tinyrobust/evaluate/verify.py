@@ -23,9 +23,10 @@ from tinyrobust import boards, device, graph, image, virtual
 from tinyrobust.boards import Board
 from tinyrobust.errors import CheckFailed, GraphError, TinyRobustError
 from tinyrobust.evaluate.inputs import Images, load_images, read_inputs
-from tinyrobust.graph import Conv2D, Dense, Graph
+from tinyrobust.graph import Graph
 from tinyrobust.graph.int8 import DepthwiseConv2DInt8, Weighted
 from tinyrobust.graph.model import Model
+from tinyrobust.graph.nodes import TERNARY
 from tinyrobust.graph.verify import accumulator_range
 from tinyrobust.kernels.layouts import dense
 
@@ -288,7 +289,7 @@ def weight_changes(
     another, any other weight an end of its range.
     """
     for position, node in enumerate(net.nodes):
-        if not isinstance(node, (Conv2D, Dense, Weighted)):
+        if not isinstance(node, (*TERNARY, Weighted)):
             continue
         end = 1 if not isinstance(node, Weighted) else (1 << (node.weight_bits - 1)) - 1
         last = isinstance(node, DepthwiseConv2DInt8)  # its channels are the last axis
@@ -307,7 +308,7 @@ def weight_changes(
 
 def _with_weight(net: Graph, position: int, index: tuple[int, ...], value: int) -> Graph:
     node = net.nodes[position]
-    assert isinstance(node, (Conv2D, Dense, Weighted))
+    assert isinstance(node, (*TERNARY, Weighted))
     weights = node.weights.copy()
     weights[index] = value
     changed = dataclasses.replace(node, weights=weights)

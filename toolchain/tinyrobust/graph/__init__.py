@@ -8,6 +8,7 @@ from tinyrobust.graph.interpreter import run, trace
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     GlobalAveragePool,
     Graph,
     Input,
@@ -21,6 +22,7 @@ from tinyrobust.graph.nodes import (
 __all__ = [
     "Conv2D",
     "Dense",
+    "DepthwiseConv2D",
     "GlobalAveragePool",
     "Graph",
     "Input",

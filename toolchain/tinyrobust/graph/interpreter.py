@@ -18,6 +18,7 @@ from tinyrobust.graph import interpreter_int8
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     GlobalAveragePool,
     Graph,
     Input,
@@ -81,7 +82,7 @@ def _exact_float(graph: Graph, node: Node) -> npt.DTypeLike:
     return np.float32 if max(-out.lo, out.hi) < 1 << 24 else np.float64
 
 
-def patches(x: Array, node: Conv2D, dtype: npt.DTypeLike) -> Array:
+def patches(x: Array, node: Conv2D | DepthwiseConv2D, dtype: npt.DTypeLike) -> Array:
     """im2col: (N, H, W, C) -> (N, OH, OW, KH, KW, C) as ``dtype``, zeros where padded."""
     top, bottom, left, right = node.pads
     padded = np.pad(x.astype(dtype), ((0, 0), (top, bottom), (left, right), (0, 0)))
@@ -110,6 +111,16 @@ def _conv(graph: Graph, node: Conv2D, inputs: list[Array]) -> Array:
     return acc.astype(np.int32).reshape(n, oh, ow, len(node.weights))
 
 
+def _depthwise(graph: Graph, node: DepthwiseConv2D, inputs: list[Array]) -> Array:
+    return depthwise(node, inputs[0]).astype(np.int32)
+
+
+def depthwise(node: DepthwiseConv2D, x: Array) -> Array:
+    """The sums of ``node`` over (N, H, W, C): float32, exact below 2**16 weights per channel."""
+    columns = patches(x, node, np.float32)
+    return np.asarray(np.einsum("nyxijc,cij->nyxc", columns, node.weights.astype(np.float32)))
+
+
 def _dense(graph: Graph, node: Dense, inputs: list[Array]) -> Array:
     dtype = _exact_float(graph, node)
     return (inputs[0].astype(dtype) @ node.weights.astype(dtype).T).astype(np.int32)
@@ -131,7 +142,7 @@ def _pool(graph: Graph, node: Pool2D, inputs: list[Array]) -> Array:
     if node.kind == "max":
         return np.asarray(view.max(axis=(-2, -1)))
     total = view.sum(axis=(-2, -1), dtype=np.int64)
-    return (total // (node.size[0] * node.size[1])).astype(inputs[0].dtype)
+    return mean(total, node, node.size[0] * node.size[1]).astype(inputs[0].dtype)
 
 
 def _average(graph: Graph, node: GlobalAveragePool, inputs: list[Array]) -> Array:
@@ -140,7 +151,7 @@ def _average(graph: Graph, node: GlobalAveragePool, inputs: list[Array]) -> Arra
     return mean(total, node, n).astype(inputs[0].dtype)
 
 
-def mean(total: Array, node: GlobalAveragePool, n: int) -> Array:
+def mean(total: Array, node: GlobalAveragePool | Pool2D, n: int) -> Array:
     """Rounded mean of ``n`` elements from their sum, integers or floats that hold integers."""
     quotient = (total + node.rounding) // n
     if not node.half_even:
@@ -156,6 +167,7 @@ def _reshape(graph: Graph, node: Node, inputs: list[Array]) -> Array:
 _OPS: Mapping[str, Callable[[Graph, Any, list[Array]], Array]] = {
     "input": _input,
     "conv2d": _conv,
+    "depthwise_conv2d": _depthwise,
     "dense": _dense,
     "requantize": _requantize,
     "pool2d": _pool,

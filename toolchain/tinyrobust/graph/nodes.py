@@ -21,8 +21,9 @@ from tinyrobust.graph import int8
 from tinyrobust.graph.base import INT16, INT32, Int8, Int32, Node, Reshape, Tensor
 
 __all__ = [
-    "FAMILIES", "INT16", "INT32", "NODE_TYPES", "Conv2D", "Dense", "GlobalAveragePool", "Graph",
-    "Input", "Int8", "Int32", "Node", "Pool2D", "Requantize", "Reshape", "Tensor",
+    "FAMILIES", "INT16", "INT32", "NODE_TYPES", "TERNARY", "Conv2D", "Dense", "DepthwiseConv2D",
+    "GlobalAveragePool", "Graph", "Input", "Int8", "Int32", "Node", "Pool2D", "Requantize",
+    "Reshape", "Tensor", "Ternary",
 ]  # fmt: skip
 
 
@@ -44,6 +45,23 @@ class Conv2D(Node):
 
     op: ClassVar[str] = "conv2d"
     weights: Int8 = field(default_factory=lambda: np.zeros((0, 0, 0, 0), np.int8))
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def macs(self, shape: tuple[int, ...]) -> int:
+        return shape[0] * shape[1] * int(self.weights.size)
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2D(Node):
+    """Ternary convolution of every channel by itself, exact:
+    ``acc[y,x,c] = sum w[c,i,j] * q[y*s0-top+i, x*s1-left+j, c]``.
+
+    ``weights``: int8 (C, KH, KW) in {-1, 0, 1}. ``pads`` and ``strides`` as in ``Conv2D``.
+    """
+
+    op: ClassVar[str] = "depthwise_conv2d"
+    weights: Int8 = field(default_factory=lambda: np.zeros((0, 0, 0), np.int8))
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
 
@@ -84,13 +102,16 @@ class Requantize(Node):
 
 @dataclass(frozen=True)
 class Pool2D(Node):
-    """Pooling over ``size`` windows without padding. ``kind`` max, or average that floors:
-    ``q = floor(sum / (size[0] * size[1]))``."""
+    """Pooling over ``size`` windows without padding. ``kind`` max, or average:
+    ``q = floor((sum + rounding) / (size[0] * size[1]))``, ``rounding`` and ``half_even`` as in
+    ``GlobalAveragePool`` (0 and False with ``max``)."""
 
     op: ClassVar[str] = "pool2d"
     kind: str = "max"
     size: tuple[int, int] = (2, 2)
     strides: tuple[int, int] = (2, 2)
+    rounding: int = 0
+    half_even: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,8 +128,10 @@ class GlobalAveragePool(Node):
     half_even: bool = False
 
 
+Ternary = Conv2D | DepthwiseConv2D | Dense
+TERNARY = (Conv2D, DepthwiseConv2D, Dense)
 _FIXED: tuple[type[Node], ...] = (
-    Input, Conv2D, Dense, Requantize, Pool2D, GlobalAveragePool, Reshape,
+    Input, *TERNARY, Requantize, Pool2D, GlobalAveragePool, Reshape,
 )  # fmt: skip
 FAMILIES: dict[str, dict[str, type[Node]]] = {
     "fixed": {t.op: t for t in _FIXED},

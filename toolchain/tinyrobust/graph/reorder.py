@@ -23,6 +23,7 @@ import numpy.typing as npt
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     GlobalAveragePool,
     Graph,
     Node,
@@ -105,7 +106,7 @@ class _Spaces:
     def _meet(self, node: Node) -> None:
         if isinstance(node, Conv2D | Dense) or not node.inputs:
             return
-        if isinstance(node, Requantize | Pool2D | GlobalAveragePool):
+        if isinstance(node, DepthwiseConv2D | Requantize | Pool2D | GlobalAveragePool):
             for name in node.inputs:
                 self._join(name, node.output)
             return
@@ -236,6 +237,8 @@ def _permuted(graph: Graph, node: Node, orders: Mapping[str, Order]) -> Node:
         taken = _input_order(graph, node.inputs[0], orders)
         weights = weights if taken is None else weights[..., taken]
         return replace(node, weights=np.ascontiguousarray(weights))
+    if isinstance(node, DepthwiseConv2D) and out is not None:
+        return replace(node, weights=np.ascontiguousarray(node.weights[out]))
     if isinstance(node, Requantize) and out is not None:
         return replace(
             node, multipliers=np.ascontiguousarray(node.multipliers[:, out]), bias=node.bias[out]

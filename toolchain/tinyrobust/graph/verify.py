@@ -17,8 +17,10 @@ from tinyrobust.graph.int8 import InputInt8, ScoresInt8
 from tinyrobust.graph.nodes import (
     FAMILIES,
     INT32,
+    TERNARY,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     GlobalAveragePool,
     Graph,
     Input,
@@ -27,6 +29,7 @@ from tinyrobust.graph.nodes import (
     Requantize,
     Reshape,
     Tensor,
+    Ternary,
 )
 from tinyrobust.graph.rules import inputs, need, windows
 
@@ -154,7 +157,7 @@ def branch_ranges(graph: Graph, node: Requantize) -> list[tuple[Any, Any]]:
     ranges = []
     for name in node.inputs:
         producer, tensor = graph.producer(name), graph.tensor[name]
-        if isinstance(producer, (Conv2D, Dense)):
+        if isinstance(producer, TERNARY):
             ranges.append(accumulator_range(producer.weights, graph.tensor[producer.inputs[0]]))
         else:
             channels = tensor.shape[-1]
@@ -176,7 +179,7 @@ def _covers(node: Node, out: Tensor, low: int, high: int) -> None:
     )  # fmt: skip
 
 
-def _trits(node: Conv2D | Dense, rank: int) -> None:
+def _trits(node: Ternary, rank: int) -> None:
     need(
         node.weights.dtype == np.int8 and node.weights.ndim == rank and node.weights.size > 0
         and bool(np.isin(node.weights, (-1, 0, 1)).all()),
@@ -191,12 +194,15 @@ def _check_input(graph: Graph, node: Input, sources: list[Tensor], out: Tensor) 
     _covers(node, out, 0, 255 >> node.shift)
 
 
-def _check_conv(graph: Graph, node: Conv2D, sources: list[Tensor], out: Tensor) -> None:
+def _check_conv(
+    graph: Graph, node: Conv2D | DepthwiseConv2D, sources: list[Tensor], out: Tensor
+) -> None:
     where = f"node '{node.name}'"
     inputs(node, sources, 1, rank=3)
-    _trits(node, 4)
-    channels, kh, kw, ic = node.weights.shape
+    _trits(node, 4 if isinstance(node, Conv2D) else 3)
+    channels, kh, kw = node.weights.shape[:3]
     height, width, depth = sources[0].shape
+    ic = node.weights.shape[3] if isinstance(node, Conv2D) else channels
     need(depth == ic, where, f"weights take {ic} channels, input '{sources[0].name}' has {depth}")
     need(len(node.strides) == 2 and min(node.strides) >= 1, where, "bad strides")
     need(len(node.pads) == 4 and min(node.pads) >= 0, where, "bad pads")
@@ -247,10 +253,16 @@ def _check_pool(graph: Graph, node: Pool2D, sources: list[Tensor], out: Tensor) 
     need(node.kind in ("max", "average"), where, f"unknown kind '{node.kind}'")
     need(len(node.size) == 2 and min(node.size) >= 1, where, "bad size")
     need(len(node.strides) == 2 and min(node.strides) >= 1, where, "bad strides")
+    _check_rounding(node, node.size[0] * node.size[1] // 2 if node.kind == "average" else 0)
     height, width, channels = sources[0].shape
     _shape(node, out, (windows(height, node.size[0], node.strides[0]),
                        windows(width, node.size[1], node.strides[1]), channels))  # fmt: skip
     _covers(node, out, sources[0].lo, sources[0].hi)
+
+
+def _check_rounding(node: Pool2D | GlobalAveragePool, half: int) -> None:
+    need(node.rounding in (0, half), f"node '{node.name}'", "bad rounding")
+    need(not node.half_even or node.rounding == half, f"node '{node.name}'", "bad half_even")
 
 
 def _check_average(
@@ -258,9 +270,7 @@ def _check_average(
 ) -> None:
     inputs(node, sources, 1, rank=3)
     height, width, channels = sources[0].shape
-    half = height * width // 2
-    need(node.rounding in (0, half), f"node '{node.name}'", "bad rounding")
-    need(not node.half_even or node.rounding == half, f"node '{node.name}'", "bad half_even")
+    _check_rounding(node, height * width // 2)
     _shape(node, out, (channels,))
     _covers(node, out, sources[0].lo, sources[0].hi)
 
@@ -274,6 +284,7 @@ def _check_reshape(graph: Graph, node: Reshape, sources: list[Tensor], out: Tens
 _CHECKS: dict[str, Any] = {
     "input": _check_input,
     "conv2d": _check_conv,
+    "depthwise_conv2d": _check_conv,
     "dense": _check_dense,
     "requantize": _check_requantize,
     "pool2d": _check_pool,

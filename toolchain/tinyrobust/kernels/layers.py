@@ -1,10 +1,10 @@
 """Fusion: the Graph as layers, each of which one kernel computes.
 
 In: a Graph. Out: its layers in execution order, and how each tensor is stored on the device.
-A Conv2D or Dense and the sole Requantize that reads it are one layer; a Requantize of two
-branches joins the later of its producers and reads the other branch from memory. A Reshape is
-no layer: its output is a view of its input. The order is the Graph's, a fused layer standing
-where its Requantize stands. In family ``tflite`` every other node is a layer by itself.
+A Conv2D, DepthwiseConv2D or Dense and the sole Requantize that reads it are one layer; a
+Requantize of two branches joins the later of its producers and reads the other branch from memory.
+A Reshape is no layer: its output is a view of its input. The order is the Graph's, a fused layer
+standing where its Requantize stands. In family ``tflite`` every other node is a layer by itself.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 from tinyrobust.graph.int8 import ScoresInt8
 from tinyrobust.graph.nodes import (
     INT16,
-    Conv2D,
-    Dense,
+    TERNARY,
     GlobalAveragePool,
     Graph,
     Node,
     Pool2D,
     Requantize,
     Reshape,
+    Ternary,
 )
 from tinyrobust.graph.verify import accumulator_range
 
@@ -75,7 +75,7 @@ class Layer:
         """What becomes of the accumulators: ``raw``, ``quantise`` or ``scores``; else ``none``."""
         if self.requantize is not None:
             return "scores" if self.requantize.scores else "quantise"
-        return "raw" if isinstance(self.node, (Conv2D, Dense)) else "none"
+        return "raw" if isinstance(self.node, TERNARY) else "none"
 
 
 def layers(graph: Graph) -> tuple[Layer, ...]:
@@ -95,7 +95,7 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
     return tuple(found)
 
 
-def _fused_producer(graph: Graph, node: Requantize) -> list[Conv2D | Dense]:
+def _fused_producer(graph: Graph, node: Requantize) -> list[Ternary]:
     """The producer that ``node`` joins: the latest whose accumulators nobody else reads."""
     if len(set(node.inputs)) != len(node.inputs):
         return []
@@ -103,13 +103,13 @@ def _fused_producer(graph: Graph, node: Requantize) -> list[Conv2D | Dense]:
     found = [
         producer
         for name in node.inputs
-        if isinstance(producer := graph.producer(name), (Conv2D, Dense))
+        if isinstance(producer := graph.producer(name), TERNARY)
         and sum(1 for _ in graph.consumers(name)) == 1
     ]
     return sorted(found, key=lambda n: position[n.name])[-1:]
 
 
-def _requantize_layer(node: Requantize, main: Conv2D | Dense | None) -> Layer:
+def _requantize_layer(node: Requantize, main: Ternary | None) -> Layer:
     own = main.output if main is not None else node.inputs[0]
     branch = node.inputs.index(own)
     others = [name for i, name in enumerate(node.inputs) if i != branch]
@@ -135,7 +135,7 @@ def storage(graph: Graph) -> dict[str, str]:
         return {n.output: "i32" if isinstance(n, ScoresInt8) else "i8" for n in graph.nodes}
     types: dict[str, str] = {}
     for node in graph.nodes:
-        if isinstance(node, (Conv2D, Dense)):
+        if isinstance(node, TERNARY):
             types[node.output] = "i16" if narrow(graph, node) else "i32"
         elif isinstance(node, Requantize) and node.scores:
             types[node.output] = "i32"
@@ -146,7 +146,7 @@ def storage(graph: Graph) -> dict[str, str]:
     return types
 
 
-def narrow(graph: Graph, node: Conv2D | Dense) -> bool:
+def narrow(graph: Graph, node: Ternary) -> bool:
     """True when every accumulator of ``node`` fits int16, by the exact range of each channel."""
     low, high = accumulator_range(node.weights, graph.tensor[node.inputs[0]])
     return bool(np.all(low >= INT16[0]) and np.all(high <= INT16[1]))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinyrobust.graph.nodes import INT32, Conv2D, Graph, Requantize
+from tinyrobust.graph.nodes import INT32, Conv2D, DepthwiseConv2D, Graph, Requantize
 from tinyrobust.graph.verify import accumulator_range, requantize_range
 from tinyrobust.kernels.layers import Layer
 
@@ -22,15 +22,18 @@ def settled(layer: Layer, graph: Graph) -> Requantize | None:
     may take a factor; with two branches, each floored by itself, they stay.
     """
     node = layer.requantize
-    if node is None or node.scores or len(node.inputs) > 1 or not isinstance(layer.node, Conv2D):
+    if node is None or node.scores or len(node.inputs) > 1:
+        return node
+    if not isinstance(layer.node, (Conv2D, DepthwiseConv2D)):
         return node
     up = 16 - node.shift
     acc = accumulator_range(layer.node.weights, graph.tensor[layer.source])
-    half, rounding = (1 << node.shift) >> 1, 1 << 15  # the device's, with a shift of 16
-    low, high = (t.astype(np.int64) + half for t in requantize_range(node, [acc]))
-    bias = ((node.bias.astype(np.int64) + half) << up) - rounding
+    low, high = requantize_range(node, [acc])
+    # a shift of 0 has no rounding, a shift of 16 has
+    bias = (node.bias.astype(np.int64) << up) - ((1 << 15) if node.shift == 0 else 0)
     multipliers = node.multipliers.astype(np.int64) << up
-    extremes = [bias, bias + rounding, multipliers, low << up, (high + 1) << up]
+    extremes = [bias, multipliers, (low.astype(np.int64) << up) + (1 << 15),
+                ((high.astype(np.int64) + 1) << up) + (1 << 15)]  # fmt: skip
     if up == 0 or any(np.any((e < INT32[0]) | (e > INT32[1])) for e in extremes):
         return node
     return replace(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tinyrobust.graph.int8 import AveragePool2DInt8
 from tinyrobust.graph.interpreter_int8 import aligned
-from tinyrobust.graph.nodes import Conv2D, Dense, Graph, Pool2D
+from tinyrobust.graph.nodes import TERNARY, Conv2D, DepthwiseConv2D, Graph, Pool2D
 from tinyrobust.kernels import expression
 from tinyrobust.kernels.layers import Layer, narrow, storage
 from tinyrobust.kernels.layouts import HWC, can_hold, stored_bytes
@@ -167,7 +167,7 @@ def _of_layer(layer: Layer, graph: Graph) -> Known:
         "scores": int(layer.finish == "scores"),
         "operand_wide": int(bool(layer.operand) and stored_types(graph)[layer.operand] == "i32"),
     }  # fmt: skip
-    if isinstance(node, Conv2D):
+    if isinstance(node, (Conv2D, DepthwiseConv2D)):
         numbers["kernel_h"], numbers["kernel_w"] = node.weights.shape[1:3]
         numbers["pad_top"], numbers["pad_left"] = node.pads[0], node.pads[2]
         columns = _crossing(in_w, out_w, node.weights.shape[2], node.strides[1], node.pads[2])
@@ -179,10 +179,10 @@ def _of_layer(layer: Layer, graph: Graph) -> Known:
         numbers["average"] = int(node.kind == "average")
     if isinstance(node, AveragePool2DInt8):
         numbers["kernel_h"], numbers["kernel_w"] = node.size
-    if isinstance(node, (Conv2D, Pool2D, AveragePool2DInt8)):
+    if isinstance(node, (Conv2D, DepthwiseConv2D, Pool2D, AveragePool2DInt8)):
         numbers["stride_y"], numbers["stride_x"] = node.strides
     makers = {name: _constant(value) for name, value in numbers.items()}
-    if isinstance(node, (Conv2D, Dense)):
+    if isinstance(node, TERNARY):
         flat = node.weights.reshape(len(node.weights), -1)
         makers["taps"] = _constant(flat.shape[1])
         makers["nonzero"] = lambda: int(np.count_nonzero(flat))

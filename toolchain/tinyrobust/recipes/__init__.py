@@ -5,20 +5,25 @@ Goes out: a validated ``Recipe``. Nothing here knows TensorFlow.
 """
 
 from tinyrobust.recipes.load import dump, load, names, override
-from tinyrobust.recipes.schema import (
+from tinyrobust.recipes.network import (
     Activation,
+    Conv,
+    Depthwise,
+    Head,
+    Network,
+    Residual,
+    Weights,
+)
+from tinyrobust.recipes.schema import Recipe
+from tinyrobust.recipes.sparsity import Sparsity
+from tinyrobust.recipes.training import (
     Adversarial,
     Augmentation,
-    Conv,
+    Distillation,
     Guard,
-    Head,
     Jacobian,
-    Network,
     Optimizer,
-    Recipe,
-    Residual,
     Training,
-    Weights,
 )
 
 __all__ = [
@@ -26,6 +31,8 @@ __all__ = [
     "Adversarial",
     "Augmentation",
     "Conv",
+    "Depthwise",
+    "Distillation",
     "Guard",
     "Head",
     "Jacobian",
@@ -33,6 +40,7 @@ __all__ = [
     "Optimizer",
     "Recipe",
     "Residual",
+    "Sparsity",
     "Training",
     "Weights",
     "dump",

@@ -19,9 +19,9 @@ INPUT_MAX = 255.0
 Forward = Callable[[Any], Any]
 
 
-def network_input(integers: Any) -> Any:
-    """The network's float input for input integers x 0..255: (x >> 1) / 128."""
-    return tf.floor(integers / 2.0) / 128.0
+def network_input(integers: Any, bits: int = 7) -> Any:
+    """The network's float input for input integers x 0..255: (x >> (8 - bits)) / 2^bits."""
+    return tf.floor(integers / 2.0 ** (8 - bits)) / 2.0**bits
 
 
 def random_start(integers: Any, eps_255: Any, seed: Any) -> Any:
@@ -33,19 +33,20 @@ def random_start(integers: Any, eps_255: Any, seed: Any) -> Any:
 
 
 def ascend(
-    loss: Callable[[Any], Any], integers: Any, start: Any, eps_255: Any, step_255: Any, steps: int
-) -> Any:
+    loss: Callable[[Any], Any], integers: Any, start: Any, eps_255: Any, step_255: Any, steps: int,
+    *, bits: int = 7,
+) -> Any:  # fmt: skip
     """``steps`` steps of the gradient's sign that raise ``loss``, from ``start``.
 
-    ``loss`` maps the network's float input to a scalar. Each step is projected onto the ball of
-    ``eps_255`` around ``integers`` and onto 0..255; the result is whole integers.
+    ``loss`` maps the network's float input, of ``bits`` bits, to a scalar. Each step is projected
+    onto the ball of ``eps_255`` around ``integers`` and onto 0..255; the result is whole integers.
     """
     low = tf.maximum(integers - tf.floor(eps_255), 0.0)
     high = tf.minimum(integers + tf.floor(eps_255), INPUT_MAX)
     size = tf.maximum(tf.round(step_255), 1.0)
 
     def step(found: Any) -> Any:
-        x = network_input(found)
+        x = network_input(found, bits)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             value = loss(x)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tinyrobust.tasks import Images, Labels
-from tinyrobust.train.layers import input_values, keras
+from tinyrobust.train.layers import keras, model_input
 
 _BATCH = 256
 
@@ -31,7 +31,7 @@ class Predictor:
     def logits(self, images: Images) -> npt.NDArray[np.float32]:
         """Logits [N,K] of uint8 images [N,H,W,C]."""
         parts = [
-            self._call(input_values(images[i : i + _BATCH])).numpy()
+            self._call(model_input(self.model, images[i : i + _BATCH])).numpy()
             for i in range(0, len(images), _BATCH)
         ]
         return np.concatenate(parts)
@@ -53,6 +53,6 @@ def estimate_batch_norm(model: Any, images: Images) -> None:
     for index in range(len(images) // size):
         for layer in norms:
             layer.momentum = index / (index + 1)
-        model(input_values(images[index * size : (index + 1) * size]), training=True)
+        model(model_input(model, images[index * size : (index + 1) * size]), training=True)
     for layer, momentum in zip(norms, kept, strict=True):
         layer.momentum = momentum

@@ -24,7 +24,7 @@ from tinyrobust.train.inference import Predictor, estimate_batch_norm
 from tinyrobust.train.layers import build_model
 from tinyrobust.train.quantizers import Draw
 from tinyrobust.train.robustness import PgdCheck, guard_trips
-from tinyrobust.train.trainer import METRICS, Trainer, learning_rate
+from tinyrobust.train.trainer import Trainer, learning_rate
 
 _VALIDATION_NORM_IMAGES = 2048
 
@@ -109,7 +109,7 @@ def _overfits(recipe: Recipe, history: list[dict[str, float]], row: dict[str, fl
 
 def _epoch(trainer: Trainer, sets: data.Data, epoch: int, listener: Listener) -> dict[str, float]:
     recipe, steps = trainer.recipe, sets.steps
-    total = np.zeros(len(METRICS))
+    total = np.zeros(len(trainer.metrics))
     for done, (images, labels) in enumerate(sets.batches(epoch), start=1):
         total += trainer.step(images, labels, epoch + (done - 0.5) / steps).numpy()
         if not np.isfinite(total).all():
@@ -118,7 +118,7 @@ def _epoch(trainer: Trainer, sets: data.Data, epoch: int, listener: Listener) ->
                 "lower training.optimizer.learning_rate or jacobian.strength",
             )
         listener.step(epoch + 1, done, steps, total[0] / done)
-    row = dict(zip(METRICS, (total / steps).tolist(), strict=True))
+    row = dict(zip(trainer.metrics, (total / steps).tolist(), strict=True))
     return {"epoch": epoch + 1, "learning_rate": learning_rate(recipe, epoch + 0.5), **row}
 
 

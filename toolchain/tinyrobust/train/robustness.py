@@ -38,13 +38,15 @@ class PgdCheck:
 
     def _attack_and_count(self, images: Any, labels: Any, seed: Any) -> Any:
         integers = tf.cast(images, tf.float32)
+        bits = self.model.input_bits
         eps, step = tf.constant(self.eps_255), tf.constant(self.eps_255 / 4)
         with self.draw.sharing(kernel_layers(self.model)):
             found = attack.ascend(
                 lambda x: attack.cross_entropy(self.model(x, training=False), labels),
                 integers, attack.random_start(integers, eps, seed), eps, step, STEPS,
+                bits=bits,
             )  # fmt: skip
-            logits = self.model(attack.network_input(found), training=False)
+            logits = self.model(attack.network_input(found, bits), training=False)
         return tf.reduce_sum(tf.cast(tf.argmax(logits, axis=1) == labels, tf.int32))
 
 

@@ -4,8 +4,9 @@ Comes in: a trained Keras model. Goes out: a folder with
 
 - ``recipe.yaml``: the recipe, every value spelt out;
 - ``weights.npz``: per ternary layer ``<layer>/trits`` (int8, as the Keras kernel) and
-  ``<layer>/alpha`` (float32, per output channel); per batch norm ``<layer>/gamma``, ``beta``,
-  ``mean``, ``variance`` (float32) and ``epsilon``;
+  ``<layer>/alpha`` (float32, per output channel); binary and integer layers have ``codes`` for
+  ``trits``, float ones ``kernel`` alone; per batch norm ``<layer>/gamma``, ``beta``, ``mean``,
+  ``variance`` (float32) and ``epsilon``; ``dense/bias`` where there is one;
 - ``training.json``: seeds, history, versions, seconds, accuracies;
 - ``curve.png``: the history drawn.
 
@@ -21,43 +22,62 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from qkeras.quantizers import ternary
 
 from tinyrobust import artefact, recipes
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.recipes import Recipe
 from tinyrobust.train.layers import build_model, keras, kernel_layers
+from tinyrobust.train.quantizers import codes, latent, quantizer_of, top_code
 
 Weights = dict[str, npt.NDArray[Any]]
 _NORM = {"gamma": "gamma", "beta": "beta", "mean": "moving_mean", "variance": "moving_variance"}
 
 
-def frozen(recipe: Recipe, latent: Any) -> Any:
-    """A deterministic model whose kernels are exactly the ternary weights of ``latent``.
+def frozen(recipe: Recipe, latent_model: Any) -> Any:
+    """A deterministic model whose kernels are exactly the quantised weights of ``latent_model``.
 
-    Trits and scales are those of QKeras's deterministic quantiser on the latent kernels; batch
+    Codes and scales are those of QKeras's deterministic quantiser on the latent kernels; batch
     norms are copied.
     """
-    weights = _norm_weights(latent)
-    for layer in kernel_layers(latent):
-        weights[f"{layer.name}/trits"], weights[f"{layer.name}/alpha"] = _quantise(layer.kernel)
+    weights = _norm_weights(latent_model)
+    for layer in kernel_layers(latent_model):
+        if quantizer_of(layer) is None:
+            weights[f"{layer.name}/kernel"] = latent(layer).numpy()
+        else:
+            key = _codes_key(layer)
+            weights[f"{layer.name}/{key}"], weights[f"{layer.name}/alpha"] = codes(layer)
+        if layer.use_bias:
+            weights[f"{layer.name}/bias"] = layer.bias.numpy()
     return assemble(recipe, weights)
 
 
 def extract(model: Any) -> Weights:
-    """Trits, scales and batch norms of a frozen model, under the names of ``weights.npz``.
+    """Codes, scales and batch norms of a frozen model, under the names of ``weights.npz``.
 
     They are read from the kernels themselves; the quantiser, run again, would move the scales
     by some units in the last place.
     """
     weights = _norm_weights(model)
     for layer in kernel_layers(model):
-        kernel = layer.kernel.numpy()
-        alpha = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
-        trits = np.sign(kernel).astype(np.int8)
-        if not np.array_equal(trits.astype(np.float32) * alpha, kernel):
-            raise TinyRobustError(f"{layer.name} is not frozen: its kernel is not ternary")
-        weights[f"{layer.name}/trits"], weights[f"{layer.name}/alpha"] = trits, alpha
+        kernel, quantizer = latent(layer).numpy(), quantizer_of(layer)
+        if layer.use_bias:
+            weights[f"{layer.name}/bias"] = layer.bias.numpy()
+        if quantizer is None:
+            weights[f"{layer.name}/kernel"] = kernel
+            continue
+        largest = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
+        alpha = largest / np.float32(top_code(quantizer))
+        integers = np.rint(kernel / alpha).astype(np.int8)
+        if not np.array_equal(integers.astype(np.float32) * alpha, kernel):
+            raise TinyRobustError(f"{layer.name} is not frozen: its kernel is not quantised")
+        weights[f"{layer.name}/{_codes_key(layer)}"] = integers
+        weights[f"{layer.name}/alpha"] = alpha
     return weights
+
+
+def _codes_key(layer: Any) -> str:
+    return "trits" if isinstance(quantizer_of(layer), ternary) else "codes"
 
 
 def _norm_weights(model: Any) -> Weights:
@@ -76,18 +96,10 @@ def assemble(recipe: Recipe, weights: Weights) -> Any:
     """
     model = build_model(recipe)
     for layer in kernel_layers(model):
-        shape = tuple(layer.kernel.shape)
-        trits = _take(weights, f"{layer.name}/trits", shape)
-        alpha = _take(weights, f"{layer.name}/alpha", shape[-1:])
-        if trits.dtype != np.int8 or np.abs(trits).max() > 1:
-            raise TinyRobustError(f"weights: {layer.name}/trits must be int8 in -1, 0, +1")
-        used = np.abs(trits).reshape(-1, shape[-1]).any(axis=0)
-        if not used.all() or not (np.isfinite(alpha) & (alpha > 0)).all():
-            raise TinyRobustError(
-                f"weights: {layer.name} has a channel of zeros only, or a scale that is not "
-                "positive; QKeras's ternary quantiser cannot keep it"
-            )
-        layer.kernel.assign(trits.astype(np.float32) * alpha)
+        latent(layer).assign(_kernel(weights, layer))
+        if layer.use_bias:
+            shape = tuple(layer.bias.shape)
+            layer.bias.assign(_take(weights, f"{layer.name}/bias", shape))
     for layer in _norms(model):
         for key, attribute in _NORM.items():
             variable = getattr(layer, attribute)
@@ -98,6 +110,26 @@ def assemble(recipe: Recipe, weights: Weights) -> Any:
                 f"weights: {layer.name}/epsilon is {epsilon}, the model has {layer.epsilon}"
             )
     return model
+
+
+def _kernel(weights: Weights, layer: Any) -> npt.NDArray[np.float32]:
+    """Codes times scales of a layer, checked."""
+    shape, quantizer = tuple(latent(layer).shape), quantizer_of(layer)
+    if quantizer is None:
+        return _take(weights, f"{layer.name}/kernel", shape)
+    key, top = _codes_key(layer), top_code(quantizer)
+    integers = _take(weights, f"{layer.name}/{key}", shape)
+    alpha = _take(weights, f"{layer.name}/alpha", shape[-1:])
+    if integers.dtype != np.int8 or np.abs(integers.astype(np.int16)).max() > top:
+        allowed = "-1, 0, +1" if key == "trits" else f"-{top}..{top}"
+        raise TinyRobustError(f"weights: {layer.name}/{key} must be int8 in {allowed}")
+    used = np.abs(integers).reshape(-1, shape[-1]).any(axis=0)
+    if not used.all() or not (np.isfinite(alpha) & (alpha > 0)).all():
+        raise TinyRobustError(
+            f"weights: {layer.name} has a channel of zeros only, or a scale that is not "
+            "positive; QKeras's quantiser cannot keep it"
+        )
+    return integers.astype(np.float32) * alpha
 
 
 def save(folder: Path, recipe: Recipe, model: Any, training: dict[str, Any]) -> None:
@@ -130,20 +162,10 @@ def read(folder: Path) -> tuple[Recipe, Weights]:
 def rebuild(folder: str | Path) -> Any:
     """The Keras model of a trained-model folder: floats [N,H,W,C] to logits [N,K].
 
-    Its layers are plain QKeras with ``ternary('auto')`` kernels. Raises as ``read`` does.
+    Its layers are plain QKeras with quantisers of alpha 'auto'. Raises as ``read`` does.
     """
     recipe, weights = read(Path(folder))
     return assemble(recipe, weights)
-
-
-def _quantise(kernel: Any) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    from qkeras import ternary
-
-    quantizer = ternary(alpha="auto")
-    values = quantizer(kernel).numpy()
-    alpha = quantizer.scale.numpy()
-    trits = np.rint(values / alpha).astype(np.int8)
-    return trits, alpha.reshape(-1)
 
 
 def _norms(model: Any) -> list[Any]:

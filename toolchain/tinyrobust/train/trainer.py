@@ -1,7 +1,7 @@
 """A model in training: its variables, its optimiser and the compiled step.
 
 Comes in: a recipe, then batches of uint8 images and labels. Goes out: updated variables, and per
-step the means named in ``METRICS``.
+step the means named in ``Trainer.metrics``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import tensorflow as tf
 
 from tinyrobust.recipes import Recipe
 from tinyrobust.tasks import Images, Labels
-from tinyrobust.train import attack
+from tinyrobust.train import attack, terms
 from tinyrobust.train.jacobian import directions, projected_norm, signs
 from tinyrobust.train.layers import build_model, jacobian_strengths, keras, kernel_layers
 from tinyrobust.train.quantizers import Draw
 
-METRICS = ("cross_entropy", "jacobian", "accuracy", "divergence")
+_METRICS = ("cross_entropy", "jacobian", "accuracy", "divergence")
 _START_STREAM = 7_919  # random streams of the attack's start, apart from those of the quantisers
 _FREE_STEPS = {"single_step": 1.25, "pgd": 0.25, "trades": 0.25}
 
@@ -46,10 +46,13 @@ class Trainer:
         self.shares = [strength / total for strength in strengths.values() if total]
         outputs = [self.model.get_layer(name).output for name in strengths]
         self.observed = keras.Model(self.model.input, [*outputs, self.model.output])
+        self.terms = terms.build(recipe, self.model)
         self.averages = [
             tf.Variable(v, trainable=False, name=f"average{i}")
             for i, v in enumerate(self.model.trainable_variables if training.average else ())
         ]
+        taught = recipe.distillation.teacher is not None
+        self._entropy_share = 1.0 - recipe.distillation.weight * taught
         self._strength = tf.Variable(0.0, trainable=False, name="jacobian_strength")
         self._eps = tf.Variable(0.0, trainable=False, name="attack_eps")
         self._step_size = tf.Variable(0.0, trainable=False, name="attack_step")
@@ -68,6 +71,11 @@ class Trainer:
         self._step = tf.function(self._loss_and_update)
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what ``step`` returns."""
+        return (*_METRICS, *self.terms)
+
+    @property
     def variables(self) -> list[Any]:
         """All that the next step depends on, but ``attack_steps``."""
         return [
@@ -84,9 +92,9 @@ class Trainer:
     def step(self, images: Images, labels: Labels, progress: float) -> Any:
         """One update, ``progress`` epochs into the training, from uint8 images and labels.
 
-        Returns the batch's means of ``METRICS`` as a tensor: cross-entropy, squared Jacobian norm
+        Returns the batch's ``metrics`` as a tensor: cross-entropy, squared Jacobian norm
         (weighted mean over the layers), accuracy (on attacked images where there is an attack;
-        TRADES: on clean ones), and TRADES's divergence.
+        TRADES: on clean ones), TRADES's divergence, and the further terms of the loss.
         """
         jacobian, adversarial = self.recipe.jacobian, self.recipe.adversarial
         self.optimizer.learning_rate.assign(learning_rate(self.recipe, progress))
@@ -120,20 +128,25 @@ class Trainer:
 
     def _loss(self, integers: Any, labels: Any, tape: Any) -> tuple[Any, Any]:
         smoothing, method = self.recipe.training.label_smoothing, self.recipe.adversarial.method
+        seen = integers
         if method in ("single_step", "pgd"):
             with tape.stop_recording():
-                integers = self._attacked(integers, labels)
-        logits, norm = self._logits(attack.network_input(integers))
+                seen = self._attacked(integers, labels)
+        logits, norm = self._logits(self._input(seen))
         entropy = attack.mean_cross_entropy(logits, labels, smoothing)
-        loss, apart = entropy, tf.constant(0.0)
+        loss, apart = entropy * self._entropy_share, tf.constant(0.0)
         if method == "trades":
             with tape.stop_recording():
                 attacked = self._diverted(integers, logits)
-            other = self._forward(attack.network_input(attacked))
-            loss, apart = attack.trades(entropy, self.recipe.adversarial.beta, logits, other)
+            other = self._forward(self._input(attacked))
+            loss, apart = attack.trades(loss, self.recipe.adversarial.beta, logits, other)
         loss += self._strength / 2 * norm
+        further = [term(terms.Step(integers, logits, labels)) for term in self.terms.values()]
         right = tf.reduce_mean(tf.cast(tf.argmax(logits, axis=1) == labels, tf.float32))
-        return loss, tf.stack([entropy, norm, right, apart])
+        return tf.add_n([loss, *further]), tf.stack([entropy, norm, right, apart, *further])
+
+    def _input(self, integers: Any) -> Any:
+        return attack.network_input(integers, self.recipe.network.input_bits)
 
     def _forward(self, x: Any) -> Any:
         return self.model(x, training=True)
@@ -143,6 +156,7 @@ class Trainer:
         return attack.ascend(
             lambda x: attack.cross_entropy(self._forward(x), labels),
             integers, start, self._eps, self._step_size, self.attack_steps,
+            bits=self.recipe.network.input_bits,
         )  # fmt: skip
 
     def _diverted(self, integers: Any, clean_logits: Any) -> Any:
@@ -153,6 +167,7 @@ class Trainer:
         return attack.ascend(
             lambda x: tf.reduce_sum(attack.divergence(clean, self._forward(x))),
             integers, start, self._eps, self._step_size, self.attack_steps,
+            bits=self.recipe.network.input_bits,
         )  # fmt: skip
 
     def _seed(self, stream: int) -> Any:

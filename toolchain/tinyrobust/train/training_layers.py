@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
-from qkeras import QConv2D, QDense
+from qkeras import QConv2D, QDense, QDepthwiseConv2D
 
 from tinyrobust.recipes import Activation
 from tinyrobust.train.quantizers import Draw
@@ -39,19 +39,23 @@ def deployed_gradients() -> Iterator[None]:
 
 
 def linear(
-    name: str, x: Any, kernel: Any, forward: Callable[..., Any], adjoint: Callable[..., Any]
-) -> Any:
+    name: str, x: Any, kernel: Any, forward: Callable[..., Any], adjoint: Callable[..., Any],
+    *, channels: int = -1,
+) -> Any:  # fmt: skip
     """``forward(x, kernel)``, bilinear, of the layer ``name``.
 
     ``adjoint(x, kernel, upstream)`` gives its gradient with respect to ``x``. The gradient with
-    respect to ``kernel`` is TensorFlow's.
+    respect to ``kernel`` is TensorFlow's. ``channels``: the kernel's axis of output channels.
     """
 
     @tf.custom_gradient
     def apply(x: Any, kernel: Any) -> tuple[Any, Any]:
         def gradient(upstream: Any) -> tuple[Any, Any]:
             if _slopes is not None:
-                return adjoint(x, kernel * _slopes.get(name, 1.0), upstream), None
+                slope = _slopes.get(name)
+                if slope is not None:
+                    slope = slope if channels == -1 else slope[:, None]
+                return adjoint(x, kernel if slope is None else kernel * slope, upstream), None
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(kernel)
                 y = forward(x, kernel)
@@ -88,6 +92,25 @@ class TrainedConv2D(QConv2D):
         )  # fmt: skip
 
 
+class TrainedDepthwiseConv2D(QDepthwiseConv2D):
+    """QDepthwiseConv2D that shares its quantised kernel."""
+
+    def __init__(self, *args: Any, draw: Draw, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.draw = draw
+
+    def call(self, inputs: Any) -> Any:
+        strides, padding = [1, *self.strides, 1], self.padding.upper()
+        return linear(
+            self.name, inputs, self.draw.quantised(self),
+            lambda x, k: tf.nn.depthwise_conv2d(x, k, strides, padding),
+            lambda x, k, dy: tf.nn.depthwise_conv2d_backprop_input(
+                tf.shape(x), k, dy, strides, padding
+            ),
+            channels=2,
+        )  # fmt: skip
+
+
 class TrainedDense(QDense):
     """QDense that shares its quantised kernel."""
 
@@ -96,10 +119,11 @@ class TrainedDense(QDense):
         self.draw = draw
 
     def call(self, inputs: Any) -> Any:
-        return linear(
+        y = linear(
             self.name, inputs, self.draw.quantised(self), tf.matmul,
             lambda x, k, dy: tf.matmul(dy, k, transpose_b=True),
         )  # fmt: skip
+        return y + self.bias if self.use_bias else y
 
 
 class TrainedBatchNormalization(tf.keras.layers.BatchNormalization):
@@ -168,16 +192,37 @@ def inverse_deviation(x: Any, mean: Any, variance: Any, count: Any) -> Any:
     return apply(x)
 
 
+class TrainedDropout(tf.keras.layers.Layer):
+    """Dropout that depends on seed and step only, so that a resumed run repeats an unbroken one.
+
+    N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
+    2014: in training each value is zero with probability ``rate``, else divided by 1 - rate.
+    """
+
+    def __init__(self, rate: float, draw: Draw, stream: int, name: str) -> None:
+        super().__init__(name=name)
+        self.rate, self.draw, self.stream = rate, draw, stream
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if not training:
+            return inputs
+        kept = self.draw.uniform(self.stream, tf.shape(inputs)) >= self.rate
+        return tf.where(kept, inputs / (1.0 - self.rate), 0.0)
+
+
 class TrainedActivation(tf.keras.layers.Layer):
-    """``QActivation(quantized_relu(bits, integer))``, but halves go up, as on the device."""
+    """``QActivation(quantized_relu(bits, integer))``, but halves go up, as on the device.
+
+    Without bits it is a rectifier in float.
+    """
 
     def __init__(self, activation: Activation, name: str) -> None:
         super().__init__(name=name)
-        self.bits = activation.bits
-        self.top = ((1 << activation.bits) - 1) / 2.0**activation.frac
+        self.bits = activation.bits or 0
+        self.top = ((1 << self.bits) - 1) / 2.0**activation.frac
 
     def call(self, inputs: Any) -> Any:
-        return quantised_relu(inputs, self.bits, self.top)
+        return quantised_relu(inputs, self.bits, self.top) if self.bits else tf.nn.relu(inputs)
 
 
 def quantised_relu(x: Any, bits: int, top: float) -> Any:

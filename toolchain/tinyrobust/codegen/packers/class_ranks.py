@@ -25,4 +25,4 @@ def pack(weights: npt.NDArray[np.int8], share: int) -> npt.NDArray[np.uint32]:
 
 def pack_layer(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> npt.NDArray[np.uint32]:
     """``pack`` of the layer's weights for its variant."""
-    return pack(layer.node.arrays["weights"], variant["share"])
+    return pack(layer.node.arrays["weights"], variant.get("share", 1))

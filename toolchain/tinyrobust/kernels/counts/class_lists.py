@@ -7,7 +7,7 @@ of all blocks; ``list_steps``: the steps; ``blocks`` of K channels; ``classes``;
 words in the output; ``padded``: codes of a block; ``lane``: words in a row of the output;
 ``stretch``: words of one channel of one row of an expanded input; ``parts_bytes``: scratch
 without that. Flags: ``other_shift`` than 16, ``other_bits`` than 7, ``operand_16``: an operand of
-int16.
+int16; ``direct``: windows lie in a planar source as it is.
 """
 
 from __future__ import annotations
@@ -18,26 +18,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust.graph.nodes import Conv2D, Graph
+from tinyrobust.graph.nodes import Conv2D, DepthwiseConv2D, Graph
 from tinyrobust.kernels import classes
 from tinyrobust.kernels.layers import Layer, storage
+from tinyrobust.kernels.settle import settled
 
 NAMES = frozenset({
     "list_work", "list_pairs", "list_ones", "list_steps", "blocks", "classes", "groups", "padded",
     "lane", "stretch", "parts_bytes", "other_shift", "other_bits", "operand_16",
+    "direct",
 })  # fmt: skip
 UNROLL = 6  # lists_unroll
 
 
 def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, float]:
-    """Every name for a Conv2D layer, with ``share`` channels to a block."""
-    node, share = layer.node, variant["share"]
-    assert isinstance(node, Conv2D)
+    """Every name for a convolution, with ``share`` (or 1) channels to a block."""
+    node, share = layer.node, variant.get("share", 1)
+    assert isinstance(node, (Conv2D, DepthwiseConv2D))
+    in_h, in_w, _ = graph.tensor[layer.source].shape
     out_h, out_w, _ = graph.tensor[node.output].shape
     codes = classes.codes(node.weights, share)
     blocks, inputs = codes.shape
     n_classes = (3**share - 1) // 2
     padded, lane = classes.padded(inputs, share), -(-out_w // 4)
+    columns = (lane - 1) * node.strides[1] + node.weights.shape[2]
     lists = signs(codes, share)
     steps_bytes = 4 * (3 * n_classes + inputs // (2 * UNROLL) + 1)
     return {
@@ -50,7 +54,13 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         "groups": out_h * -(-lane // 2),
         "padded": padded,
         "lane": lane,
-        "stretch": (lane - 1) * node.strides[1] + node.weights.shape[2],
+        "stretch": columns,
+        "direct": int(
+            -(-in_w // 4) == lane * node.strides[1]
+            and max(node.pads[0], node.pads[2]) <= 1
+            and columns - node.pads[2] <= -(-in_w // 4) + 1
+            and (out_h - 1) * node.strides[0] + node.weights.shape[1] - node.pads[0] <= in_h + 1
+        ),
         "parts_bytes": (4 * (-(-padded // 2)) + 4 * 3**share + 16 * n_classes + 8 * share * lane
                         + steps_bytes + 4 * padded),
         **finish(layer, graph),
@@ -59,7 +69,7 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
 
 def finish(layer: Layer, graph: Graph) -> dict[str, float]:
     """The flags of what becomes of the sums."""
-    requantize = layer.requantize
+    requantize = settled(layer, graph)
     return {
         "other_shift": int(requantize is not None and requantize.shift != 16),
         "other_bits": int(requantize is not None and requantize.shift == 16

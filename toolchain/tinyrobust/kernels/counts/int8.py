@@ -5,10 +5,11 @@ share one. ``taps_inside``, ``rows_inside``: taps and kernel rows that lie in th
 output pixels (convolutions and pools). ``loops0``, ``loops1``: rounds of the two outer loops over
 the output (elementwise, copies, mean); ``inner1``, ``inner2``: those of the mean's sums, over all
 outputs; ``unit``: 1 when the innermost loop takes every operand's elements one after the other;
-``left``: 1 when the result is shifted to the left. Of copies: ``word_moves`` and ``byte_moves``,
-and ``scattered``, the elements of those that do not lie one after the other; ``filled``: elements
-that a pad sets; ``parts``: inputs of a concatenation; ``runs``: its copies, or those of a resize.
-``constant``: bytes of a constant operand. ``known``: exponentials in a softmax's table.
+``left``: 1 when the result is shifted to the left. Of copies: ``word_moves``, ``byte_moves``;
+``word_runs``, ``byte_runs``: the runs that have some of these; ``scattered``: elements of those
+that do not lie one after the other; ``filled``: elements that a pad sets; ``parts``: inputs of a
+concatenation; ``runs``: its copies, or those of a resize. ``constant``: bytes of a constant
+operand. ``known``: exponentials in a softmax's table.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from tinyrobust.kernels.layers import Layer
 
 NAMES = frozenset({
     "weights", "weight_bits", "scales", "taps_inside", "rows_inside", "loops0", "loops1", "inner1",
-    "inner2", "unit", "left", "word_moves", "byte_moves", "scattered", "filled", "parts", "runs",
-    "constant", "known",
+    "inner2", "unit", "left", "word_moves", "byte_moves", "word_runs", "byte_runs", "scattered",
+    "filled", "parts", "runs", "constant", "known",
 })  # fmt: skip
 
 
@@ -88,7 +89,10 @@ def _unit(walk: loops.Loops) -> int:
 
 def _moves(runs: int, length: int) -> dict[str, float]:
     """Of so many copies of ``length`` bytes."""
-    return {"word_moves": runs * (length // 4), "byte_moves": runs * (length % 4)}
+    return {
+        "word_moves": runs * (length // 4), "byte_moves": runs * (length % 4),
+        "word_runs": runs * (length >= 4), "byte_runs": runs * (length % 4 > 0),
+    }  # fmt: skip
 
 
 def _windows(node: Any, source: loops.Shape, out: loops.Shape) -> dict[str, float]:

@@ -1,14 +1,17 @@
 """What the kernels over ``firmware/runtime/int8_pairs.hpp`` do on an int8 layer.
 
 ``exact``: 1 when their arithmetic is proved to be TensorFlow Lite's on this layer, for every
-channel and every possible input; else 0. ``quads``: groups of four inputs that a channel has.
-``tiles``: pairs of output pixels; ``blocks``: groups of four channels; ``rounds``: rounds of the
-inner loop for one block. ``away``, ``clamped``: halves of negative results matter, the clamp is
-not to -128..127. ``sliding``, ``gathered``, ``pointwise``: the kind of window, 1 or 0. ``fresh``:
-columns of a kernel that are expanded, ``fresh_border`` those of them that meet padding, ``moved``:
-words moved in the buffer of columns; ``runs``: kernel rows gathered, of ``run_words`` words in all;
-``edge_runs``: those of tiles that meet padding. ``scratch``: bytes; ``ahead``: how far before its
-input the output may start.
+channel and every possible input; else 0. ``channels`` of the output; ``quads``: groups of four
+inputs that a channel has; ``blocks``: groups of four channels; ``away``, ``clamped``: halves of
+negative results matter, the clamp is not to -128..127.
+
+Of a convolution: ``tiles``: pairs of output pixels, in ``rows`` rows; ``rounds`` of the inner loop
+for one block; ``pointwise``: 1x1 without stride. ``expansions``: runs of pixels that become words
+of columns, of ``expanded`` quads in all, ``singles`` of them outside groups of four;
+``border_rows``: those of columns that meet padding; ``moved``: words moved in the buffer of
+columns; ``runs``: kernel rows gathered, of ``run_words`` words; ``edge_pixels``, ``edge_bytes``:
+what is gathered pixel by pixel. ``scratch``: bytes; ``ahead``: how far before its input the output
+may start.
 """
 
 from __future__ import annotations
@@ -25,9 +28,9 @@ from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels.layers import Layer
 
 NAMES = frozenset({
-    "exact", "quads", "tiles", "blocks", "rounds", "away", "clamped", "sliding", "gathered",
-    "pointwise", "fresh", "fresh_border", "moved", "runs", "run_words",
-    "edge_runs", "scratch", "ahead",
+    "exact", "channels", "quads", "tiles", "blocks", "rounds", "away", "clamped", "pointwise",
+    "rows", "expansions", "expanded", "singles", "border_rows", "moved", "runs", "run_words",
+    "edge_pixels", "edge_bytes", "scratch", "ahead",
 })  # fmt: skip
 UNROLLED = 8  # quads in a round of the inner loop
 
@@ -39,6 +42,7 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
     quads = -(-taps // 4)
     found = dict.fromkeys(NAMES, 0.0) | {
         "exact": int(exact(node)),
+        "channels": outputs,
         "quads": quads,
         "blocks": -(-outputs // 4),
         "rounds": -(-quads // UNROLLED),
@@ -70,15 +74,26 @@ class _Walk:
         if not whole:
             return self._gathered(spare)
         if self.rows * self.columns == 1 and same:
-            pixels = self.out_h * self.out_w
-            return {"pointwise": 1, "tiles": -(-pixels // 2), "scratch": spare + 4 * self.in_c,
-                    "ahead": self._ahead_of_pairs(pixels)}  # fmt: skip
+            return self._pointwise(spare)
         return self._sliding(spare)
 
-    def _ahead_of_pairs(self, pixels: int) -> int:
-        """After the pixels 2i and 2i + 1 were read, both are written."""
-        done = np.minimum(np.arange(2, pixels + 2, 2), pixels)
-        return int((done * (self.out_c - self.in_c)).max())
+    def _pointwise(self, spare: int) -> dict[str, float]:
+        pixels = self.out_h * self.out_w
+        tiles = -(-pixels // 2)
+        done = np.minimum(np.arange(2, pixels + 2, 2), pixels)  # read, then written
+        return {
+            "pointwise": 1,
+            "tiles": tiles,
+            "rows": 1,
+            **self._expanded(tiles, self.in_c // 4),
+            "scratch": spare + 4 * self.in_c,
+            "ahead": int((done * (self.out_c - self.in_c)).max()),
+        }
+
+    @staticmethod
+    def _expanded(expansions: int, quads: int) -> dict[str, float]:
+        return {"expansions": expansions, "expanded": expansions * quads,
+                "singles": expansions * (quads % 4)}  # fmt: skip
 
     def _sliding(self, spare: int) -> dict[str, float]:
         node = self.node
@@ -101,10 +116,11 @@ class _Walk:
         last = first + node.strides[0] + (self.rows - 1) * node.dilations[0]
         bordered = int(np.count_nonzero((first < 0) | (last >= self.in_h)))
         return {
-            "sliding": 1,
             "tiles": pairs_of_rows * self.out_w,
-            "fresh": pairs_of_rows * read.size,
-            "fresh_border": bordered * read.size + (pairs_of_rows - bordered) * outside,
+            "rows": pairs_of_rows,
+            **self._expanded(pairs_of_rows * read.size * self.rows, self.in_c // 4),
+            "border_rows": self.rows
+            * (bordered * read.size + (pairs_of_rows - bordered) * outside),
             "moved": pairs_of_rows * moves * kept * column_bytes // 4,
             "scratch": self.in_c + spare + capacity * column_bytes,
             "ahead": self._ahead(self.columns if reuse else 0),
@@ -126,11 +142,13 @@ class _Walk:
         inside = int(np.count_nonzero((first >= 0) & (last < self.in_h)))
         tiles = pairs_of_rows * self.out_w
         return {
-            "gathered": 1,
             "tiles": tiles,
+            "rows": pairs_of_rows,
+            **self._expanded(tiles, quads),
             "runs": inside * whole * rows,
             "run_words": inside * whole * rows * -(-run // 4),
-            "edge_runs": (tiles - inside * whole) * rows,
+            "edge_pixels": (tiles - inside * whole) * rows * self.columns,
+            "edge_bytes": (tiles - inside * whole) * rows * run,
             "scratch": spare + gathered + 16 * quads,
             "ahead": self._ahead(0),
         }
