@@ -151,7 +151,7 @@ def test_resnet8_within_its_aims(tmp_path: Path) -> None:
 def test_settled_constants_give_the_same_integers(shift: int) -> None:
     b = Builder(shift, (5, 5, 3))
     b.conv(6)
-    b.requantize(shift=shift)
+    b.requantize(bits=3, shift=shift)
     b.average()
     b.dense(3)
     b.requantize(scores=True)
