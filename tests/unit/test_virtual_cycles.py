@@ -10,10 +10,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sinner import Line, firmware
 
-from tinyrobust import boards, virtual
+from tinyrobust import boards, device, image, virtual
+from tinyrobust.graph.model import load_model
 from tinyrobust.virtual import cycles, native, thumb
 from tinyrobust.virtual.engine import unicorn
 from tinyrobust.virtual.machine import Machine
@@ -281,6 +283,25 @@ def test_the_counter_counts_what_it_was_asked_for() -> None:
     assert found[virtual.Clock.INSTRUCTIONS, True] == found[virtual.Clock.INSTRUCTIONS, False]
     assert found[virtual.Clock.M4_MODEL, True] == found[virtual.Clock.M4_MODEL, False]
     assert found[virtual.Clock.M4_MODEL, False] > found[virtual.Clock.INSTRUCTIONS, False]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", ["nucleo-h743", "mps2-an386"])
+def test_a_network_costs_the_same_on_every_kind_of_hooks(board: str, tmp_path: Path) -> None:
+    """With the kernels that the planner chooses, code generated into RAM among them."""
+    model, on = load_model("shapes-small"), boards.load(board)
+    built = image.build(model.graph, on, tmp_path / "build", model_name=model.name)
+    sample = np.random.default_rng(0).integers(0, 256, model.graph.input.shape, np.uint8)
+    for clock in virtual.Clock:
+        found = set()
+        for portable, strict in ((False, False), (False, True), (True, False)):
+            with (
+                virtual.start(on, built, clock=clock, portable=portable, strict=strict) as running,
+                device.Session.open(running.port, timeout_s=60, fault=running.fault) as session,
+            ):
+                total = session.infer(sample).cycles
+                found.add((total, tuple(session.layer_cycles())))
+        assert len(found) == 1
 
 
 def test_a_board_of_qemu_counts_on_unicorn() -> None:

@@ -63,11 +63,13 @@ def _layers(screen: Any, result: Bench) -> None:
     from tinyrobust.units import count
 
     zeros = "" if result.zeros is None else f", {100 * result.zeros:.1f} % zeros"
+    other = next((r for r in result.references if r.layers), None)
     table = _table(
-        "layer", "kernel", "MACs", "instructions", "/MAC", "predicted", "M4 cycles *",
+        "layer", "kernel", "MACs" if other is None else other.name.split()[0], "instructions",
+        "/MAC", "predicted", "M4 cycles *",
         title=f"{result.model} on {result.board} (virtual){zeros}", names=2,
     )  # fmt: skip
-    table.columns[0].min_width, table.columns[1].min_width = 10, 13
+    table.columns[0].min_width, table.columns[1].min_width = (10, 13) if other is None else (10, 11)
     rows = [
         (layer.name, _kernel(layer.kernel, layer.variant), layer.macs, layer.instructions,
          layer.predicted, layer.m4_cycles)
@@ -81,7 +83,8 @@ def _layers(screen: Any, result: Bench) -> None:
             continue
         name, kernel, macs, counted, predicted, cycles = row
         table.add_row(
-            name, kernel, count(macs) if macs else "", f"{counted:,}",
+            name, kernel, _theirs(other, name) if other else count(macs) if macs else "",
+            f"{counted:,}",
             f"{counted / macs:.2f}" if macs else "",
             f"{(predicted / counted - 1) * 100:+.1f} %" if counted else "", f"{cycles:,}",
         )  # fmt: skip
@@ -89,6 +92,13 @@ def _layers(screen: Any, result: Bench) -> None:
     screen.print(f"* {result.cycles_are}", markup=False)
     if result.first_instructions != result.instructions:
         screen.print(f"first inference after a reset: {result.first_instructions:,} instructions")
+
+
+def _theirs(other: Reference, layer: str) -> str:
+    """What a layer, or all of them, takes there."""
+    figures = other.layers.get(layer)
+    theirs = other.instructions if layer == "inference" else figures and figures.instructions
+    return f"{theirs / 1e6:.2f} M" if theirs else ""
 
 
 def _kernel(name: str, variant: dict[str, int]) -> str:

@@ -77,7 +77,7 @@ def reorder(graph: Graph, cost: Cost = shared_cost, *, block: int = BLOCK) -> Re
     orders: dict[str, Order] = {}
     before = after = 0.0
     for space, tensors in spaces.free().items():
-        made = [n for n in graph.nodes if isinstance(n, Conv2D) and n.output in tensors]
+        made = [n for n in graph.nodes if type(n) is Conv2D and n.output in tensors]
         if not made:
             continue
         trits = [n.weights.reshape(len(n.weights), -1) for n in made]
@@ -104,7 +104,7 @@ class _Spaces:
             self._meet(node)
 
     def _meet(self, node: Node) -> None:
-        if isinstance(node, Conv2D | Dense) or not node.inputs:
+        if type(node) in (Conv2D, Dense) or not node.inputs:
             return
         if isinstance(node, DepthwiseConv2D | Requantize | Pool2D | GlobalAveragePool):
             for name in node.inputs:
@@ -232,7 +232,7 @@ def apply(graph: Graph, orders: Mapping[str, Order]) -> Graph:
 
 def _permuted(graph: Graph, node: Node, orders: Mapping[str, Order]) -> Node:
     out = orders.get(node.output)
-    if isinstance(node, Conv2D | Dense):
+    if type(node) is Conv2D or type(node) is Dense:
         weights = node.weights if out is None else node.weights[out]
         taken = _input_order(graph, node.inputs[0], orders)
         weights = weights if taken is None else weights[..., taken]
