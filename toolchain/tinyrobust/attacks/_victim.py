@@ -6,12 +6,15 @@ which are the device's too; gradients are the float64 twin's, equal to it on eve
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.attacks._scores import FastScores
+from tinyrobust.errors import GraphError
+from tinyrobust.graph import run
 from tinyrobust.graph.nodes import Graph
 
 UInt8 = npt.NDArray[np.uint8]
@@ -51,7 +54,7 @@ class GraphVictim:
         self.input_shape = graph.input.shape
         self.classes = graph.output.size
         self._scale = 2.0**-graph.output.frac_bits
-        self._scores = FastScores(graph)
+        self._scores = FastScores(graph) if graph.family == "fixed" else partial(run, graph)
         self._twin: Any = None
         self.begin(0)
 
@@ -63,6 +66,9 @@ class GraphVictim:
         return self._scores(images) * self._scale
 
     def loss_and_gradient(self, images: UInt8, labels: Int64) -> tuple[Float64, Float64]:
+        """Raises GraphError for a family that has no differentiable twin."""
+        if self.graph.family != "fixed":
+            raise GraphError(f"'{self.graph.name}' has no gradients", "take a black-box attack")
         if self._twin is None:
             from tinyrobust.convert.twin import Twin
 

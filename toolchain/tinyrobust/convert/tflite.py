@@ -31,11 +31,10 @@ from tinyrobust.convert.tflite_file import MAX_FILE_BYTES, File, FileOperator, F
 from tinyrobust.convert.tflite_operators import OPERATORS
 from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, Tensor, int8
-from tinyrobust.graph.base import Node
+from tinyrobust.graph.base import NO_TASK, Node
 from tinyrobust.graph.interpreter_int8 import aligned
 
 SUFFIX = ".tflite"
-NO_TASK = "none"
 MAX_CONSTANT_BYTES = MAX_FILE_BYTES  # of all nodes: operators may share what is in the file once
 MAX_SCORES = 1 << 16
 MAX_LISTED = 100

@@ -20,6 +20,7 @@ from tinyrobust.convert.models import load_model
 from tinyrobust.errors import TaskError, TinyRobustError
 from tinyrobust.evaluate.adversarial import AdversarialSet, UInt8
 from tinyrobust.evaluate.config import Config, Series, generator
+from tinyrobust.graph.base import NO_TASK
 from tinyrobust.graph.model import DEFAULT_MODEL, Model, zoo
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.registry import nearest
@@ -102,7 +103,8 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
         replay, task, split = None, wish.task or model.graph.task, "test"
         _check_task(task, model.graph)  # before anything is downloaded
         seed = wish.seed
-        chosen = _crafted(names or DEFAULT_ATTACKS, wish.eps or DEFAULT_EPS)
+        chosen = _crafted(names or _defaults(model.graph), wish.eps or DEFAULT_EPS)
+        _check_gradients(chosen, model.graph)
         images, labels = tasks.get(task).load("test", wish.samples)
         parameters = {s.key: attacks.get(str(s.attack)).parameters(s.eps_255) for s in chosen}
     config = Config(
@@ -114,6 +116,23 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
         generator=generator() if replay is None else {},
     )  # fmt: skip
     return Prepared(config, images, labels, replay, tuple(notices))
+
+
+def _defaults(graph: Graph) -> tuple[str, ...]:
+    """The attacks that are made when the user names none."""
+    without = [n for n in DEFAULT_ATTACKS if attacks.get(n).kind != "white-box"]
+    return DEFAULT_ATTACKS if graph.family == "fixed" else tuple(without)
+
+
+def _check_gradients(chosen: Sequence[Series], graph: Graph) -> None:
+    """Refuse attacks on gradients that the Graph does not have."""
+    white = {str(s.attack) for s in chosen if attacks.get(str(s.attack)).kind == "white-box"}
+    if graph.family != "fixed" and white:
+        raise TinyRobustError(
+            f"{', '.join(sorted(white))}: '{graph.name}' is of family '{graph.family}', which has "
+            "no gradients here",
+            f"take a black-box attack: --attacks {','.join(_defaults(graph))}",
+        )
 
 
 def _crafted(names: Sequence[str], sizes: Sequence[int]) -> tuple[Series, ...]:
@@ -142,6 +161,11 @@ def _replayed(replay: AdversarialSet, wish: Wish, path: Path) -> tuple[Series, .
 
 
 def _check_task(name: str, graph: Graph) -> None:
+    if name == NO_TASK:
+        raise TaskError(
+            f"'{graph.name}' names no task, so there is no data to evaluate it on",
+            f"give --task: {', '.join(tasks.names())}",
+        )
     task = tasks.get(name)
     if tuple(task.input_shape) != graph.input.shape or len(task.labels) != graph.output.size:
         raise TaskError(
@@ -149,7 +173,7 @@ def _check_task(name: str, graph: Graph) -> None:
             f"model '{graph.name}' takes {graph.input.shape} and knows {graph.output.size}",
             f"the model was trained for task '{graph.task}'",
         )
-    if tuple(task.labels) != graph.labels:
+    if graph.task != NO_TASK and tuple(task.labels) != graph.labels:
         raise TaskError(
             f"the classes of task '{name}' ({', '.join(task.labels[:3])}, ...) are not those of "
             f"model '{graph.name}' ({', '.join(graph.labels[:3])}, ...)",

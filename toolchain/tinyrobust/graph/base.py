@@ -18,6 +18,7 @@ Int32 = npt.NDArray[np.int32]
 INT8 = (-128, 127)
 INT16 = (-(1 << 15), (1 << 15) - 1)
 INT32 = (-(1 << 31), (1 << 31) - 1)
+NO_TASK = "none"  # the task of a Graph whose file names none
 
 
 @dataclass(frozen=True)
