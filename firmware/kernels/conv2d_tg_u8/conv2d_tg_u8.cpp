@@ -12,28 +12,54 @@
 namespace tr {
 namespace {
 
+// One lane of copied windows: the words of a row that lie in the image, and where their pixels are.
+struct CopyLane {
+  size_t first, end;  // words
+  size_t from;        // byte of the first pixel, from the first border word of its row and channel
+  size_t lane_left;   // pixels until the source's next lane
+
+  CopyLane(const Conv2D& layer, const TgGeometry& g, uint32_t l) {
+    const auto start = static_cast<int32_t>(l * g.step * g.lane) - layer.pad_left;
+    const auto left = static_cast<int32_t>(layer.in_w) - start;
+    first = start < 0 ? static_cast<size_t>(-start) : 0;
+    end = left <= 0                               ? 0
+          : static_cast<size_t>(left) < g.stretch ? static_cast<size_t>(left)
+                                                  : g.stretch;
+    const size_t pixel = start < 0 ? 0 : static_cast<size_t>(start);
+    const size_t source_lane = planar_lane_words(layer.in_w);
+    from = 4 * (pixel % source_lane + 1) + pixel / source_lane;
+    lane_left = source_lane - pixel % source_lane;
+  }
+};
+
 // The windows of a layer whose own layout does not suit (TgGeometry::direct): every row and channel
 // that windows meet, `stretch` words from the first column on, zeros outside the image.
 TR_NOINLINE void copy_windows(const Conv2D& layer, const TgGeometry& g, const uint8_t* in,
                               uint32_t* out) {
+  const CopyLane lanes[4] = {{layer, g, 0}, {layer, g, 1}, {layer, g, 2}, {layer, g, 3}};
+  const size_t source_lane = planar_lane_words(layer.in_w);
+  const size_t stretch_bytes = 4 * (source_lane + 2);
   const int32_t rows = (layer.out_h - 1) * layer.stride_y + layer.kernel_h;
-  const int32_t width = layer.in_w;
-  const int32_t lane_pixels = static_cast<int32_t>(g.step * g.lane);
-  for (int32_t row = 0; row < rows; ++row) {
-    const int32_t y = row - layer.pad_top;
+  for (int32_t y = -layer.pad_top; y < rows - layer.pad_top; ++y) {
     const bool inside = y >= 0 && y < layer.in_h;
-    for (uint32_t c = 0; c < layer.in_c; ++c) {
-      for (uint32_t x = 0; x < g.stretch; ++x) {
-        uint32_t word = 0;
-        int32_t pixel = static_cast<int32_t>(x) - layer.pad_left;
-        for (uint32_t l = 0; l < 32 && inside; l += 8, pixel += lane_pixels) {
-          if (pixel < 0 || pixel >= width) continue;
-          const size_t at = planar_byte(layer.in_w, layer.in_c, static_cast<size_t>(y), c,
-                                        static_cast<size_t>(pixel));
-          word |= static_cast<uint32_t>(in[at]) << l;
+    const uint8_t* channel = in;
+    if (inside) channel += static_cast<size_t>(y + 1) * layer.in_c * stretch_bytes;
+    for (size_t c = 0; c < layer.in_c; ++c, out += g.stretch) {
+      for (size_t x = 0; x < g.stretch; ++x) out[x] = 0;
+      for (size_t l = 0; l < 4 && inside; ++l) {
+        const uint8_t* pixel = channel + lanes[l].from;
+        size_t left = lanes[l].lane_left;
+        auto* to = reinterpret_cast<uint8_t*>(out) + l + 4 * lanes[l].first;
+        for (size_t x = lanes[l].first; x < lanes[l].end; ++x, to += 4) {
+          *to = *pixel;
+          pixel += 4;
+          if (--left == 0) {
+            left = source_lane;
+            pixel += 1 - 4 * static_cast<ptrdiff_t>(source_lane);
+          }
         }
-        *out++ = word;
       }
+      if (inside) channel += stretch_bytes;
     }
   }
 }

@@ -2,11 +2,11 @@
 
 ``fits``: 1 when the kernel is exact on the layer and its code reaches everything. ``lane``: words
 of a row of output, ``masked``: those of them with pixels beyond the width. ``copied``: words of
-windows that are copied first, in stretches of ``copied_stretch``, of which ``copied_rows`` are not
-padding.
+windows that are copied first, ``copied_rows`` their rows of one channel that are not padding,
+``copied_bytes`` the pixels in these.
 ``codes_bytes``: weights in flash. ``node_bytes``, ``unit_bytes``: the table before the code, and
-the longest piece of code; ``all_units_bytes``: all pieces. ``part_taps``, ``part_stretches``: inputs
-of a part, and their rows and channels.
+the longest piece of code; ``all_units_bytes``: all pieces. ``part_taps``, ``part_stretches``:
+inputs of a part, and their rows and channels.
 
 One inference runs ``run`` generated instructions; ``run_pairs``, ``run_singles``, ``run_spills``:
 how often what was written runs, ``groups`` the same of all finishes, ``part_groups`` of those of
@@ -31,7 +31,7 @@ NAMES = frozenset({
     "fits", "lane", "masked", "parts", "copied", "copied_rows", "codes_bytes", "node_bytes",
     "unit_bytes", "all_units_bytes", "part_taps", "part_stretches", "run", "run_pairs",
     "run_singles", "run_spills", "groups", "part_groups", "rows", "generated", "pairs", "singles",
-    "leaves", "additions", "spills", "units", "blocks", "finish_words", "copied_stretch",
+    "leaves", "additions", "spills", "units", "blocks", "finish_words", "copied_bytes",
     "nonzero_codes",
 })  # fmt: skip
 _IMMEDIATE = 4096  # bytes that the finish reaches from the first channel of a block
@@ -43,13 +43,13 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
     assert isinstance(node, Conv2D)
     source, out = graph.tensor[layer.source], graph.tensor[layer.output]
     geometry = tg.Geometry.of(node, source.shape, out.shape, variant["split"])
+    rows = 0 if geometry.direct else _rows_inside(node, source.shape, out.shape)
     found = {
         "fits": int(_fits(layer, graph, geometry)), "lane": geometry.lane,
         "parts": geometry.parts, "copied": geometry.copy_words,
         "masked": geometry.lane - max(out.shape[1] - 3 * geometry.lane, 0),
-        "copied_rows": _rows_inside(node, source.shape, out.shape) if geometry.copy_words else 0,
+        "copied_rows": rows, "copied_bytes": rows * _pixels(node, geometry, source.shape[1]),
         "codes_bytes": tg.stream_bytes(node, geometry), "node_bytes": geometry.node_bytes,
-        "copied_stretch": 0 if geometry.direct else geometry.stretch,
         "part_taps": geometry.part_taps,
         "part_stretches": geometry.part_taps // geometry.columns,
         "blocks": -(-out.shape[2] // tg.CHANNELS),
@@ -106,6 +106,13 @@ def _rows_inside(node: Conv2D, source: tuple[int, ...], out: tuple[int, ...]) ->
     rows = (out[0] - 1) * node.strides[0] + node.weights.shape[1]
     inside = sum(1 for row in range(rows) if 0 <= row - node.pads[0] < source[0])
     return inside * source[2]
+
+
+def _pixels(node: Conv2D, geometry: tg.Geometry, width: int) -> int:
+    """Pixels of a copied row that lie in the image, all lanes together."""
+    apart = geometry.step * geometry.lane
+    starts = [lane * apart - node.pads[2] for lane in range(4)]
+    return sum(max(min(width - s, geometry.stretch), 0) - max(-s, 0) for s in starts if s < width)
 
 
 def _fits(layer: Layer, graph: Graph, geometry: tg.Geometry) -> bool:
