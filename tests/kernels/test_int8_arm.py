@@ -31,6 +31,7 @@ def test_every_operation(seed: int, board: str, flags: tuple[str, ...], tmp_path
     check(Device(plan, tmp_path, flags), graph, n=2)
 
 
+@pytest.mark.slow
 def test_flash_and_instructions_are_as_predicted(tmp_path: Path) -> None:
     """Weights and tables to the byte; instructions within a tenth in all."""
     graph = random_int8_graph(2, reach=24)
