@@ -17,11 +17,13 @@ TR_INLINE int32_t doubling_high_mul(int32_t a, int32_t b) {
   return static_cast<int32_t>((static_cast<int64_t>(a) * b + (INT64_C(1) << 30)) >> 31);
 }
 
-// RoundingDivideByPOT: round(x / 2^exponent), halves away from zero; exponent 0..31.
+// RoundingDivideByPOT: round(x / 2^exponent), halves away from zero; exponent 0..31. Adds 1 where
+// what is cut off exceeds half, or (x < 0) half and 1; without a branch.
 TR_INLINE int32_t rounding_shift_right(int32_t x, int32_t exponent) {
   const int32_t mask = static_cast<int32_t>((1u << exponent) - 1u);
-  const int32_t threshold = (mask >> 1) + (x < 0 ? 1 : 0);
-  return (x >> exponent) + ((x & mask) > threshold ? 1 : 0);
+  const int32_t threshold = (mask >> 1) + static_cast<int32_t>(static_cast<uint32_t>(x) >> 31);
+  const uint32_t below = static_cast<uint32_t>(threshold - (x & mask));  // negative: exceeded
+  return (x >> exponent) + static_cast<int32_t>(below >> 31);
 }
 
 // x * 2^exponent in 32 bits, as the reference's `x * (1 << exponent)`; wraps instead of undefined.

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from scipy.optimize import linprog, nnls
 
 from tests.kernels import grid
@@ -213,6 +214,7 @@ def calibrate(samples: Samples, kernel: Kernel, tree: Any) -> None:
             entry["error_percent"] = float(f"{np.ceil(made.worst * 10) / 10:.1f}")
             for name, value in zip(entry["terms"], made.each, strict=True):
                 entry["terms"][name]["each"] = float(value)
+            flow(entry["terms"])
             show(kernel, f"{key} {'/'.join(entry['cores'])}", made)
 
 
@@ -224,6 +226,14 @@ def _add_cycles(samples: Samples, kernel: Kernel, tree: Any) -> None:
             "terms": {n: {"each": 0.0, "of": t["of"]} for n, t in pattern["terms"].items()},
             "error_percent": 0.0,
         }]  # fmt: skip
+
+
+def flow(terms: Any) -> None:
+    """Every term on a line of its own."""
+    for name, term in terms.items():
+        line = CommentedMap(term)
+        line.fa.set_flow_style()
+        terms[name] = line
 
 
 def show(kernel: Kernel, what: str, found: Fitted) -> None:

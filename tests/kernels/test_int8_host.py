@@ -25,7 +25,7 @@ def graph_of(seed: int) -> tuple[Graph, dict[str, str]]:
     return graph, choices[seed % len(choices)]
 
 
-@pytest.mark.parametrize("seed", some_slow(list(range(40)), 4))
+@pytest.mark.parametrize("seed", some_slow(list(range(40)), 2))
 def test_every_operation_equals_the_interpreter(seed: int, tmp_path: Path) -> None:
     graph, force = graph_of(seed)
     check(Compiled(planned(graph, force=force), tmp_path), graph, seed=seed)
@@ -36,7 +36,7 @@ def test_one_graph_has_every_operation() -> None:
     assert {n.op for g in graphs for n in g.nodes} == set(FAMILIES["tflite"])
 
 
-@pytest.mark.parametrize("seed", some_slow([3, 5, 6], 1))
+@pytest.mark.parametrize("seed", some_slow([3, 5, 6], 0))
 def test_sanitizers_find_nothing(seed: int, tmp_path: Path) -> None:
     graph, force = graph_of(seed)
     sources, includes = write_sources(planned(graph, force=force), tmp_path)
@@ -120,7 +120,7 @@ def test_long_even_rows_of_a_softmax(tmp_path: Path) -> None:
 
 
 def test_the_host_library_gives_the_same(tmp_path: Path) -> None:
-    graph = random_int8_graph(9)
+    graph = random_int8_graph(9, operations=16)
     model = HostModel(host_library(graph, tmp_path))
     images = np.random.default_rng(9).integers(0, 256, (5, *graph.input.shape), np.uint8)
     np.testing.assert_array_equal(model.predict(images), interpreter.run(graph, images))

@@ -16,9 +16,17 @@ from tinyrobust.errors import BudgetError, GraphError
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import HWC, PLANAR4, Cost, Ports, Way, catalogue, layers, stored_count
 from tinyrobust.memory import Aim, budget
-from tinyrobust.memory.arena import Buffer, _first_fit, aligned, lower_bound, place, shared_bytes
+from tinyrobust.memory.arena import (
+    Buffer,
+    _first_fit,
+    _touching,
+    aligned,
+    lower_bound,
+    place,
+    shared_bytes,
+)
 from tinyrobust.memory.choose import Ceiling, Problem, Weights, choose
-from tinyrobust.memory.demand import demands
+from tinyrobust.memory.demand import demand
 from tinyrobust.memory.frontier import alternatives, frontier
 from tinyrobust.memory.options import Option
 from tinyrobust.memory.planner import fit, prepare
@@ -79,7 +87,8 @@ def test_few_buffers_are_placed_as_well_as_any_order_of_first_fit(
 ) -> None:
     buffers, overlaps = drawn
     buffers = buffers[:5]
-    every = (_first_fit(order, overlaps).bytes for order in itertools.permutations(buffers))
+    touching = _touching(buffers, overlaps)
+    every = (_first_fit(order, touching).bytes for order in itertools.permutations(buffers))
     assert place(buffers, overlaps).bytes == min(every)
 
 
@@ -101,10 +110,8 @@ def test_bytes_that_an_overlap_saves(output: int, source: int, ahead: int, saved
 def problem(graph: Graph, rows: list[list[Option]], changes: Any = None) -> Problem:
     """A problem with the options of ``rows`` in place of the catalogue's."""
     found = layers(graph)
-    needs = demands(graph, found, rows, copies=bool(changes))
-    return Problem(
-        graph, found, tuple(map(tuple, rows)), tuple(needs), changes or {}, in_cycles=False
-    )
+    needs = demand(graph, found, rows)
+    return Problem(graph, found, tuple(map(tuple, rows)), needs, changes or {}, in_cycles=False)
 
 
 def option(kernel: str, time: int, *, ports: Ports | None = None, **more: Any) -> Option:

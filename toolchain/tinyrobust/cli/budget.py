@@ -25,12 +25,14 @@ def command(
     """
     from tinyrobust import boards, image
     from tinyrobust.cli._memory import print_memory
+    from tinyrobust.convert.models import load_model
     from tinyrobust.graph.model import DEFAULT_MODEL
 
     if folder is None:
         if board_name is None:
             raise click.UsageError("give a BUILD_FOLDER, or --board (and --model)")
-        folder = Path("build") / boards.load(board_name).id / (model_name or DEFAULT_MODEL)
+        name = load_model(model_name or DEFAULT_MODEL).name
+        folder = Path("build") / boards.load(board_name).id / name
     built = image.load(folder)
     board = boards.load(board_name if board_name is not None else built.meta["board"])
     report = image.remeasure(built, board)

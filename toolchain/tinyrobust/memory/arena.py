@@ -11,8 +11,9 @@ bound or the trials are used up.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 ALIGN = 8
 _SHUFFLES = 60
@@ -20,6 +21,7 @@ _SQUEAKS = 400
 _SEARCHED = 9  # buffers at most for the search of all orders
 _NODES = 20_000
 
+Touching = dict[str, dict[str, tuple[int, int]]]
 # (output, source) -> the output may lie over the source if it starts so many bytes before it
 Overlaps = Mapping[tuple[str, str], int]
 
@@ -78,24 +80,49 @@ def lower_bound(buffers: Sequence[Buffer], overlaps: Overlaps | None = None) -> 
 
 def place(buffers: Sequence[Buffer], overlaps: Overlaps | None = None) -> Arena:
     """The best arena found; the same buffers give the same arena."""
+    return _place(tuple(buffers), tuple(sorted((overlaps or {}).items())))
+
+
+@lru_cache(maxsize=256)
+def _place(buffers: tuple[Buffer, ...], pairs: tuple[tuple[tuple[str, str], int], ...]) -> Arena:
+    overlaps = dict(pairs)
     bound = lower_bound(buffers, overlaps)
-    pairs = overlaps or {}
+    touching = _touching(buffers, overlaps)
     best: Arena | None = None
     best_order: list[Buffer] = []
-    for order in _orders(buffers, pairs):
-        arena = _first_fit(order, pairs)
+    for order in _orders(buffers, overlaps):
+        arena = _first_fit(order, touching)
         if best is None or arena.bytes < best.bytes:
             best, best_order = arena, order
         if best.bytes == bound:
             return best
     assert best is not None
-    best = _squeaking_wheel(best_order, pairs, best, bound)
+    best = _squeaking_wheel(best_order, touching, best, bound)
     if best.bytes > bound and len(buffers) <= _SEARCHED:
-        return _Search(buffers, pairs, best, bound).run()
+        return _Search(buffers, touching, best, bound).run()
     return best
 
 
-def _squeaking_wheel(order: list[Buffer], overlaps: Overlaps, best: Arena, bound: int) -> Arena:
+def _touching(buffers: Sequence[Buffer], overlaps: Overlaps) -> Touching:
+    """For every buffer those alive with it: between which offsets, counted from the other's, the
+    two would touch in a way that they must not."""
+    found: Touching = {b.name: {} for b in buffers}
+    for buffer in buffers:
+        for other in buffers:
+            if buffer is other or not buffer.meets(other):
+                continue
+            low, high = -aligned(buffer.bytes), aligned(other.bytes)
+            ahead = overlaps.get((buffer.name, other.name))
+            if ahead is not None:  # the buffer is the output: at most so far
+                low = max(low, -aligned(ahead))
+            ahead = overlaps.get((other.name, buffer.name))
+            if ahead is not None:  # the buffer is the source: at least so far
+                high = min(high, aligned(ahead))
+            found[buffer.name][other.name] = low, high
+    return found
+
+
+def _squeaking_wheel(order: list[Buffer], touching: Touching, best: Arena, bound: int) -> Arena:
     """Improve ``best``, which ``order`` gave: a buffer that ends beyond the bound is placed
     earlier the next time (D. Joslin, D. Clements: "Squeaky Wheel" Optimization, JAIR 10, 1999)."""
     shuffle = random.Random(1)
@@ -105,7 +132,7 @@ def _squeaking_wheel(order: list[Buffer], overlaps: Overlaps, best: Arena, bound
         for buffer in late:
             position = order.index(buffer)
             order.insert(max(0, position - shuffle.randint(1, len(order))), order.pop(position))
-        arena = _first_fit(order, overlaps)
+        arena = _first_fit(order, touching)
         if arena.bytes < best.bytes:
             best = arena
         if best.bytes == bound:
@@ -113,58 +140,40 @@ def _squeaking_wheel(order: list[Buffer], overlaps: Overlaps, best: Arena, bound
     return best
 
 
-def _orders(buffers: Sequence[Buffer], overlaps: Overlaps) -> list[list[Buffer]]:
+def _orders(buffers: Sequence[Buffer], overlaps: Overlaps) -> Iterator[list[Buffer]]:
     by_size = sorted(buffers, key=lambda b: (-b.bytes, b.first, b.name))
     outputs = {output for output, _ in overlaps}
-    orders = [
-        by_size,
-        sorted(by_size, key=lambda b: -(b.last - b.first)),
-        sorted(by_size, key=lambda b: -(b.last - b.first + 1) * b.bytes),
-        sorted(by_size, key=lambda b: b.first),
-        sorted(by_size, key=lambda b: -b.last),
-        sorted(by_size, key=lambda b: b.name not in outputs),
-    ]
+    yield by_size
+    yield sorted(by_size, key=lambda b: -(b.last - b.first))
+    yield sorted(by_size, key=lambda b: -(b.last - b.first + 1) * b.bytes)
+    yield sorted(by_size, key=lambda b: b.first)
+    yield sorted(by_size, key=lambda b: -b.last)
+    yield sorted(by_size, key=lambda b: b.name not in outputs)
     shuffle = random.Random(0)
     for _ in range(_SHUFFLES):
         # large buffers still tend to come first
         keys = {b.name: b.bytes * shuffle.uniform(0.3, 1.0) for b in buffers}
-        orders.append(sorted(by_size, key=lambda b, keys=keys: -keys[b.name]))  # type: ignore[misc]
-    return orders
+        yield sorted(by_size, key=lambda b, keys=keys: -keys[b.name])  # type: ignore[misc]
 
 
-def _first_fit(order: Sequence[Buffer], overlaps: Overlaps) -> Arena:
-    placed: list[tuple[int, Buffer]] = []
+def _first_fit(order: Sequence[Buffer], touching: Touching) -> Arena:
+    offsets: dict[str, int] = {}
     for buffer in order:
-        placed.append((_lowest(buffer, placed, overlaps), buffer))
-    return Arena(
-        {b.name: offset for offset, b in placed},
-        max((offset + aligned(b.bytes) for offset, b in placed), default=0),
-    )
+        offsets[buffer.name] = _lowest(buffer, offsets, touching)
+    return Arena(offsets, max((offsets[b.name] + aligned(b.bytes) for b in order), default=0))
 
 
-def _lowest(buffer: Buffer, placed: Sequence[tuple[int, Buffer]], overlaps: Overlaps) -> int:
-    """The lowest offset where ``buffer`` meets none of ``placed`` in a way that it must not."""
-    blocked = sorted(
-        _blocked(buffer, other, start, overlaps) for start, other in placed if buffer.meets(other)
-    )
+def _lowest(buffer: Buffer, offsets: Mapping[str, int], touching: Touching) -> int:
+    """The lowest offset of ``buffer`` at which it touches none of those that have offsets."""
     offset = 0
-    for low, high in blocked:
+    for low, high in sorted(
+        (offsets[name] + low, offsets[name] + high)
+        for name, (low, high) in touching[buffer.name].items() if name in offsets
+    ):  # fmt: skip
         if offset <= low:
             break
         offset = max(offset, high)
     return offset
-
-
-def _blocked(buffer: Buffer, other: Buffer, start: int, overlaps: Overlaps) -> tuple[int, int]:
-    """Offsets of ``buffer`` strictly between the two would touch ``other`` at ``start``."""
-    low, high = start - aligned(buffer.bytes), start + aligned(other.bytes)
-    ahead = overlaps.get((buffer.name, other.name))
-    if ahead is not None:  # the buffer is the output: at most start - ahead
-        low = max(low, start - aligned(ahead))
-    ahead = overlaps.get((other.name, buffer.name))
-    if ahead is not None:  # the buffer is the source: at least start + ahead
-        high = min(high, start + aligned(ahead))
-    return low, high
 
 
 class _Search:
@@ -174,24 +183,25 @@ class _Search:
     """
 
     def __init__(
-        self, buffers: Sequence[Buffer], overlaps: Overlaps, best: Arena, bound: int
+        self, buffers: Sequence[Buffer], touching: Touching, best: Arena, bound: int
     ) -> None:
-        self.overlaps, self.best, self.bound, self.nodes = overlaps, best, bound, 0
+        self.touching, self.best, self.bound, self.nodes = touching, best, bound, 0
         self.buffers = sorted(buffers, key=lambda b: -b.bytes)
 
     def run(self) -> Arena:
-        self._visit([], self.buffers, 0)
+        self._visit({}, self.buffers, 0)
         return self.best
 
-    def _visit(self, placed: list[tuple[int, Buffer]], left: Sequence[Buffer], used: int) -> None:
+    def _visit(self, offsets: dict[str, int], left: Sequence[Buffer], used: int) -> None:
         self.nodes += 1
         if not left:
-            self.best = Arena({b.name: offset for offset, b in placed}, used)
+            self.best = Arena(offsets, used)
             return
         for i, buffer in enumerate(left):
-            offset = _lowest(buffer, placed, self.overlaps)
+            offset = _lowest(buffer, offsets, self.touching)
             top = max(used, offset + aligned(buffer.bytes))
             if top < self.best.bytes:
-                self._visit([*placed, (offset, buffer)], [*left[:i], *left[i + 1 :]], top)
+                more = {**offsets, buffer.name: offset}
+                self._visit(more, [*left[:i], *left[i + 1 :]], top)
             if self.best.bytes == self.bound or self.nodes > _NODES:
                 return

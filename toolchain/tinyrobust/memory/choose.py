@@ -17,13 +17,10 @@ from typing import Any
 import highspy
 
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.kernels import Layer, view_roots
+from tinyrobust.kernels import Layer
 from tinyrobust.memory.arena import aligned
-from tinyrobust.memory.demand import Demand
-from tinyrobust.memory.lifetimes import reads
+from tinyrobust.memory.demand import Change, Demand, Held, bound
 from tinyrobust.memory.options import Option
-
-ChangeKey = tuple[str, str]  # tensor, layout that is written
 
 
 @dataclass(frozen=True)
@@ -48,13 +45,14 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The network to choose for. ``changes``: the layout changes that a kernel can make."""
+    """The network to choose for. ``changes``: by tensor and layout the layout changes that a
+    kernel can make."""
 
     graph: Graph
     layers: tuple[Layer, ...]
     options: tuple[tuple[Option, ...], ...]
-    demands: tuple[Demand, ...]
-    changes: Mapping[ChangeKey, Option]
+    demand: Demand
+    changes: Mapping[tuple[str, str], Option]
     in_cycles: bool  # time is cycles
 
     def time(self, option: Option) -> int:
@@ -68,7 +66,7 @@ class Chosen:
     """Per layer the index of its option; the layout changes made; the sums."""
 
     taken: tuple[int, ...]
-    changes: tuple[ChangeKey, ...]
+    changes: tuple[Change, ...]
     time: int
     flash: int
     arena: int  # a lower bound: the arena is placed afterwards
@@ -110,14 +108,18 @@ class _Model:
         self.solver.silent()
         self.solver.setOptionValue("mip_rel_gap", 0.0)
         self.taken = [[self.solver.addBinary() for _ in row] for row in problem.options]
-        self.changes = {key: self.solver.addBinary() for key in problem.changes}
+        self.changes = {
+            Change(i, held.tensor, layout): self.solver.addBinary()
+            for held in problem.demand.tensors for layout in held.sizes
+            if (held.tensor, layout) in problem.changes for i in held.wanted
+        }  # fmt: skip
         self.linked = {piece: self.solver.addBinary() for piece in self._code()}
         self.arena = self.solver.addVariable(0, max(ceiling.arena, 0))
         self.code = self.solver.addVariable(0, max(ceiling.code, 0))
         self._choose_one()
         self._link()
-        self._layouts()
-        self._ram()
+        self._arena()
+        self._executable()
         self.flash = self._flash()
         self.time = self._time()
         self.solver.addConstr(self.flash <= ceiling.flash)
@@ -126,7 +128,10 @@ class _Model:
     def _everything(self) -> list[tuple[Option, Any]]:
         rows = zip(self.problem.options, self.taken, strict=True)
         found = [pair for row, mine in rows for pair in zip(row, mine, strict=True)]
-        return found + [(self.problem.changes[key], v) for key, v in self.changes.items()]
+        return found + [(self._option(change), v) for change, v in self.changes.items()]
+
+    def _option(self, change: Change) -> Option:
+        return self.problem.changes[change.tensor, change.layout]
 
     def _code(self) -> dict[str, int]:
         rows = (*self.problem.options, tuple(self.problem.changes.values()))
@@ -142,39 +147,87 @@ class _Model:
             for piece in {piece for o in row for piece in o.code}:
                 users = [v for o, v in zip(row, mine, strict=True) if piece in o.code]
                 self.solver.addConstr(self.solver.qsum(users) <= self.linked[piece])
-        for key, variable in self.changes.items():
-            for piece in self.problem.changes[key].code:
+        for change, variable in self.changes.items():
+            for piece in self._option(change).code:
                 self.solver.addConstr(variable <= self.linked[piece])
 
-    def _layouts(self) -> None:
-        problem = self.problem
-        roots = view_roots(problem.graph)
-        made = {layer.output: i for i, layer in enumerate(problem.layers)}
+    def _arena(self) -> None:
+        """Every step's own bytes and those of the tensors held are at most the arena."""
+        solver, needs = self.solver, self.problem.demand
+        sums: list[list[Any]] = [
+            [v * n for v, n in zip(mine, row, strict=True)]
+            for mine, row in zip(self.taken, needs.own, strict=True)
+        ]
+        fixed = [0] * len(sums)
+        held_at: list[tuple[Held, dict[str, list[Any]]]] = []
+        for held in needs.tensors:
+            steps = range(held.made + 1, min(held.last, len(sums) - 1) + 1)
+            if held.settled:
+                for i in steps:
+                    fixed[i] += held.sizes[held.settled]
+                continue
+            states = self._states(held, steps)
+            held_at.append((held, states))
+            for layout, row in states.items():
+                for i, state in zip(steps, row, strict=True):
+                    sums[i].append(state * held.sizes[layout])
+        for parts, more in zip(sums, fixed, strict=True):
+            solver.addConstr(solver.qsum(parts) + more <= self.arena)
+        for change, variable in self.changes.items():
+            self._both(change, variable, held_at, fixed[change.step])
 
-        def written(tensor: str, layout: str) -> list[Any]:
-            row, mine = problem.options[made[tensor]], self.taken[made[tensor]]
-            return [v for o, v in zip(row, mine, strict=True) if o.way.ports.output == layout]
+    def _states(self, held: Held, steps: range) -> dict[str, list[Any]]:
+        """By layout, for each of ``steps`` whether the tensor is held in it."""
+        solver, row = self.solver, self.taken[held.made]
+        states = {layout: [solver.addVariable(0, 1) for _ in steps] for layout in held.sizes}
+        for layout, mine in states.items():
+            before = solver.qsum(
+                [v for v, written in zip(row, held.written, strict=True) if written == layout]
+            )
+            for i, state in zip(steps, mine, strict=True):
+                made = self.changes.get(Change(i, held.tensor, layout))
+                if made is not None:  # from what was held until now in another layout
+                    others = [states[other][i - steps[0] - 1] for other in states
+                              if other != layout and i > steps[0]]  # fmt: skip
+                    if i == steps[0]:
+                        others = [v for v, w in zip(row, held.written, strict=True) if w != layout]
+                    solver.addConstr(made <= solver.qsum(others))
+                    solver.addConstr(state <= before + made)
+                else:
+                    solver.addConstr(state <= before)
+                if i in held.wanted:
+                    readers = zip(self.taken[i], held.wanted[i], strict=True)
+                    users = [v for v, wanted in readers if wanted == layout]
+                    solver.addConstr(state >= solver.qsum(users))
+                before = state
+        if held.last not in held.wanted:  # the scores are read where they were written
+            for layout, mine in states.items():
+                solver.addConstr(mine[-1] >= solver.qsum(
+                    [v for v, w in zip(row, held.written, strict=True) if w == layout]
+                ))  # fmt: skip
+        return states
 
-        for layer, row, mine in zip(problem.layers, problem.options, self.taken, strict=True):
-            wanted: dict[tuple[str, str], list[Any]] = {}
-            for option, variable in zip(row, mine, strict=True):
-                for key in {(r.root, r.layout) for r in reads(layer, option.way.ports, roots)}:
-                    wanted.setdefault(key, []).append(variable)
-            for (tensor, layout), users in wanted.items():
-                makers = written(tensor, layout)
-                if len(makers) == len(self.taken[made[tensor]]):
-                    continue  # every option writes it so
-                if (tensor, layout) in self.changes:
-                    makers.append(self.changes[tensor, layout])
-                self.solver.addConstr(self.solver.qsum(users) <= self.solver.qsum(makers))
+    def _both(
+        self, change: Change, made: Any, held_at: list[tuple[Held, dict[str, list[Any]]]],
+        fixed: int,
+    ) -> None:  # fmt: skip
+        """While a layout changes, the tensor is there twice."""
+        solver = self.solver
+        parts = [made * max(fixed, 0)]
+        for held, states in held_at:
+            at = change.step - held.made - 1
+            for layout, mine in states.items():
+                if not 0 <= at < len(mine):
+                    continue
+                if held.tensor != change.tensor:
+                    # what is held at the step and not made for it
+                    parts.append((mine[at] + made - 1) * held.sizes[layout])
+                else:
+                    parts.append(made * held.sizes[layout])
+        solver.addConstr(solver.qsum(parts) <= self.arena)
 
-    def _ram(self) -> None:
+    def _executable(self) -> None:
         solver, problem = self.solver, self.problem
-        for i, demand in enumerate(problem.demands):
-            parts = [v * n for v, n in zip(self.taken[i], demand.own, strict=True)]
-            for j, sizes in demand.others.items():
-                parts += [v * n for v, n in zip(self.taken[j], sizes, strict=True)]
-            solver.addConstr(solver.qsum(parts) + demand.fixed <= self.arena)
         kept = [v * aligned(o.cost.kept_code_bytes) for o, v in self._everything()
                 if o.cost.kept_code_bytes]  # fmt: skip
         for row, mine in zip(problem.options, self.taken, strict=True):
@@ -228,8 +281,24 @@ class _Model:
             max(range(len(row)), key=lambda j, row=row: self.solver.val(row[j]))  # type: ignore[misc]
             for row in self.taken
         )
-        changes = tuple(k for k, v in self.changes.items() if self.solver.val(v) > 0.5)
-        return summed(problem, taken, changes)
+        made = sorted(c for c, v in self.changes.items() if self.solver.val(v) > 0.5)
+        return summed(problem, taken, _useful(problem, taken, made))
+
+
+def _useful(
+    problem: Problem, taken: Sequence[int], changes: Sequence[Change]
+) -> tuple[Change, ...]:
+    """``changes`` without those whose result nobody reads (they may cost nothing)."""
+    by_name = {held.tensor: held for held in problem.demand.tensors}
+    found: dict[tuple[str, str], Change] = {}
+    for change in changes:
+        held = by_name[change.tensor]
+        readers = [i for i, row in held.wanted.items() if row[taken[i]] == change.layout]
+        if held.written[taken[held.made]] != change.layout and readers:
+            found.setdefault(
+                (change.tensor, change.layout), Change(min(readers), change.tensor, change.layout)
+            )
+    return tuple(sorted(found.values()))
 
 
 def _buffers(option: Option) -> tuple[object, ...]:
@@ -237,10 +306,10 @@ def _buffers(option: Option) -> tuple[object, ...]:
     return option.cost.scratch_bytes, option.way.ports, option.overlap, option.kernel.file.in_place
 
 
-def summed(problem: Problem, taken: Sequence[int], changes: Sequence[ChangeKey]) -> Chosen:
+def summed(problem: Problem, taken: Sequence[int], changes: Sequence[Change]) -> Chosen:
     """The sums of a choice."""
     options = [row[j] for row, j in zip(problem.options, taken, strict=True)]
-    options += [problem.changes[key] for key in changes]
+    options += [problem.changes[c.tensor, c.layout] for c in changes]
     code = {piece: n for o in options for piece, n in o.code.items()}
     shared = max(aligned(o.cost.code_ram_bytes) for o in options)
     return Chosen(
@@ -248,6 +317,6 @@ def summed(problem: Problem, taken: Sequence[int], changes: Sequence[ChangeKey])
         changes=tuple(changes),
         time=sum(problem.time(o) for o in options),
         flash=sum(code.values()) + sum(o.cost.flash_bytes for o in options),
-        arena=max(d.bytes(taken, i) for i, d in enumerate(problem.demands)),
+        arena=bound(problem.demand, taken, changes),
         code=shared + sum(aligned(o.cost.kept_code_bytes) for o in options),
     )

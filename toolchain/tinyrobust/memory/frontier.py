@@ -15,7 +15,7 @@ from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels.layouts import LayoutChange
 from tinyrobust.memory import budget
 from tinyrobust.memory.choose import Ceiling, Problem, Weights
-from tinyrobust.memory.demand import demands
+from tinyrobust.memory.demand import demand
 from tinyrobust.memory.planner import SPEED, Aim, Fit, fit, goals, prepare
 
 FLASH_LEVELS = 10
@@ -158,5 +158,5 @@ def _without(problem: Problem, step: int, label: str) -> Problem | None:
     if not left:
         return None
     options = tuple(left if i == step else row for i, row in enumerate(problem.options))
-    needs = demands(problem.graph, problem.layers, options, copies=bool(problem.changes))
-    return dataclasses.replace(problem, options=options, demands=tuple(needs))
+    needs = demand(problem.graph, problem.layers, options)
+    return dataclasses.replace(problem, options=options, demand=needs)

@@ -52,6 +52,12 @@ def of_layer(layer: Layer, graph: Graph, core: str) -> list[Option]:
     ]  # fmt: skip
 
 
+def distinct(row: Sequence[Option]) -> list[Option]:
+    """``row`` without variants that cost what another one of the same kernel costs."""
+    seen = {(o.kernel.id, o.way.ports, o.cost, o.overlap): o for o in reversed(row)}
+    return [o for o in row if o in seen.values()]
+
+
 def forced(
     layers: Sequence[Layer],
     options: Sequence[Sequence[Option]],

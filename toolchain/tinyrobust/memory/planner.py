@@ -27,10 +27,10 @@ from tinyrobust.kernels import (
 from tinyrobust.kernels.layouts import HWC, LayoutChange, can_hold, change, copy_name
 from tinyrobust.memory import budget
 from tinyrobust.memory.arena import Arena, aligned, lower_bound, place
-from tinyrobust.memory.choose import Ceiling, ChangeKey, Chosen, Problem, Weights, choose
-from tinyrobust.memory.demand import demands
+from tinyrobust.memory.choose import Ceiling, Chosen, Problem, Weights, choose
+from tinyrobust.memory.demand import demand
 from tinyrobust.memory.lifetimes import IMAGE, Lifetimes, lifetimes, reads, scratch_name
-from tinyrobust.memory.options import Option, forced, of_layer
+from tinyrobust.memory.options import Option, distinct, forced, of_layer
 from tinyrobust.memory.plan import Choice, Place, Plan, Step
 
 Optimize = Literal["speed", "size", "balanced"]
@@ -103,6 +103,7 @@ def prepare(graph: Graph, board: Board, force: Mapping[str, str]) -> Problem:
     core = board.core
     found = layers(graph)
     options = forced(found, [of_layer(la, graph, core) for la in found], force, graph, core)
+    options = [distinct(row) for row in options]
     if not budget.executable(board):
         options = [[o for o in row if not o.cost.code_ram_bytes + o.cost.kept_code_bytes] or row
                    for row in options]  # fmt: skip
@@ -112,7 +113,7 @@ def prepare(graph: Graph, board: Board, force: Mapping[str, str]) -> Problem:
         graph=graph,
         layers=found,
         options=tuple(tuple(row) for row in options),
-        demands=tuple(demands(graph, found, options, copies=bool(changes))),
+        demand=demand(graph, found, options),
         changes=changes,
         in_cycles=all(o.cost.cycles is not None for o in everything),
     )
@@ -120,7 +121,7 @@ def prepare(graph: Graph, board: Board, force: Mapping[str, str]) -> Problem:
 
 def _changes(
     graph: Graph, found: Sequence[Layer], options: Sequence[Sequence[Option]], core: str
-) -> dict[ChangeKey, Option]:
+) -> dict[tuple[str, str], Option]:
     """The layout changes that may help: somebody reads what not every option writes."""
     kernels = [k for k in catalogue().values() if k.file.op == LayoutChange.op]
     types, roots = storage(graph), view_roots(graph)
@@ -129,7 +130,7 @@ def _changes(
         for option in row:
             for read in reads(layer, option.way.ports, roots):
                 wanted.setdefault(read.root, set()).add(read.layout)
-    changes: dict[ChangeKey, Option] = {}
+    changes: dict[tuple[str, str], Option] = {}
     for layer, row in zip(found, options, strict=True):
         tensor = layer.output
         for layout in sorted(wanted.get(tensor, ())):
@@ -197,15 +198,12 @@ def _place(problem: Problem, chosen: Chosen) -> Fit:
 
 def _chain(problem: Problem, chosen: Chosen) -> tuple[tuple[Layer, Option], ...]:
     """The steps in order, each layout change just before the first step that needs it."""
-    roots = view_roots(problem.graph)
-    pending = set(chosen.changes)
     chain: list[tuple[Layer, Option]] = []
     rows = zip(problem.layers, problem.options, chosen.taken, strict=True)
-    for layer, row, taken in rows:
-        for read in reads(layer, row[taken].way.ports, roots):
-            key = read.root, read.layout
-            if key in pending:
-                pending.remove(key)
+    for i, (layer, row, taken) in enumerate(rows):
+        for made in chosen.changes:
+            if made.step == i:
+                key = made.tensor, made.layout
                 chain.append((change(problem.graph, *key), problem.changes[key]))
         chain.append((layer, row[taken]))
     return tuple(chain)
@@ -283,19 +281,21 @@ def _step(layer: Layer, option: Option, graph: Graph, arena: Arena, kept: int) -
 def _explain_choice(
     problem: Problem, layer: Layer, row: Sequence[Option], taken: Option, force: Mapping[str, str]
 ) -> Choice:
-    fastest = min(row, key=problem.time)
+    fastest = min(row, key=lambda o: (problem.time(o), o is not taken))
     if layer.op == LayoutChange.op:
         why = "its readers want another layout than its writer's"
     elif layer.name in force:
         why = "forced"
     elif len(row) == 1:
         why = "the only kernel that accepts it"
-    elif problem.time(taken) == problem.time(fastest):
+    elif taken is fastest:
         why = "the fastest"
     else:
         unit = "cycles" if problem.in_cycles else "instructions"
+        kept = fastest.way.ports == taken.way.ports
         why = (
-            f"fits the budget; {fastest.label} would be faster by "
+            f"{'fits the budget' if kept else 'goes with its neighbours'}; {fastest.label} would "
+            "be faster by "
             f"{problem.time(taken) - problem.time(fastest):,} {unit} and take "
             f"{fastest.cost.scratch_bytes - taken.cost.scratch_bytes:+,} B of scratch, "
             f"{fastest.cost.flash_bytes - taken.cost.flash_bytes:+,} B of flash besides its code "
