@@ -109,23 +109,25 @@ def test_the_mirror_knows_how_long_the_code_is(tmp_path: Path) -> None:
         shape = graph.tensor[layer.source].shape, graph.tensor[layer.output].shape
         geometry = tg.Geometry.of(layer.node, *shape, step.variant["split"])
         node = settled(layer, graph)
-        words = [
-            (finish.words, unit.words)
-            for finish, unit, _ in tg.units(
+        in_place = bool(layer.operand) and (
+            plan.place(layer.operand, "planar4").offset == plan.places[layer.output].offset
+        )
+        table = np.frombuffer(
+            bytes(device.uc.mem_read(base + step.kept_code_offset, step.kept_code_bytes)), "<u4"
+        )
+        pieces = list(
+            tg.units(
                 layer.node, geometry, counts.finish_kind(layer, graph),
-                scaled=node is not None and node.shift == 16,
-                in_place=bool(layer.operand)
-                and plan.place(layer.operand, "planar4").offset
-                == plan.places[layer.output].offset,
+                scaled=node is not None and node.shift == 16, in_place=in_place, shared=True,
             )
-        ]  # fmt: skip
-        data = bytes(device.uc.mem_read(base + step.kept_code_offset, step.kept_code_bytes))
-        table = np.frombuffer(data, "<u4")
+        )  # fmt: skip
         assert table[0] == 1
-        at = 2 + 2 * len(words)
-        for i, (finish_words, sums_words) in enumerate(words):
-            assert table[2 + 2 * i] == at + finish_words
-            at += finish_words + sums_words
+        at, known = 2 + 2 * len(pieces), set()
+        for i, (finish, unit, _) in enumerate(pieces):
+            at += finish.words if finish.same not in known else 0
+            known.add(finish.same)
+            assert table[2 + 2 * i] == at
+            at += unit.words
         assert 4 * at <= step.kept_code_bytes
 
 

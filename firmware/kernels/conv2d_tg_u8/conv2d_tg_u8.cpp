@@ -99,7 +99,8 @@ struct Run {
 
 uint32_t address(const void* at) { return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(at)); }
 
-tg::Finish finish_of(const Run& run, const Buffers& at, uint32_t block, uint32_t part) {
+tg::Finish finish_of(const Run& run, const Buffers& at, uint32_t block, uint32_t part,
+                     bool shared) {
   const Requantize& r = run.layer.requantize;
   const uint32_t left = r.channels - 4 * block;
   tg::Finish f;
@@ -107,7 +108,7 @@ tg::Finish finish_of(const Run& run, const Buffers& at, uint32_t block, uint32_t
   f.shift = r.shift;
   f.bits = r.bits;
   f.in_place = at.operand == at.out;
-  f.joins = part != 0;
+  f.shared = shared;
   f.step = static_cast<uint16_t>(4 * run.g.step);
   f.stretch = static_cast<uint16_t>(4 * (run.g.lane + 2));
   if (part + 1 != run.g.parts) {
@@ -174,12 +175,13 @@ void run_unit(Run& run, const Buffers& at, const Windows& in, const tg::Finish& 
   frame.row_end = frame.out + frame.row_bytes;
   frame.in_next = 4 * (in.row - g.step * g.lane);
   frame.rows = layer.out_h;
+  frame.code = address(code) | 1u;
   const uint32_t stretches = part * g.part_taps / layer.kernel_w;
-  tr_tg_run(&frame, in.first + stretches * g.stretch, address(code));
+  tr_tg_run(&frame, in.first + stretches * g.stretch);
 }
 
 bool same(const tg::Finish& a, const tg::Finish& b) {
-  return a.kind == b.kind && a.channels == b.channels && a.joins == b.joins;
+  return a.kind == b.kind && (a.channels == b.channels || a.kind == tg::Finish::part);
 }
 
 // The units of a layer in order, and where the codes of the next one are.
@@ -190,12 +192,13 @@ struct Units {
   tg::Signs signs{};  // of the unit written last
 
   // Write the sums of a unit behind a finish; returns the word behind them.
-  uint32_t* emit(const tg::Finish& finish, uint32_t part, uint32_t* begin, uint32_t* sums) {
+  uint32_t* emit(const tg::Finish& finish, uint32_t part, const uint32_t* finish_at,
+                 uint32_t* sums) {
     const Part size(run.g, part);
     const tg::Signs before = signs;
     const uint8_t* const from = codes;
     codes += size.codes;
-    return tg::emit_sums(sums, begin, finish, from, size.codes, run.nodes, run.work.heads,
+    return tg::emit_sums(sums, finish_at, finish, from, size.codes, run.nodes, run.work.heads,
                          part != 0 ? &before : nullptr, &signs);
   }
 };
@@ -212,7 +215,7 @@ void run_shared(Run& run, const Buffers& at, const Windows& in, uint32_t* partia
   tg::prepare_nodes(run.nodes, g.part_taps, run.layer.kernel_w, 4 * g.stretch);
   for (uint32_t block = 0; block < blocks; ++block) {
     for (uint32_t part = 0; part < g.parts; ++part) {
-      const tg::Finish finish = finish_of(run, at, block, part);
+      const tg::Finish finish = finish_of(run, at, block, part, false);
       tr_code_open();
       if (sums == nullptr || !same(finish, standing)) sums = tg::emit_finish(begin, finish);
       standing = finish;
@@ -230,24 +233,47 @@ struct Kept {
   tg::Signs signs;
 };
 
+// The finishes of a layer: of its parts before the last, of its blocks, of a last block with fewer
+// channels.
+struct Finishes {
+  struct {
+    tg::Finish finish;
+    const uint32_t* at;
+  } known[3];
+  uint32_t count = 0;
+
+  // The one that does as `finish` says, written at `at` if there is none; `at` moves on.
+  const uint32_t* get(const tg::Finish& finish, uint32_t*& at) {
+    for (uint32_t i = 0; i < count; ++i) {
+      if (same(known[i].finish, finish)) return known[i].at;
+    }
+    const uint32_t* const made = at;
+    known[count++] = {finish, made};
+    at = tg::emit_finish(at, finish);
+    return made;
+  }
+};
+
 void generate_kept(Run& run, const Buffers& at) {
   const TgGeometry& g = run.g;
   const uint32_t blocks = (run.layer.requantize.channels + 3u) / 4u;
   Units units{run, at, reinterpret_cast<const uint8_t*>(run.layer.weights)};
+  Finishes finishes;
   auto* kept = reinterpret_cast<Kept*>(at.kept + 2);
-  auto* begin = reinterpret_cast<uint32_t*>(kept + blocks * g.parts);
+  auto* to = reinterpret_cast<uint32_t*>(kept + blocks * g.parts);
   tr_code_open();
   tg::prepare_nodes(run.nodes, g.part_taps, run.layer.kernel_w, 4 * g.stretch);
   for (uint32_t block = 0; block < blocks; ++block) {
     for (uint32_t part = 0; part < g.parts; ++part, ++kept) {
-      const tg::Finish finish = finish_of(run, at, block, part);
-      uint32_t* const sums = tg::emit_finish(begin, finish);
-      begin = units.emit(finish, part, begin, sums);
-      *kept = {static_cast<uint32_t>(sums - at.kept), units.signs};
+      const tg::Finish finish = finish_of(run, at, block, part, true);
+      const uint32_t* const finish_at = finishes.get(finish, to);
+      const auto sums = static_cast<uint32_t>(to - at.kept);
+      to = units.emit(finish, part, finish_at, to);
+      *kept = {sums, units.signs};
     }
   }
   at.kept[0] = 1;
-  tr_code_close(at.kept, address(begin) - address(at.kept));
+  tr_code_close(at.kept, address(to) - address(at.kept));
 }
 
 void run_kept(Run& run, const Buffers& at, const Windows& in, uint32_t* partial) {
@@ -257,7 +283,7 @@ void run_kept(Run& run, const Buffers& at, const Windows& in, uint32_t* partial)
   const auto* kept = reinterpret_cast<const Kept*>(at.kept + 2);
   for (uint32_t block = 0; block < blocks; ++block) {
     for (uint32_t part = 0; part < g.parts; ++part, ++kept) {
-      run_unit(run, at, in, finish_of(run, at, block, part), block, part, kept->signs,
+      run_unit(run, at, in, finish_of(run, at, block, part, true), block, part, kept->signs,
                at.kept + kept->sums, partial);
     }
   }

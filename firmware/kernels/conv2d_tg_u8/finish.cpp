@@ -14,10 +14,11 @@ enum Slot : uint32_t {
   kConstants = 16,
   kOut = 20,
   kRowEnd = 24,
-  kInNext = 28,
-  kRows = 36,
-  kOther = 44,
-  kPartial = 48,
+  kCode = 28,
+  kInNext = 32,
+  kRows = 40,
+  kOther = 48,
+  kPartial = 52,
   kFrameBytes = 60,
 };
 
@@ -120,13 +121,14 @@ uint32_t* emit_finish(uint32_t* at, const Finish& f) {
   } else {
     quantise(write, f);
   }
-  // The next word of the row; the sums begin behind the finish.
-  write(ldr(r3, sp, kRowEnd));
+  // The next word of the row; its sums begin behind the finish, or where the frame says.
+  static_assert(kCode == kRowEnd + 4, "one LDRD loads both");
+  write(f.shared ? ldrd(r3, r4, sp, kRowEnd) : ldr(r3, sp, kRowEnd));
   write(add_small(lr, lr, 4));
   write(add_small(r0, r0, f.step));
   write(str(lr, sp, kOut));
   write(cmp(lr, r3));
-  write(branch_ne(4 * 12));
+  write(f.shared ? bx_ne(r4) : branch_ne(4 * 12));
   // The next row.
   write(ldrd(r3, r5, sp, kInNext));
   write(add(r0, r0, r3));
@@ -136,7 +138,7 @@ uint32_t* emit_finish(uint32_t* at, const Finish& f) {
   write(strd(lr, r3, sp, kOut));
   write(subs_one(r6, r6));
   write(str(r6, sp, kRows));
-  write(branch_ne(4 * 3));
+  write(f.shared ? bx_ne(r4) : branch_ne(4 * 3));
   write(add_small(sp, sp, kFrameBytes));
   write(pop_all());
   return write.at;

@@ -1,12 +1,13 @@
 // conv2d_tg_u8: the code that is generated, and who generates it. Cortex-M4 and M7 only.
 //
 // A unit of code adds up one part of a window for four output channels and four pixels (the lanes
-// of a word): a finish, then the sums. The sums run first, then the finish, which takes them (or
-// stores them for the next part), moves on by one word and jumps back to the sums, until all rows
-// are done. Classes: inputs whose four trits are equal or opposite share one sum; a tree then
-// spreads the 40 class sums to the four channels. Every sum is a pair of registers of two int16:
-// pixels 0 and 2, pixels 1 and 3. A sum may be held negated, as suits the first thing added to it;
-// the sign of each channel's sum is known when the code is complete, and goes into its multiplier.
+// of a word): the sums, and a finish before them, which the units of a layer can share. The sums
+// run first, then the finish, which takes them (or stores them for the next part), moves on by one
+// word and jumps back to the sums, until all rows are done. Classes: inputs whose four trits are
+// equal or opposite share one sum; a tree then spreads the 40 class sums to the four channels.
+// Every sum is a pair of registers of two int16: pixels 0 and 2, pixels 1 and 3. A sum may be held
+// negated, as suits the first thing added to it; the sign of each channel's sum is known when the
+// code is complete, and goes into its multiplier.
 //
 // Registers: r0 first word of the window; r1:r2, r3:r4, r5:r6 sums of the tree's three levels;
 // r7:r8 and r9:r10 channels 2 and 3; r11, r12, lr inputs. Channel 1 ends in r1:r2, channel 0 on the
@@ -42,7 +43,7 @@ struct Finish {
   uint8_t shift;
   uint8_t bits;      // of the saturation
   bool in_place;     // the operand lies where the output is written
-  bool joins;        // there was a part before
+  bool shared;       // by several pieces of sums: the frame says where these begin
   uint16_t step;     // bytes from window to window
   uint16_t stretch;  // bytes from channel to channel of the output
 };
@@ -63,6 +64,7 @@ struct Frame {
   const Constants* constants;
   uint32_t out;  // address of the first word written, and where its row ends
   uint32_t row_end;
+  uint32_t code;     // address of the sums, bit 0 set
   uint32_t in_next;  // what to add at the end of a row, in bytes
   uint32_t out_next;
   uint32_t rows;
@@ -97,8 +99,8 @@ void tr_tg_sort(const uint8_t* codes, uint32_t count, uint32_t* heads, tr::tg::N
 // goes on; high word: the sign of the sum, 0 when the class is empty.
 uint64_t tr_tg_leaf(uint32_t* at, uint32_t code, const uint32_t* table, const uint32_t* heads);
 
-// Run a unit over all rows: `in` is the first window, `code` the first instruction of its sums.
-void tr_tg_run(const tr::tg::Frame* frame, const uint32_t* in, uint32_t code);
+// Run a unit over all rows: `in` is the first window.
+void tr_tg_run(const tr::tg::Frame* frame, const uint32_t* in);
 }
 
 #endif

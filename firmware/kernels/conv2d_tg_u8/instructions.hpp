@@ -113,6 +113,8 @@ constexpr uint32_t branch_ne(int32_t distance) {
   return wide(0xF040 | s << 10 | (offset >> 12 & 0x3F),
               0x8000 | j1 << 13 | j2 << 11 | (offset >> 1 & 0x7FF));
 }
+// IT NE and BX: two narrow instructions.
+constexpr uint32_t bx_ne(uint32_t m) { return wide(0xBF18, 0x4700 | m << 3); }
 
 }  // namespace tr::tg
 

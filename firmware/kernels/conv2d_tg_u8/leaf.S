@@ -166,14 +166,13 @@ tr_tg_leaf: /* r0 at, r1 code, r2 table, r3 heads */
   .global tr_tg_run
   .type tr_tg_run, %function
   .thumb_func
-tr_tg_run: /* r0 frame, r1 first window, r2 code; the code returns to the caller */
+tr_tg_run: /* r0 frame, r1 first window; the code returns to the caller */
   push {r4-r11, lr}
   sub sp, sp, #60
-  add r3, sp, #16
-  ldmia r0, {r4-r12}
-  stmia r3, {r4-r12}
+  add lr, sp, #16
+  ldmia r0, {r3-r12}
+  stmia lr, {r3-r12}
   mov r0, r1
-  orr r2, r2, #1
-  bx r2
+  bx r6 /* Frame::code */
   .size tr_tg_run, . - tr_tg_run
 #endif

@@ -16,7 +16,7 @@ namespace {
 
 constexpr uint32_t kLevel1 = r1, kLevel2 = r3, kLevel3 = r5;  // sums of prefixes; also channel 1
 constexpr uint32_t kChannel2 = r7, kChannel3 = r9, kInput = r11;
-constexpr uint32_t kSum0 = 0, kSum1 = 8;  // on the stack
+constexpr uint32_t kSum0 = 0, kSum1 = 8, kPartial = 52;  // on the stack
 
 // Widening additions into the pair d for tr_tg_leaf: of differences (signed) and of sums, into a
 // new pair (n = pc), from r11 and from r12; then how two inputs are put together.
@@ -151,7 +151,7 @@ void join(Emitter& e, uint32_t d, uint32_t offset, int32_t to, int32_t from) {
 
 // The sums that the parts before left: channels 1, 0, 2, 3, as emit_finish stores them.
 void join_parts(Emitter& e, const Finish& finish, const Signs& mine, const Signs& before) {
-  *e.at++ = ldr(lr, sp, 48);
+  *e.at++ = ldr(lr, sp, kPartial);
   join(e, kLevel1, 0, mine.of[1], before.of[1]);
   join(e, kChannel2, 16, mine.of[2], before.of[2]);
   join(e, kChannel3, 24, mine.of[3], before.of[3]);
@@ -160,7 +160,7 @@ void join_parts(Emitter& e, const Finish& finish, const Signs& mine, const Signs
   *e.at++ = strd(kLevel3, kLevel3 + 1, sp, kSum0);
   if (finish.kind != Finish::part) {
     *e.at++ = add_small(lr, lr, 32);
-    *e.at++ = str(lr, sp, 48);
+    *e.at++ = str(lr, sp, kPartial);
   }
 }
 

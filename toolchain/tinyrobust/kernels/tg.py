@@ -110,11 +110,12 @@ class Finish:
     channels: int
     scaled: bool  # the shift is 16
     in_place: bool
+    shared: bool = False
 
     @cached_property
-    def sums_words(self) -> int:
-        """Words that run for every word of pixels, the loop's own among them."""
-        loop = 6
+    def group(self) -> int:
+        """Instructions that run for every word of pixels, the loop's own among them."""
+        loop = 6 + self.shared  # a conditional BX takes an IT
         if self.kind == "part":
             return 5 + loop
         if self.kind == "raw":
@@ -129,10 +130,19 @@ class Finish:
     @property
     def words(self) -> int:
         """Words of code, the loop over rows among them."""
-        return self.sums_words + 11
+        return self.group - self.shared + 11
 
-    ROW = 9  # instructions at the end of a row
-    LAST = 2  # and of the last row, which returns
+    @property
+    def row(self) -> int:
+        """Instructions at the end of a row."""
+        return 9 + self.shared
+
+    @property
+    def same(self) -> tuple[str, int]:
+        """Equal for finishes that units can share."""
+        return self.kind, 0 if self.kind == "part" else self.channels
+
+    LAST = 2  # instructions after the last row
 
 
 @dataclass(frozen=True)
@@ -248,7 +258,7 @@ def unit(part: Codes, finish: Finish, *, joins: bool) -> Unit:
 
 
 def units(
-    node: Conv2D, geometry: Geometry, kind: str, *, scaled: bool, in_place: bool
+    node: Conv2D, geometry: Geometry, kind: str, *, scaled: bool, in_place: bool, shared: bool
 ) -> Iterator[tuple[Finish, Unit, int]]:
     """Every unit of a layer whose accumulators end as ``kind``: its finish, its sums, its codes."""
     every = codes(node.weights)
@@ -256,6 +266,6 @@ def units(
         channels = min(CHANNELS, len(node.weights) - CHANNELS * block)
         for part, first in enumerate(range(0, geometry.taps, geometry.part_taps)):
             last = part + 1 == geometry.parts
-            finish = Finish(kind if last else "part", channels, scaled, in_place)
+            finish = Finish(kind if last else "part", channels, scaled, in_place, shared)
             found = row[first : first + geometry.part_taps]
             yield finish, unit(found, finish, joins=part > 0), -(-len(found) // 4) * 4

@@ -18,6 +18,7 @@ parts before the last, ``rows`` ends of rows. Written for it are, from ``generat
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         "part_stretches": geometry.part_taps // geometry.columns,
         "blocks": -(-out.shape[2] // tg.CHANNELS),
     }  # fmt: skip
-    return found | _units(layer, graph, geometry)
+    return found | _units(layer, graph, geometry, keep=bool(variant["keep"]))
 
 
 def finish_kind(layer: Layer, graph: Graph) -> str:
@@ -66,7 +67,7 @@ def finish_kind(layer: Layer, graph: Graph) -> str:
     return "add8" if storage(graph)[layer.operand] == "u8" else "add16"
 
 
-def _units(layer: Layer, graph: Graph, geometry: tg.Geometry) -> dict[str, float]:
+def _units(layer: Layer, graph: Graph, geometry: tg.Geometry, *, keep: bool) -> dict[str, float]:
     node, requantize = layer.node, settled(layer, graph)
     assert isinstance(node, Conv2D)
     kind = finish_kind(layer, graph)
@@ -78,10 +79,12 @@ def _units(layer: Layer, graph: Graph, geometry: tg.Geometry) -> dict[str, float
          "nonzero_codes", "all_units_bytes", "unit_bytes"), 0.0,
     )  # fmt: skip
     words = height * geometry.lane
+    finishes: dict[tuple[str, int], int] = {}
     standing = None
-    for finish, unit, codes in tg.units(node, geometry, kind, scaled=scaled, in_place=True):
-        total["run"] += words * (unit.words + finish.sums_words)
-        total["run"] += height * finish.ROW + finish.LAST
+    for finish, unit, codes in tg.units(
+        node, geometry, kind, scaled=scaled, in_place=True, shared=keep
+    ):
+        total["run"] += words * (unit.words + finish.group) + height * finish.row + finish.LAST
         total["rows"] += height
         total["groups"] += words
         total["part_groups"] += words * (finish.kind == "part")
@@ -92,12 +95,13 @@ def _units(layer: Layer, graph: Graph, geometry: tg.Geometry) -> dict[str, float
         for name in ("pairs", "singles", "leaves", "additions", "spills"):
             total[name] += getattr(unit, name)
         total["units"] += 1
-        total["finish_words"] += finish.words if finish != standing else 0
-        standing = finish
-        apart = tg.Finish(finish.kind, finish.channels, finish.scaled, in_place=False)
-        n_bytes = 4 * (apart.words + unit.words)
-        total["all_units_bytes"] += n_bytes
-        total["unit_bytes"] = max(total["unit_bytes"], n_bytes)
+        total["finish_words"] += finish.words if finish.same != standing else 0
+        standing = finish.same
+        apart = replace(finish, in_place=False)
+        finishes[finish.same] = 4 * apart.words
+        total["all_units_bytes"] += 4 * unit.words
+        total["unit_bytes"] = max(total["unit_bytes"], 4 * (apart.words + unit.words))
+    total["all_units_bytes"] += sum(finishes.values())
     return total
 
 
