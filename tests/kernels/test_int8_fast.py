@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import pytest
 
 from tests.int8_networks import NetworkBuilder, ds_cnn, edge_biases, network, resnet8
 from tests.kernels.arm import Device
-from tests.kernels.host import Compiled, planned
+from tests.kernels.host import Compiled, planned, ready, write_sources
 from tests.kernels.test_arm import check as check_arm
+from tests.kernels.test_host import MAIN, some_slow
 from tests.kernels.test_host import check as check_host
-from tests.kernels.test_host import some_slow
 from tinyrobust.convert import tflite
 from tinyrobust.graph import int8, interpreter
 from tinyrobust.graph.nodes import Graph
@@ -42,6 +43,23 @@ def fast(graph: Graph, turn: int = 0, core: str = "cortex-m7") -> dict[str, str]
 def test_networks_on_the_host(seed: int, tmp_path: Path) -> None:
     graph = network(seed)
     check_host(Compiled(planned(graph, force=fast(graph, seed)), tmp_path), graph)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 4, 6, 9])
+def test_sanitizers_find_nothing(seed: int, tmp_path: Path) -> None:
+    graph = network(seed)
+    sources, includes = write_sources(planned(graph, force=fast(graph, seed)), tmp_path)
+    (tmp_path / "main.cpp").write_text(MAIN)
+    flags = ["-std=c++17", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = ["g++", *flags, *includes, *ready("g++", [*flags, *includes], sources), "main.cpp"]
+    subprocess.run([*command, "-o", "model"], check=True, cwd=tmp_path)
+    images = np.random.default_rng(seed).integers(0, 256, (4, *graph.input.shape), np.uint8)
+    images[0], images[1] = 255, 0
+    (tmp_path / "in").write_bytes(images.tobytes())
+    subprocess.run(["./model", "in", "out"], check=True, cwd=tmp_path)
+    scores = np.fromfile(tmp_path / "out", np.int32).reshape(4, -1)
+    np.testing.assert_array_equal(scores, interpreter.run(graph, images))
 
 
 @pytest.mark.parametrize(
