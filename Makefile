@@ -7,7 +7,7 @@
 BIN := .venv/bin
 DEMO_SAMPLES ?= 200
 PYTEST_WORKERS ?= 2
-EXTRAS := train,attacks,flash,dev
+EXTRAS := train,attacks,audio,flash,dev
 CXX_FILES = $(shell find firmware tests toolchain -name '*.[ch]' -o -name '*.[ch]pp')
 # test_train_* import TensorFlow when they are collected; all of them are marked train.
 FAST := not slow and not train and not attacks and not data

@@ -27,6 +27,10 @@ NEEDS: dict[str, tuple[Callable[[pytest.Config], bool], str]] = {
         lambda config: _installed("art"),
         "needs the attacks extra: pip install 'tinyrobust[attacks]'",
     ),
+    "audio": (
+        lambda config: _installed("librosa"),
+        "needs the audio extra: pip install 'tinyrobust[audio]'",
+    ),
     "data": (
         lambda config: Path(os.environ.get(REAL_DATA) or os.devnull).is_dir(),
         f"needs real data: set {REAL_DATA} to its folder",

@@ -81,8 +81,10 @@ TR_INLINE uint32_t class_word(const ClassChannel& c, uint32_t even, uint32_t odd
       t += scale(c.m2, static_cast<int16_t>(other >> half));
     }
     const int32_t hi = static_cast<int32_t>(c.hi & 0xffu);
-    const int32_t q = t >> c.shift;
-    word |= static_cast<uint32_t>(q < 0 ? 0 : q > hi ? hi : q) << (8 * l);
+    int32_t q = t >> c.shift;
+    if (q > hi) q = hi;  // conditional moves: the time does not depend on the data
+    if (q < 0) q = 0;
+    word |= static_cast<uint32_t>(q) << (8 * l);
   }
   return word;
 }

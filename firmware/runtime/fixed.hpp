@@ -31,8 +31,10 @@ inline int32_t load(Type type, const uint8_t* base, size_t index) {
 
 inline uint8_t quantise(const Requantize& r, int32_t t) {
   const int32_t half = (1 << r.shift) >> 1;
-  const int32_t q = (t + half) >> r.shift;
-  return static_cast<uint8_t>(q < r.lo ? r.lo : q > r.hi ? r.hi : q);
+  int32_t q = (t + half) >> r.shift;
+  if (q > r.hi) q = r.hi;  // two conditional moves: the time does not depend on the data
+  if (q < r.lo) q = r.lo;
+  return static_cast<uint8_t>(q);
 }
 
 // Finish `n` accumulators of channel `c` whose elements lie `step` apart, the first at `index`.
@@ -115,8 +117,10 @@ TR_INLINE void finish_quick(const Requantize& r, size_t c, size_t index, size_t 
     const int32_t hi = r.hi;
     TR_UNROLL
     for (size_t i = 0; i < N; ++i, out += step) {
-      const int32_t q = t[i] >> shift;
-      *out = static_cast<uint8_t>(q < 0 ? 0 : q > hi ? hi : q);
+      int32_t q = t[i] >> shift;
+      if (q > hi) q = hi;
+      if (q < 0) q = 0;
+      *out = static_cast<uint8_t>(q);
     }
   }
 }

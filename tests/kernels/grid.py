@@ -1,8 +1,7 @@
 """The grid over which the kernels' cost models are fitted and checked.
 
 ``networks(family, seeds)`` gives seeded networks whose layers vary everything that the formulas
-depend on; ``passes`` gives forced choices for one of them such that every layer meets everything
-that can compute it; ``run`` builds a network, runs it on the virtual board and gives one ``Case``
+depend on; ``mixes`` gives forced choices of kernels and variants for one of them; ``run`` builds a network, runs it on the virtual board and gives one ``Case``
 per layer: what the formulas see, and what was counted and linked.
 """
 
@@ -130,30 +129,28 @@ def _add(b: Builder, rng: np.random.Generator, kind: str) -> None:
         b.requantize(bits=bits, shift=shift)
 
 
-def passes(graph: Graph, core: str) -> list[dict[str, str]]:
-    """Forced choices such that every layer meets every kernel and variant that accepts it.
-
-    Layouts are left to the planner.
-    """
+def mixes(graph: Graph, core: str, count: int) -> list[dict[str, str]]:
+    """``count`` forced choices: for each layer a kernel that accepts it, then a variant of it, by
+    chance, the same for the same network. Layouts are left to the planner."""
+    rng = np.random.default_rng([9, *graph.name.encode()])
     rows = {layer.name: _labels(layer, graph, core) for layer in layers(graph)}
-    longest = max(len(labels) for labels in rows.values())
-    return [
-        {name: labels[i % len(labels)] for name, labels in rows.items() if len(labels) > 1}
-        for i in range(longest)
-    ]
+    found = []
+    for _ in range(count):
+        force = {}
+        for name, kernels in rows.items():
+            kernel = str(rng.choice(sorted(kernels)))
+            force[name] = str(rng.choice(kernels[kernel]))
+        found.append(force)
+    return found
 
 
-def chosen_ops(graph: Graph) -> set[str]:
-    """Operations of ``graph`` that more than one kernel or variant computes."""
-    return {layer.op for layer in layers(graph) if len(_labels(layer, graph, "host")) > 1}
-
-
-def _labels(layer: Layer, graph: Graph, core: str) -> list[str]:
-    found = {}
+def _labels(layer: Layer, graph: Graph, core: str) -> dict[str, list[str]]:
+    """By kernel its variants that accept ``layer``."""
+    found: dict[str, dict[str, None]] = {}
     for option in options.of_layer(layer, graph, core):
         settings = ",".join(f"{n}={v}" for n, v in option.way.variant.items())
-        found[f"{option.kernel.id}:{settings}"] = None
-    return list(found)
+        found.setdefault(option.kernel.id, {})[f"{option.kernel.id}:{settings}"] = None
+    return {kernel: list(labels) for kernel, labels in found.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,8 +229,8 @@ def _run(
         virtual.start(board, built, clock=clock) as running,
         device.Session.open(running.port, timeout_s=_SILENCE_S, fault=running.fault) as session,
     ):
-        session.infer(sample)
-        session.infer(sample)  # kernels may keep what they make the first time
+        for _ in range(2):  # the first one may generate code that is kept
+            session.infer(sample)
         counts = [int(n) for _, n in session.layer_cycles()]
     cases = tuple(
         Case(graph, layer, step, core, n, linked.weights_bytes, linked.tables_bytes)

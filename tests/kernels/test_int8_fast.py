@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import pytest
 
 from tests.int8_networks import NetworkBuilder, ds_cnn, edge_biases, network, resnet8
 from tests.kernels.arm import Device
-from tests.kernels.host import Compiled, planned
+from tests.kernels.host import Compiled, planned, ready, write_sources
 from tests.kernels.test_arm import check as check_arm
+from tests.kernels.test_host import MAIN, some_slow
 from tests.kernels.test_host import check as check_host
-from tests.kernels.test_host import some_slow
 from tinyrobust.convert import tflite
 from tinyrobust.graph import int8, interpreter
 from tinyrobust.graph.nodes import Graph
@@ -22,23 +23,43 @@ from tinyrobust.kernels import candidates, catalogue, layers
 from tinyrobust.kernels.counts import int8_linear
 
 PACKINGS = ("int8_pairs", "int8_planes", "int8_linear")
-FAST = frozenset(k for k, kernel in catalogue().items() if kernel.file.packing in PACKINGS)
+WITHOUT = ("add_tables_i8", "average_pool_words_i8", "depthwise_conv2d_i8w_i8")  # a packing
+FAST = frozenset(
+    k for k, kernel in catalogue().items() if kernel.file.packing in PACKINGS or k in WITHOUT
+)
 
 
-def fast(graph: Graph, core: str = "cortex-m7") -> dict[str, str]:
-    """A fast kernel for every layer that one accepts."""
-    return {
-        layer.name: kernel.id
-        for layer in layers(graph)
-        for kernel in candidates(layer, graph, core)
-        if kernel.id in FAST
-    }
+def fast(graph: Graph, turn: int = 0, core: str = "cortex-m7") -> dict[str, str]:
+    """A fast kernel for every layer that one accepts; one after the other where several do."""
+    found = {}
+    for i, layer in enumerate(layers(graph)):
+        fitting = [k.id for k in candidates(layer, graph, core) if k.id in FAST]
+        if fitting:
+            found[layer.name] = fitting[(i + turn) % len(fitting)]
+    return found
 
 
-@pytest.mark.parametrize("seed", some_slow(list(range(30)), 3))
+@pytest.mark.parametrize("seed", some_slow(list(range(30)), 1))
 def test_networks_on_the_host(seed: int, tmp_path: Path) -> None:
     graph = network(seed)
-    check_host(Compiled(planned(graph, force=fast(graph)), tmp_path), graph)
+    check_host(Compiled(planned(graph, force=fast(graph, seed)), tmp_path), graph)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 4, 6, 9])
+def test_sanitizers_find_nothing(seed: int, tmp_path: Path) -> None:
+    graph = network(seed)
+    sources, includes = write_sources(planned(graph, force=fast(graph, seed)), tmp_path)
+    (tmp_path / "main.cpp").write_text(MAIN)
+    flags = ["-std=c++17", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = ["g++", *flags, *includes, *ready("g++", [*flags, *includes], sources), "main.cpp"]
+    subprocess.run([*command, "-o", "model"], check=True, cwd=tmp_path)
+    images = np.random.default_rng(seed).integers(0, 256, (4, *graph.input.shape), np.uint8)
+    images[0], images[1] = 255, 0
+    (tmp_path / "in").write_bytes(images.tobytes())
+    subprocess.run(["./model", "in", "out"], check=True, cwd=tmp_path)
+    scores = np.fromfile(tmp_path / "out", np.int32).reshape(4, -1)
+    np.testing.assert_array_equal(scores, interpreter.run(graph, images))
 
 
 @pytest.mark.parametrize(
@@ -46,16 +67,16 @@ def test_networks_on_the_host(seed: int, tmp_path: Path) -> None:
     [("nucleo-h743", ()), pytest.param("mps2-an386", ("-O3",), marks=pytest.mark.slow)],
     ids=["m7", "m4-O3"],
 )
-@pytest.mark.parametrize("seed", some_slow(list(range(30, 50)), 3))
+@pytest.mark.parametrize("seed", some_slow(list(range(30, 50)), 1))
 def test_networks_with_dsp_instructions(
     seed: int, board: str, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
     graph = network(seed)
-    check_arm(Device(planned(graph, board, fast(graph)), tmp_path, flags), graph, n=2)
+    check_arm(Device(planned(graph, board, fast(graph, seed)), tmp_path, flags), graph, n=2)
 
 
 def test_the_networks_meet_every_fast_kernel() -> None:
-    used = {kernel for seed in range(30, 50) for kernel in fast(network(seed)).values()}
+    used = {k for seed in range(30, 50) for k in fast(network(seed), seed).values()}
     assert used == FAST
 
 
@@ -94,7 +115,9 @@ def edge_graph(depthwise: bool) -> Graph:
     return b.graph("edges")
 
 
-@pytest.mark.parametrize("depthwise", [False, True], ids=["conv2d", "depthwise"])
+@pytest.mark.parametrize(
+    "depthwise", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["conv2d", "depthwise"]
+)
 def test_rounding_at_its_edges(depthwise: bool, tmp_path: Path) -> None:
     graph = edge_graph(depthwise)
     force = fast(graph)
@@ -121,6 +144,7 @@ def test_every_pair_of_an_addition(tmp_path: Path) -> None:
     for activation in ("relu", "none", "none"):
         b.sum(*parts, activation)
         assert int8_linear.form(b.nodes[-1]) is not None  # type: ignore[arg-type]
+        b.sum(*parts, "clamp")
     b.add(int8.StridedSliceInt8, (b.x,), (1, 1, 1))
     b.scores()
     graph = b.graph("pairs")
@@ -131,7 +155,7 @@ def test_every_pair_of_an_addition(tmp_path: Path) -> None:
         np.testing.assert_array_equal(value, expected[name][0], err_msg=name)
 
 
-@pytest.mark.parametrize(("make", "at_most"), [(resnet8, 11_600_000), (ds_cnn, 3_300_000)])
+@pytest.mark.parametrize(("make", "at_most"), [(resnet8, 11_300_000), (ds_cnn, 3_050_000)])
 def test_instructions_of_published_networks(
     make: Callable[[], Graph], at_most: int, tmp_path: Path
 ) -> None:
@@ -142,8 +166,9 @@ def test_instructions_of_published_networks(
 
 
 @pytest.mark.data
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model", "at_most"), [("ic_resnet8_int8", 11_600_000), ("kws_dscnn_int8", 3_300_000)]
+    ("model", "at_most"), [("ic_resnet8_int8", 11_300_000), ("kws_dscnn_int8", 3_050_000)]
 )
 def test_mlperf_tiny_models(model: str, at_most: int, tmp_path: Path) -> None:
     graph = tflite.load(Path(os.environ["TINYROBUST_DATA"]) / "mlperf-tiny" / f"{model}.tflite")

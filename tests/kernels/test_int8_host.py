@@ -15,6 +15,7 @@ from tinyrobust.errors import GraphError
 from tinyrobust.graph import int8, interpreter
 from tinyrobust.graph.nodes import FAMILIES, Graph
 from tinyrobust.image.host import HostModel, host_library
+from tinyrobust.kernels import catalogue
 from tinyrobust.kernels.layers import ELEMENT_BYTES
 
 
@@ -95,6 +96,23 @@ def test_outputs_lie_over_dead_inputs_of_their_size_only(tmp_path: Path) -> None
     assert place[added.output].offset == place[whole.name].offset
     assert place[added.output].offset != place[column.name].offset
     assert len({place[n.output].offset for n in graph.nodes[-4:-1]}) == 1
+    check(Compiled(plan, tmp_path), graph)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_outputs_lie_over_sources_as_far_as_windows_allow(seed: int, tmp_path: Path) -> None:
+    """Convolutions, pools and slices one after the other, nothing else alive."""
+    b = Int8Builder(seed, (14, 11, 5), reach=5)
+    for make in (b.pool, b.conv, b.depthwise, b.slice, b.pool, b.conv) * 2:
+        if min(b.x.shape) > 0:
+            make(b.x)
+    b.scores()
+    graph = b.graph("overlaps")
+    force = {n.name: name for n in graph.nodes
+             if (name := f"{n.op.removesuffix('_int8')}_i8_i8") in catalogue()}  # fmt: skip
+    plan = planned(graph, force=force)
+    apart = sum(-(-max(p.count, 1) // 8) * 8 for p in plan.places.values())
+    assert plan.arena_bytes < apart
     check(Compiled(plan, tmp_path), graph)
 
 

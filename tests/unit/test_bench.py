@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -198,6 +199,9 @@ def test_nothing_is_worse_than_recorded(model: str, board: str, tmp_path: Path) 
         f"tinyrobust bench --update (see CONTRIBUTING.md)"
     )
     assert not verdict.not_compared or "compiler" in verdict.not_compared
+    if verdict.better:
+        better = "; ".join(change.text for change in verdict.better)
+        warnings.warn(f"{model} on {board} is better than recorded: {better}", stacklevel=1)
     if graph.family == "fixed":  # int8's costs wait for their calibration
         assert abs(result.predicted / result.instructions - 1) < 0.05
 

@@ -216,6 +216,15 @@ def test_cycles_count_where_every_kernel_states_them() -> None:
 # Aims and limits on the real catalogue.
 
 
+def test_a_policy_without_code_in_ram_leaves_the_generator_out() -> None:
+    graph = resnet8_graph()
+    free = memory.plan(graph, BOARD)
+    bound = memory.plan(graph, BOARD, aim=Aim(code_in_ram=False))
+    assert free.executable_bytes > 0 == bound.executable_bytes
+    assert free.instructions < bound.instructions
+    assert not {s.kernel for s in bound.steps if s.code_ram_bytes}
+
+
 def test_aims_differ_as_they_say() -> None:
     graph = resnet8_graph()
     plans = {aim: memory.plan(graph, BOARD, aim=Aim(aim)) for aim in ("speed", "size", "balanced")}

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.attacks._scores import FastScores
-from tinyrobust.errors import GraphError
 from tinyrobust.graph import run
 from tinyrobust.graph.nodes import Graph
 
@@ -66,13 +65,11 @@ class GraphVictim:
         return self._scores(images) * self._scale
 
     def loss_and_gradient(self, images: UInt8, labels: Int64) -> tuple[Float64, Float64]:
-        """Raises GraphError for a family that has no differentiable twin."""
-        if self.graph.family != "fixed":
-            raise GraphError(f"'{self.graph.name}' has no gradients", "take a black-box attack")
         if self._twin is None:
             from tinyrobust.convert.twin import Twin
+            from tinyrobust.convert.twin_int8 import TwinInt8
 
-            self._twin = Twin(self.graph)
+            self._twin = (Twin if self.graph.family == "fixed" else TwinInt8)(self.graph)
         self._count(len(images), None)
         loss, gradient = self._twin.loss_and_gradient(images.astype(np.float64), labels)
         return loss, gradient

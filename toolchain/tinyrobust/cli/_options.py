@@ -87,20 +87,24 @@ _AIM_OPTIONS = (
         "--max-ram", default=None, metavar="BYTES", callback=_size,
         help="RAM at most, stack and buffers included.  [default: the board's budget]",
     ),
+    click.option(
+        "--no-code-in-ram", is_flag=True, help="No kernel that runs code which it wrote into RAM.",
+    ),
 )  # fmt: skip
 
 
 def aim_options(command: Command) -> Command:
-    """``--optimize``, ``--max-flash`` and ``--max-ram``; the command gets a ``memory.Aim``,
-    ``aim``."""
+    """``--optimize``, ``--max-flash``, ``--max-ram`` and ``--no-code-in-ram``; the command gets a
+    ``memory.Aim``, ``aim``."""
 
     @functools.wraps(command)
     def with_aim(
-        *args: Any, optimize: Any, max_flash: int | None, max_ram: int | None, **rest: Any
-    ) -> Any:
+        *args: Any, optimize: Any, max_flash: int | None, max_ram: int | None,
+        no_code_in_ram: bool, **rest: Any,
+    ) -> Any:  # fmt: skip
         from tinyrobust.memory import Aim
 
-        return command(*args, aim=Aim(optimize, max_flash, max_ram), **rest)
+        return command(*args, aim=Aim(optimize, max_flash, max_ram, not no_code_in_ram), **rest)
 
     wrapped: Any = with_aim
     for option in reversed(_AIM_OPTIONS):

@@ -103,8 +103,7 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
         replay, task, split = None, wish.task or model.graph.task, "test"
         _check_task(task, model.graph)  # before anything is downloaded
         seed = wish.seed
-        chosen = _crafted(names or _defaults(model.graph), wish.eps or DEFAULT_EPS)
-        _check_gradients(chosen, model.graph)
+        chosen = _crafted(names or DEFAULT_ATTACKS, wish.eps or DEFAULT_EPS)
         images, labels = tasks.get(task).load("test", wish.samples)
         parameters = {s.key: attacks.get(str(s.attack)).parameters(s.eps_255) for s in chosen}
     config = Config(
@@ -116,23 +115,6 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
         generator=generator() if replay is None else {},
     )  # fmt: skip
     return Prepared(config, images, labels, replay, tuple(notices))
-
-
-def _defaults(graph: Graph) -> tuple[str, ...]:
-    """The attacks that are made when the user names none."""
-    without = [n for n in DEFAULT_ATTACKS if attacks.get(n).kind != "white-box"]
-    return DEFAULT_ATTACKS if graph.family == "fixed" else tuple(without)
-
-
-def _check_gradients(chosen: Sequence[Series], graph: Graph) -> None:
-    """Refuse attacks on gradients that the Graph does not have."""
-    white = {str(s.attack) for s in chosen if attacks.get(str(s.attack)).kind == "white-box"}
-    if graph.family != "fixed" and white:
-        raise TinyRobustError(
-            f"{', '.join(sorted(white))}: '{graph.name}' is of family '{graph.family}', which has "
-            "no gradients here",
-            f"take a black-box attack: --attacks {','.join(_defaults(graph))}",
-        )
 
 
 def _crafted(names: Sequence[str], sizes: Sequence[int]) -> tuple[Series, ...]:

@@ -125,7 +125,7 @@ def verify(
     columns = [_run_oracle(model, images, expected, layers, traced, progress)]
     with tempfile.TemporaryDirectory(prefix="tinyrobust-verify-") as name:
         work = Path(name)
-        columns.append(_run_host(net, images, expected, layers, traced, work / "host", progress))
+        columns.append(_run_host(net, images, expected, layers, traced, work / "library", progress))
         ids = dict.fromkeys([board.id, QEMU_BOARD])
         for other in ids:
             target = board if other == board.id else boards.load(other)

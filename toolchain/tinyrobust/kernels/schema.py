@@ -85,7 +85,7 @@ VARIABLES = frozenset({
     "kernel_h", "kernel_w", "stride_y", "stride_x", "pad_top", "pad_left",
     "taps", "nonzero", "sign_pairs", "shared_pairs", "macs",
     "edge_pixels", "border_pixels", "residual", "raw", "scores", "wide", "operand_wide",
-    "input_max", "average", "dsp", "planar_source", "planar_operand", "planar_output",
+    "input_max", "source_16", "average", "dsp", "planar_source", "planar_operand", "planar_output",
     "source_bytes", "operand_bytes", "output_bytes",
 })  # fmt: skip
 

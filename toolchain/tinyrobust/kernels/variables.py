@@ -118,9 +118,9 @@ def variables(layer: Layer, graph: Graph, core: str, ports: Ports = PLAIN.ports)
     ``edge_pixels``: output pixels whose window crosses the left or right edge, ``border_pixels``:
     any edge; ``wide``: 1 when accumulators need int32; ``input_max``: largest value of the source;
     ``source_bytes``, ``operand_bytes``, ``output_bytes``: what the tensors take in memory, borders
-    counted; the flags ``residual``, ``raw``, ``scores``, ``operand_wide``, ``average``, ``dsp``
-    (the core has the instructions), ``planar_source``, ``planar_operand``, ``planar_output`` are
-    1 or 0.
+    counted; the flags ``residual``, ``raw``, ``scores``, ``operand_wide``, ``source_16`` (int16),
+    ``average``, ``dsp`` (the core has the instructions), ``planar_source``, ``planar_operand``,
+    ``planar_output`` are 1 or 0.
     """
     shared = _of_layer(layer, graph)
     makers = {name: _item(shared, name) for name in shared}
@@ -165,6 +165,7 @@ def _of_layer(layer: Layer, graph: Graph) -> Known:
         "edge_pixels": 0, "border_pixels": 0, "average": 0, "wide": 0,
         "residual": int(bool(layer.operand)), "raw": int(layer.finish == "raw"),
         "scores": int(layer.finish == "scores"),
+        "source_16": int(bool(layer.source) and stored_types(graph)[layer.source] == "i16"),
         "operand_wide": int(bool(layer.operand) and stored_types(graph)[layer.operand] == "i32"),
     }  # fmt: skip
     if isinstance(node, (Conv2D, DepthwiseConv2D)):

@@ -46,20 +46,29 @@ class Aim:
 
     ``speed``: least time, then least flash. ``size``: least flash, then least RAM, then least
     time. ``balanced``: the least sum of time, flash and RAM, each relative to the least that it
-    can be by itself.
+    can be by itself. Without ``code_in_ram`` no kernel runs code that it generates, as a policy or
+    a part may ask that never executes from RAM.
     """
 
     optimize: Optimize = "speed"
     max_flash_bytes: int | None = None
     max_ram_bytes: int | None = None
+    code_in_ram: bool = True
 
     def limit(self, board: Board) -> Board:
-        """``board`` with the limits as its budget where they are lower."""
+        """``board`` with the limits as its budget where they are lower, and without executable RAM
+        when none is to be used."""
         own = board.budget
         flash = min(own.flash_bytes, self.max_flash_bytes or own.flash_bytes)
         ram = min(own.ram_bytes, self.max_ram_bytes or own.ram_bytes)
         smaller = own.model_copy(update={"flash_bytes": flash, "ram_bytes": ram})
-        return board.model_copy(update={"budget": smaller})
+        changed: dict[str, object] = {"budget": smaller}
+        if not self.code_in_ram:
+            changed["memories"] = [
+                memory.model_copy(update={"use": [u for u in memory.use if u != "code_ram"]})
+                for memory in board.memories
+            ]
+        return board.model_copy(update=changed)
 
 
 SPEED = Aim()

@@ -35,12 +35,16 @@ class Augmentation(Strict):
     ``flip`` mirrors left and right; ``shift`` crops from the image padded with that many pixels
     of zero; ``cutout`` zeroes one square of that side per image (T. DeVries, G. W. Taylor,
     "Improved Regularization of Convolutional Neural Networks with Cutout", 2017,
-    arXiv:1708.04552), partly outside where its centre is near the border.
+    arXiv:1708.04552), partly outside where its centre is near the border. Recordings are shifted
+    by up to ``shift_ms`` either way, and with probability ``noise`` have background noise, before
+    their features are taken.
     """
 
     flip: bool = False
     shift: int = Field(default=0, ge=0, le=16)
     cutout: int = Field(default=0, ge=0, le=128)
+    shift_ms: int = Field(default=0, ge=0, le=500)
+    noise: float = Field(default=0.0, ge=0, le=1)
 
 
 class Training(Strict):

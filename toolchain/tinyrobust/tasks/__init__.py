@@ -5,12 +5,24 @@ Comes in: a task's name. Goes out: a ``Task`` that loads uint8 images and labels
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinyrobust.errors import TaskError
 from tinyrobust.registry import discover, nearest
 from tinyrobust.tasks._data import download_progress
-from tinyrobust.tasks._task import Images, Labels, Split, Task
+from tinyrobust.tasks._task import Images, Labels, Perturbation, Perturbing, Split, Task
 
-__all__ = ["Images", "Labels", "Split", "Task", "download_progress", "get", "names"]
+__all__ = [
+    "Images",
+    "Labels",
+    "Perturbation",
+    "Perturbing",
+    "Split",
+    "Task",
+    "download_progress",
+    "get",
+    "names",
+]
 
 
 def names() -> list[str]:
@@ -19,9 +31,18 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Task:
-    """The task called ``name``; raises TaskError with the nearest known name."""
+    """The task called ``name``, with options behind a colon where it takes some.
+
+    Raises TaskError with the nearest known name, or about the options.
+    """
     found = discover(__name__, "task")
+    name, colon, options = name.partition(":")
     if name not in found:
         raise TaskError(f"unknown task '{name}'", nearest(name, found))
-    task: Task = found[name]
-    return task
+    task: Any = found[name]
+    if colon:
+        if not hasattr(task, "with_options"):
+            raise TaskError(f"task {name} takes no options, not even '{options}'")
+        task = task.with_options(options)
+    chosen: Task = task
+    return chosen

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -35,3 +36,20 @@ class Task(Protocol):
 
         Raises TaskError when the data is missing or broken, with where to put the files.
         """
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """Change of a recording before its features: a shift of up to ``shift_ms`` either way, and
+    background noise with probability ``noise``."""
+
+    shift_ms: int = 0
+    noise: float = 0.0
+
+
+@runtime_checkable
+class Perturbing(Protocol):
+    """A task whose training examples can be changed before their features are taken."""
+
+    def perturbed(self, rows: Labels, how: Perturbation, random: np.random.Generator) -> Images:
+        """The images of the train split's ``rows``, changed as ``how`` says, by ``random``."""

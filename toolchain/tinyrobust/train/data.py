@@ -39,7 +39,21 @@ class Data:
         order = random.permutation(len(self.images))
         for step in range(self.steps):
             chosen = order[step * training.batch_size : (step + 1) * training.batch_size]
-            yield augment(self.images[chosen], training.augmentation, random), self.labels[chosen]
+            images = self._perturbed(chosen, random)
+            yield augment(images, training.augmentation, random), self.labels[chosen]
+
+    def _perturbed(self, chosen: Labels, random: np.random.Generator) -> Images:
+        how = self.recipe.training.augmentation
+        if not how.shift_ms and not how.noise:
+            return self.images[chosen]
+        task = tasks.get(self.recipe.task)
+        if not isinstance(task, tasks.Perturbing):
+            raise RecipeError(
+                f"recipe {self.recipe.name}: task {task.name} has no recordings to shift or to add "
+                "noise to",
+                "set training.augmentation.shift_ms and noise to 0",
+            )
+        return task.perturbed(chosen, tasks.Perturbation(how.shift_ms, how.noise), random)
 
 
 def load(recipe: Recipe) -> Data:

@@ -2,7 +2,8 @@
 
 ``weights``: how many there are, of ``weight_bits``; ``scales``: multipliers, 1 when the channels
 share one. ``taps_inside``, ``rows_inside``: taps and kernel rows that lie in the input, over all
-output pixels (convolutions and pools). ``loops0``, ``loops1``: rounds of the two outer loops over
+output pixels (convolutions and pools); ``ahead``: how many bytes the output of one of these must
+start before the source to lie over it. ``loops0``, ``loops1``: rounds of the two outer loops over
 the output (elementwise, copies, mean); ``inner1``, ``inner2``: those of the mean's sums, over all
 outputs; ``unit``: 1 when the innermost loop takes every operand's elements one after the other;
 ``left``: 1 when the result is shifted to the left. Of copies: ``word_moves``, ``byte_moves``;
@@ -27,9 +28,9 @@ from tinyrobust.kernels import loops
 from tinyrobust.kernels.layers import Layer
 
 NAMES = frozenset({
-    "weights", "weight_bits", "scales", "taps_inside", "rows_inside", "loops0", "loops1", "inner1",
-    "inner2", "unit", "left", "word_moves", "byte_moves", "word_runs", "byte_runs", "scattered",
-    "filled", "parts", "runs", "constant", "known",
+    "weights", "weight_bits", "scales", "taps_inside", "rows_inside", "ahead", "loops0", "loops1",
+    "inner1", "inner2", "unit", "left", "word_moves", "byte_moves", "word_runs", "byte_runs",
+    "scattered", "filled", "parts", "runs", "constant", "known",
 })  # fmt: skip
 
 
@@ -106,7 +107,23 @@ def _windows(node: Any, source: loops.Shape, out: loops.Shape) -> dict[str, floa
                 node.pads[2 * i])
         for i in (0, 1)
     ]  # fmt: skip
-    return {"taps_inside": inside[0] * inside[1], "rows_inside": inside[0] * aligned(out)[1]}
+    return {
+        "taps_inside": inside[0] * inside[1], "rows_inside": inside[0] * aligned(out)[1],
+        "ahead": _ahead(aligned(source), aligned(out), node.strides, node.pads),
+    }  # fmt: skip
+
+
+def _ahead(
+    source: loops.Shape, out: loops.Shape, strides: tuple[int, int], pads: tuple[int, ...]
+) -> int:
+    """The largest lead of what is written over what is still to be read, in bytes, where pixels
+    are computed in order and a window is read until the last channel of its pixel is written."""
+    rows, columns = (
+        np.clip(np.arange(out[i]) * strides[i] - pads[2 * i], 0, source[i]) for i in (0, 1)
+    )
+    first = (rows[:, None] * source[1] + columns).ravel() * source[2]  # byte of every window
+    unread = np.minimum.accumulate(first[::-1])[::-1]
+    return int(np.max(np.arange(1, first.size + 1) * out[2] - unread))
 
 
 def _inside(length: int, outputs: int, kernel: int, stride: int, dilation: int, before: int) -> int:

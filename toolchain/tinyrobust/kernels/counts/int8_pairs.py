@@ -9,8 +9,9 @@ Of a convolution: ``tiles``: pairs of output pixels, in ``rows`` rows; ``rounds`
 for one block; ``pointwise``: 1x1 without stride. ``expansions``: runs of pixels that become words
 of columns, of ``expanded`` quads in all, ``singles`` of them outside groups of four;
 ``border_rows``: those of columns that meet padding; ``moved``: words moved in the buffer of
-columns; ``runs``: kernel rows gathered, of ``run_words`` words; ``edge_pixels``, ``edge_bytes``:
-what is gathered pixel by pixel. ``scratch``: bytes; ``ahead``: how far before its input the output
+columns; ``gathered``: windows are, row by row; ``runs``: rows of them, of ``run_words`` words;
+``edge_pixels``: what is gathered pixel by pixel, ``edge_bytes`` of the input and ``blank_bytes`` of
+padding. ``scratch``: bytes; ``ahead``: how far before its input the output
 may start.
 """
 
@@ -30,7 +31,7 @@ from tinyrobust.kernels.layers import Layer
 NAMES = frozenset({
     "exact", "channels", "quads", "tiles", "blocks", "rounds", "away", "clamped", "pointwise",
     "rows", "expansions", "expanded", "singles", "border_rows", "moved", "runs", "run_words",
-    "edge_pixels", "edge_bytes", "scratch", "ahead",
+    "gathered", "edge_pixels", "edge_bytes", "blank_bytes", "scratch", "ahead",
 })  # fmt: skip
 UNROLLED = 8  # quads in a round of the inner loop
 
@@ -127,28 +128,37 @@ class _Walk:
         }
 
     def _gathered(self, spare: int) -> dict[str, float]:
-        node = self.node
-        run = self.columns * self.in_c
+        node, run = self.node, self.columns * self.in_c
         quads = -(-self.rows * run // 4)
         shared = node.dilations[0] == 1
-        rows = self.rows + node.strides[0] if shared else 2 * self.rows
-        gathered = -(-(rows * run + 3) // 4) * 4
-        pairs_of_rows = -(-self.out_h // 2)
-        x = np.arange(self.out_w) * node.strides[1] - node.pads[2]
-        whole = int(np.count_nonzero((x >= 0) & (x + self.columns <= self.in_w)))
-        whole *= int(node.dilations[1] == 1)
-        first = 2 * np.arange(pairs_of_rows) * node.strides[0] - node.pads[0]
-        last = first + (rows - 1 if shared else (self.rows - 1) * node.dilations[0])
-        inside = int(np.count_nonzero((first >= 0) & (last < self.in_h)))
-        tiles = pairs_of_rows * self.out_w
+        # Input rows of every row of tiles, input columns of every tile in it.
+        y0 = 2 * np.arange(-(-self.out_h // 2)) * node.strides[0] - node.pads[0]
+        taps = np.arange(self.rows + node.strides[0]) if shared else (
+            np.arange(2)[:, None] * node.strides[0] + np.arange(self.rows) * node.dilations[0]
+        ).ravel()  # fmt: skip
+        y = y0[:, None] + taps
+        x = (np.arange(self.out_w) * node.strides[1] - node.pads[2])[:, None]
+        x = x + np.arange(self.columns) * node.dilations[1]
+        y_in, x_in = (y >= 0) & (y < self.in_h), (x >= 0) & (x < self.in_w)
+        # Tiles that are copied word by word: all inside, but for the last bytes of the input.
+        quick = y_in.all(axis=1)[:, None] & x_in.all(axis=1) & (node.dilations[1] == 1)
+        quick &= ~((y.max(axis=1) == self.in_h - 1)[:, None] & (x[:, -1] == self.in_w - 1))
+        if run % 4 and self.in_c * self.in_w < 3:
+            quick[:] = False
+        runs = int(quick.sum()) * len(taps)
+        pixels = quick.size * len(taps) * self.columns - runs * self.columns
+        copied = int(y_in.sum()) * int(x_in.sum()) - runs * self.columns
+        gathered = -(-(len(taps) * run + 3) // 4) * 4
         return {
-            "tiles": tiles,
-            "rows": pairs_of_rows,
-            **self._expanded(tiles, quads),
-            "runs": inside * whole * rows,
-            "run_words": inside * whole * rows * -(-run // 4),
-            "edge_pixels": (tiles - inside * whole) * rows * self.columns,
-            "edge_bytes": (tiles - inside * whole) * rows * run,
+            "gathered": 1,
+            "tiles": quick.size,
+            "rows": len(y0),
+            **self._expanded(quick.size, quads),
+            "runs": runs,
+            "run_words": runs * -(-run // 4),
+            "edge_pixels": pixels,
+            "edge_bytes": copied * self.in_c,
+            "blank_bytes": (pixels - copied) * self.in_c,
             "scratch": spare + gathered + 16 * quads,
             "ahead": self._ahead(0),
         }
