@@ -15,6 +15,7 @@ import jinja2
 from tinyrobust import resources
 from tinyrobust.artefact import write_text
 from tinyrobust.boards import Board
+from tinyrobust.boards.schema import Memory
 from tinyrobust.errors import BoardError
 from tinyrobust.image.compilers import Compiler
 from tinyrobust.image.elf import Elf
@@ -104,8 +105,14 @@ def _place(board: Board, elf: Elf) -> Placement:
     if not codes:
         return _placement(chosen)
     need = elf.section_bytes(CODE_SECTION)
-    fits = [m for m in codes if free[m.name] >= need]
-    return _placement(chosen, (fits or codes)[0].name, _region_bytes(need))
+    region = _region_bytes(need)
+    fits = [m for m in codes if _aligned_end(m, free[m.name], region) + need <= m.end]
+    return _placement(chosen, (fits or codes)[0].name, region)
+
+
+def _aligned_end(memory: Memory, free: int, region: int) -> int:
+    """Where an aligned section behind everything else in ``memory`` starts."""
+    return -(-(memory.end - free) // region) * region
 
 
 def _region_bytes(code_bytes: int) -> int:
@@ -138,7 +145,6 @@ def _script(board: Board, placement: Placement) -> str:
         ram=[m.name for m in board.memories if m.name in used],
         flash=flash,
         place=placement,
-        code_shares=any(m.name == placement.code_ram for use in USES for m in board.placed(use)),
         stack_bytes=board.budget.stack_bytes,
         guard_bytes=GUARD_BYTES,
         flash_word_bytes=board.flash_word_bytes,

@@ -28,7 +28,7 @@ _FLASH_PARTS = {
 }  # fmt: skip
 _RAM_PARTS = {
     ".tr_arena": "arena", ".tr_buffers": "buffers", ".data": "data", ".bss": "data",
-    ".tr_stack": "stack", ".tr_code_ram": "code_ram", ".tr_code_gap": "gap",
+    ".tr_stack": "stack", ".tr_code_ram": "code_ram",
 }  # fmt: skip
 
 
