@@ -93,8 +93,10 @@ class NetworkBuilder(Int8Builder):
 
 
 def network(seed: int) -> Graph:
-    """Twelve layers of all kinds, then an average and classes."""
+    """Twelve layers of all kinds, then an average and classes; every eighth is depthwise only."""
     rng = np.random.default_rng([11, seed])
+    if seed % 8 == 5:
+        return _depthwise(seed, rng)
     side = int(rng.integers(5, 22))
     b = NetworkBuilder(seed, (side, side + int(rng.integers(-2, 4)), int(rng.choice([1, 3, 4, 8]))))
     for _ in range(12):
@@ -103,6 +105,25 @@ def network(seed: int) -> Graph:
     b.classes(int(rng.integers(2, 13)))
     b.scores()
     return b.graph(f"int8-network{seed}")
+
+
+def _depthwise(seed: int, rng: np.random.Generator) -> Graph:
+    """Twelve depthwise layers over the same pixels, from columns to images of several strips."""
+    sides = [(25, 5), (8, 8), (30, 7), (12, 34), (27, 18), (13, 16), (40, 6), (6, 21)]
+    height, width = sides[seed // 8 % len(sides)]
+    b = NetworkBuilder(seed, (height, width, 4))
+    source = b.convolution(int(rng.choice([16, 24, 32] if height * width > 200 else [32, 64])))
+    for i in range(12):
+        b.x = source
+        size = [(3, 3), (3, 3), (3, 3), (2, 3), (3, 1), (5, 5)][i % 6]
+        stride = (1, 1) if rng.random() < 0.6 else (2, 2)
+        pads = tuple(int(rng.integers(0, n)) for n in (*size[:1] * 2, *size[1:] * 2))
+        b.per_channel(size, stride, ("relu", "none", "relu", "clamp")[i % 4],
+                      pads=None if rng.random() < 0.6 else pads)  # type: ignore[arg-type]  # fmt: skip
+    b.average()
+    b.classes(3)
+    b.scores()
+    return b.graph(f"int8-depthwise{seed}")
 
 
 def _layer(b: NetworkBuilder, rng: np.random.Generator) -> None:

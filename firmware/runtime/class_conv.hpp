@@ -110,7 +110,18 @@ TR_NOINLINE const uint32_t* class_lists(const uint32_t* codes, size_t words, Ste
   return codes + words;
 }
 
-// The sums of one row of the output for the block, word x of output j in row[(j * lane + x) * 2].
+// One word of the K outputs, two words of halfwords each.
+template <size_t K, size_t word>
+TR_INLINE void class_spread(const ClassSums* sums, const uint32_t* excess, uint32_t* to) {
+  uint32_t acc[K][2];
+  lists_spread<K, word>(sums, excess, acc);
+  for (size_t j = 0; j < K; ++j) {
+    to[2 * j] = acc[j][0];
+    to[2 * j + 1] = acc[j][1];
+  }
+}
+
+// The sums of one row of the output for the block, word x of output j in row[(x * K + j) * 2].
 template <size_t K>
 TR_NOINLINE void class_row(const Lists& lists, const ClassInput& in, const uint8_t* base,
                            bool strided, ClassSums* sums, const uint32_t* excess, uint32_t* row) {
@@ -123,19 +134,10 @@ TR_NOINLINE void class_row(const Lists& lists, const ClassInput& in, const uint8
     } else {
       lists_run<false>(lists, base + at * in.word, sums);
     }
-    uint32_t acc[K][2];
-    lists_spread<K, 0>(sums, excess, acc);
-    uint32_t* to = row + 2 * at;
-    for (size_t j = 0; j < K; ++j) {
-      to[2 * j * lane] = acc[j][0];
-      to[2 * j * lane + 1] = acc[j][1];
-    }
+    uint32_t* to = row + 2 * K * at;
+    class_spread<K, 0>(sums, excess, to);
     if (lane == 1) return;
-    lists_spread<K, 1>(sums, excess, acc);
-    for (size_t j = 0; j < K; ++j) {
-      to[2 * j * lane + 2] = acc[j][0];
-      to[2 * j * lane + 3] = acc[j][1];
-    }
+    class_spread<K, 1>(sums, excess, to + 2 * K);
   }
 }
 
@@ -162,7 +164,7 @@ TR_INLINE void class_conv(const Conv2D& layer, const ClassInput& in, uint8_t* sc
   const size_t padded = words * ClassCodes<K>::per_word;
   const ClassParts parts = class_parts<K>(scratch, padded, inputs, in.lane);
   const size_t out_c = layer.requantize.channels;
-  const ClassFinish<planar> finish(layer);
+  const ClassFinish<planar> finish(layer, 2 * K);
   class_offsets(layer, in, padded, parts.offsets);
   const bool strided = in.word != 4 || in.lane == 1;
   const Lists lists = {parts.entries, parts.steps, in.lane == 1 ? 0 : in.word};
@@ -178,8 +180,7 @@ TR_INLINE void class_conv(const Conv2D& layer, const ClassInput& in, uint8_t* sc
     const uint8_t* base = first;
     for (size_t y = 0; y < layer.out_h; ++y, base += in.row) {
       class_row<K>(lists, in, base, strided, parts.sums, excess, parts.row);
-      const uint32_t* row = parts.row;
-      for (size_t j = 0; j < n; ++j, row += 2 * in.lane) finish(y, c + j, row, at);
+      for (size_t j = 0; j < n; ++j) finish(y, c + j, parts.row + 2 * j, at);
     }
   }
 }

@@ -1,5 +1,6 @@
 // What becomes of the sums of one row of one channel, two words of halfwords (0, 2), (1, 3) for
-// every four pixels: requantised, a second branch added, and written as planar words or in HWC.
+// every four pixels, `apart` words from one to the next: requantised, a second branch added, and
+// written as planar words or in HWC.
 #ifndef TR_RUNTIME_CLASS_FINISH_HPP
 #define TR_RUNTIME_CLASS_FINISH_HPP
 
@@ -93,12 +94,12 @@ TR_INLINE uint32_t class_word(const ClassChannel& c, uint32_t even, uint32_t odd
 
 // Pixels x .. of one row of channel `c`, in HWC order, whose sums are at `row`: output by output.
 inline TR_NOINLINE void class_each(const Conv2D& layer, size_t y, size_t c, size_t x,
-                                   const uint32_t* row, const Buffers& at) {
+                                   const uint32_t* row, size_t apart, const Buffers& at) {
   const size_t lane = planar_lane_words(layer.out_w);
   const size_t channels = layer.requantize.channels;
   const size_t width = layer.out_w;
   size_t index = (y * width + x) * channels + c;
-  for (row += 2 * x; x < lane; ++x, row += 2, index += channels) {
+  for (row += apart * x; x < lane; ++x, row += apart, index += channels) {
     const int32_t acc[4] = {static_cast<int16_t>(row[0]), static_cast<int16_t>(row[1]),
                             static_cast<int16_t>(row[0] >> 16), static_cast<int16_t>(row[1] >> 16)};
     const size_t n = 3 * lane + x < width ? 4 : 2 * lane + x < width ? 3 : lane + x < width ? 2 : 1;
@@ -106,9 +107,9 @@ inline TR_NOINLINE void class_each(const Conv2D& layer, size_t y, size_t c, size
   }
 }
 
-inline void class_other(const Conv2D& layer, size_t y, size_t c, const uint32_t* row,
+inline void class_other(const Conv2D& layer, size_t y, size_t c, const uint32_t* row, size_t apart,
                         const Buffers& at) {
-  class_each(layer, y, c, 0, row, at);
+  class_each(layer, y, c, 0, row, apart, at);
 }
 
 TR_INLINE ClassChannel class_channel(const Requantize& r, size_t c, bool two) {
@@ -124,7 +125,7 @@ TR_INLINE size_t class_halves(const Conv2D& layer, size_t y, size_t c) {
 
 template <ClassKind kind, ClassScale how>
 TR_NOINLINE void class_planar(const Conv2D& layer, size_t y, size_t c, const uint32_t* row,
-                              const Buffers& at) {
+                              size_t apart, const Buffers& at) {
   const ClassChannel channel = class_channel(layer.requantize, c, kind != ClassKind::plain);
   const size_t first = planar_word(layer.out_w, layer.requantize.channels, y + 1, c, 1);
   const uint32_t* bytes = reinterpret_cast<const uint32_t*>(at.operand) + first;
@@ -144,13 +145,13 @@ TR_NOINLINE void class_planar(const Conv2D& layer, size_t y, size_t c, const uin
       halves += 8;
     }
     *out++ = class_word<kind, how>(channel, row[0], row[1], even, odd);
-    row += 2;
+    row += apart;
   } while (out != end);
 }
 
 template <ClassKind kind, ClassScale how>
 TR_NOINLINE void class_hwc(const Conv2D& layer, size_t y, size_t c, const uint32_t* row,
-                           const Buffers& at) {
+                           size_t apart, const Buffers& at) {
   const size_t lane = planar_lane_words(layer.out_w);
   const size_t whole = layer.out_w - 3 * lane;  // words of which all four pixels exist
   const size_t channels = layer.requantize.channels;
@@ -161,7 +162,7 @@ TR_NOINLINE void class_hwc(const Conv2D& layer, size_t y, size_t c, const uint32
   const uint16_t* halves = reinterpret_cast<const uint16_t*>(at.operand) + first;
   uint8_t* out = at.out + first;
   const uint32_t* from = row;
-  for (size_t x = whole; x != 0; --x, from += 2, out += channels) {
+  for (size_t x = whole; x != 0; --x, from += apart, out += channels) {
     uint32_t even = 0;
     uint32_t odd = 0;
     if (kind == ClassKind::add8) {
@@ -179,49 +180,50 @@ TR_NOINLINE void class_hwc(const Conv2D& layer, size_t y, size_t c, const uint32
     out[2 * step] = static_cast<uint8_t>(word >> 16);
     out[3 * step] = static_cast<uint8_t>(word >> 24);
   }
-  if (whole != lane) class_each(layer, y, c, whole, row, at);
+  if (whole != lane) class_each(layer, y, c, whole, row, apart, at);
 }
 
 // int16 sums as they are.
 inline void class_raw_planar(const Conv2D& layer, size_t y, size_t c, const uint32_t* row,
-                             const Buffers& at) {
+                             size_t apart, const Buffers& at) {
   uint32_t* out = reinterpret_cast<uint32_t*>(at.out) + class_halves(layer, y, c);
-  for (size_t x = planar_lane_words(layer.out_w); x != 0; --x, row += 2, out += 8) {
+  for (size_t x = planar_lane_words(layer.out_w); x != 0; --x, row += apart, out += 8) {
     out[0] = row[0];
     out[1] = row[1];
   }
 }
 
 inline void class_raw_hwc(const Conv2D& layer, size_t y, size_t c, const uint32_t* row,
-                          const Buffers& at) {
+                          size_t apart, const Buffers& at) {
   const size_t lane = planar_lane_words(layer.out_w);
   const size_t whole = layer.out_w - 3 * lane;
   const size_t channels = layer.requantize.channels;
   const size_t step = lane * channels;
   uint16_t* out = reinterpret_cast<uint16_t*>(at.out) + y * layer.out_w * channels + c;
   const uint32_t* from = row;
-  for (size_t x = whole; x != 0; --x, from += 2, out += channels) {
+  for (size_t x = whole; x != 0; --x, from += apart, out += channels) {
     out[0] = static_cast<uint16_t>(from[0]);
     out[step] = static_cast<uint16_t>(from[1]);
     out[2 * step] = static_cast<uint16_t>(from[0] >> 16);
     out[3 * step] = static_cast<uint16_t>(from[1] >> 16);
   }
-  if (whole != lane) class_each(layer, y, c, whole, row, at);
+  if (whole != lane) class_each(layer, y, c, whole, row, apart, at);
 }
 
 // The decisions of a layer, made once.
 template <bool planar>
 class ClassFinish {
  public:
-  explicit ClassFinish(const Conv2D& conv) : layer(conv), run(choose(conv)) {}
+  ClassFinish(const Conv2D& conv, size_t words_apart)
+      : layer(conv), apart(words_apart), run(choose(conv)) {}
 
   // Row `y` of channel `c`, whose sums are at `row`.
   TR_INLINE void operator()(size_t y, size_t c, const uint32_t* row, const Buffers& at) const {
-    run(layer, y, c, row, at);
+    run(layer, y, c, row, apart, at);
   }
 
  private:
-  using Run = void (*)(const Conv2D&, size_t, size_t, const uint32_t*, const Buffers&);
+  using Run = void (*)(const Conv2D&, size_t, size_t, const uint32_t*, size_t, const Buffers&);
 
   static Run choose(const Conv2D& layer) {
     const Requantize& r = layer.requantize;
@@ -251,6 +253,7 @@ class ClassFinish {
   }
 
   const Conv2D& layer;
+  size_t apart;
   Run run;
 };
 

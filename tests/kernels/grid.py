@@ -1,8 +1,9 @@
 """The grid over which the kernels' cost models are fitted and checked.
 
 ``networks(family, seeds)`` gives seeded networks whose layers vary everything that the formulas
-depend on; ``mixes`` gives forced choices of kernels and variants for one of them; ``run`` builds a network, runs it on the virtual board and gives one ``Case``
-per layer: what the formulas see, and what was counted and linked.
+depend on; ``mixes`` gives forced choices of kernels and variants for one of them; ``run`` builds a
+network, runs it on the virtual board and gives one ``Case`` per layer: what the formulas see, and
+what was counted and linked.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from tests.graphs import Builder, random_graph, resnet8_graph, separable_graph
 from tests.kernels.arm import Device
@@ -15,10 +16,11 @@ from tests.kernels.test_arm import check as check_device
 from tests.kernels.test_host import check, some_slow
 from tinyrobust.codegen.packers import class_ranks
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.kernels import candidates, classes, layers
+from tinyrobust.kernels import candidates, classes, compiled, layers
 from tinyrobust.kernels.counts import class_lists
 
 CONVS = ("conv2d_tcl_u8", "conv2d_tclh_u8")
+COMPILED = "conv2d_tcc_u8"
 DEPTHWISE = ("depthwise_conv2d_tcl_u8", "depthwise_conv2d_tclh_u8", "depthwise_conv2d_t2_u8")
 
 
@@ -67,6 +69,12 @@ def test_convolutions_on_the_host(case: tuple[int, int], kernel: str, tmp_path: 
     check(Compiled(planned(graph, force=forced(graph, "host", kernel, share)), tmp_path), graph)
 
 
+@pytest.mark.parametrize("seed", some_slow([1, 3, 4, 7, 9, 38, 44, 51], 1))
+def test_compiled_weights_on_the_host(seed: int, tmp_path: Path) -> None:
+    graph = random_graph(seed)
+    check(Compiled(planned(graph, force=forced(graph, "host", COMPILED)), tmp_path), graph)
+
+
 @pytest.mark.parametrize("kernel", DEPTHWISE)
 @pytest.mark.parametrize("seed", some_slow(list(range(10)), 1))
 def test_depthwise_on_the_host(seed: int, kernel: str, tmp_path: Path) -> None:
@@ -98,6 +106,38 @@ def test_depthwise_on_arm(kernel: str, board: tuple[str, tuple[str, ...]], tmp_p
     graph = separable_graph(4)
     plan = planned(graph, board[0], forced(graph, "cortex-m4", kernel))
     check_device(Device(plan, tmp_path, board[1]), graph, n=2)
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=["m7", "m4", "m4-portable"])
+def test_compiled_weights_on_arm(board: tuple[str, tuple[str, ...]], tmp_path: Path) -> None:
+    b = Builder(9, (5, 32, 4), 0.5)
+    b.conv(36, 1)
+    b.requantize()
+    b.conv(6)  # beyond the reach of a load
+    source = b.requantize(shift=16)
+    second = b.conv(6)
+    b.requantize(second, source, bits=4)
+    b.conv(3, 3, 2)
+    b.requantize()
+    b.average()
+    b.dense(5)
+    b.requantize(scores=True)
+    graph = b.graph("compiled")
+    plan = planned(graph, board[0], forced(graph, "cortex-m4", COMPILED))
+    device = Device(plan, tmp_path, board[1])
+    check_device(device, graph, n=2)
+    if board[1]:
+        return
+    with device.elf.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        sizes = {s.name: s["st_size"] for s in table.iter_symbols() if s.name[:8] == "tr_layer"}
+    expected = {
+        f"tr_layer{i:02d}_block{k:03d}": block.code_bytes
+        for i, (layer, step) in enumerate(zip(plan.layers, plan.steps, strict=True))
+        if step.kernel == COMPILED
+        for k, block in enumerate(compiled.blocks(layer, graph))
+    }
+    assert sizes == expected and len(expected) > 10
 
 
 @pytest.mark.parametrize("zeros", [0.0, 0.5, 0.97])
@@ -150,3 +190,12 @@ def test_resnet8_without_code_in_ram(tmp_path: Path) -> None:
     assert sum(counts) < 4_700_000  # int8 by CMSIS-NN: 29.94 M
     assert sum(s.flash_weights + s.flash_tables for s in plan.steps) <= 24 * 1024
     assert plan.arena_bytes <= 64 * 1024
+
+
+@pytest.mark.slow
+def test_resnet8_with_compiled_weights(tmp_path: Path) -> None:
+    graph = resnet8_graph()
+    force = {layer.name: COMPILED for layer in layers(graph) if layer.op == "conv2d"}
+    plan = planned(graph, "nucleo-h743", force)
+    counts = check_device(Device(plan, tmp_path, ("-O3",)), graph)
+    assert sum(counts) < 3_200_000

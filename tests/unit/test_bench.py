@@ -87,7 +87,7 @@ def test_published_figures_stand_beside_networks_of_their_shape_only() -> None:
 @pytest.mark.parametrize(
     ("specification", "shape"),
     [("resnet8:50", "resnet8"), ("resnet8:5.5", "resnet8"), ("resnet8-int8", "resnet8"),
-     ("ds-cnn-int8", "ds-cnn")],
+     ("ds-cnn-int8", "ds-cnn"), ("ds-cnn:40", "ds-cnn")],
 )  # fmt: skip
 def test_random_networks_have_the_published_shapes(specification: str, shape: str) -> None:
     graph = random_network(specification)
@@ -109,7 +109,9 @@ def test_random_networks_have_the_published_shapes(specification: str, shape: st
     assert by_model_name("shapes-small") is None
 
 
-@pytest.mark.parametrize("specification", ["", "resnet8:100", "resnet9", "resnet8-int8:5", "x:50"])
+@pytest.mark.parametrize(
+    "specification", ["", "resnet8", "resnet8:100", "resnet9", "resnet8-int8:5", "x:50"]
+)
 def test_unknown_random_networks_are_refused(specification: str) -> None:
     with pytest.raises(GraphError, match="no random network"):
         random_network(specification)

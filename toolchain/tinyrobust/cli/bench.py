@@ -34,8 +34,8 @@ if TYPE_CHECKING:
               shell_complete=board_names)  # fmt: skip
 @model_option
 @click.option("--random", "specification", metavar="NETWORK",
-              help="Random weights in a published shape instead of a model: resnet8:ZEROS% "
-              "(ternary), resnet8-int8, ds-cnn-int8.")  # fmt: skip
+              help="Random weights in a published shape instead of a model: resnet8:ZEROS "
+              "(ternary, percent of zeros), resnet8-int8; ds-cnn likewise.")  # fmt: skip
 @kernel_option
 @aim_options
 @click.option("--ratchet", "ratchet_file", type=click.Path(path_type=Path), metavar="FILE",

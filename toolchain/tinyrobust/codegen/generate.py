@@ -101,19 +101,26 @@ def _definitions(
 ) -> str:
     lines, names = [], {}
     if packing is not None:
-        names["weights"] = f"{symbol}_weights"
         packer = _packer(packing)
-        if hasattr(packer, "pack_layer"):  # the variant decides about the words
-            words = packer.pack_layer(layer, plan.graph, step.variant)
+        if hasattr(packer, "code"):  # functions, which stand outside the namespace
+            blocks = packer.code(layer, plan.graph, symbol)
+            lines.append(f"}}  // namespace\n{blocks}namespace {{\n")
         else:
-            words = packer.pack(layer.node.arrays["weights"])
-        lines.append(text.array("TR_WEIGHTS", "uint32_t", names["weights"], words))
+            names["weights"] = f"{symbol}_weights"
+            words = _words(packer, layer, plan, step)
+            lines.append(text.array("TR_WEIGHTS", "uint32_t", names["weights"], words))
     for field, values in parameters.tables(layer, plan.graph).items():
         names[field] = f"{symbol}_{field}"
         lines.append(text.array("TR_TABLES", "int32_t", names[field], values))
     members = text.aggregate(parameters.initialiser(layer, plan.graph, types, names), "    ")
     lines.append(f"TR_TABLES constexpr tr::{parameters.struct(layer)} {symbol} =\n{members};\n")
     return "".join(lines)
+
+
+def _words(packer: Any, layer: Layer, plan: Plan, step: Step) -> Any:
+    if hasattr(packer, "pack_layer"):  # the variant decides about the words
+        return packer.pack_layer(layer, plan.graph, step.variant)
+    return packer.pack(layer.node.arrays["weights"])
 
 
 def _run(plan: Plan, layer: Layer, step: Step, symbol: str) -> str:
@@ -124,6 +131,9 @@ def _run(plan: Plan, layer: Layer, step: Step, symbol: str) -> str:
         many = f"  const uint8_t* const inputs[] = {{{inputs}}};\n"
         buffers = f"{{{buffers[1:-1]}, inputs}}"
     variant = "".join(f", {value}" for value in step.variant.values())
+    packing = catalogue()[step.kernel].file.packing
+    if packing is not None and hasattr(_packer(packing), "code"):
+        variant += f", {symbol}_blocks"
     call = f"tr::{step.kernel}({symbol}, {buffers}{variant});"
     return f"void {symbol}_run(uint8_t* arena) {{\n{many}  {call}\n}}\n"
 

@@ -9,6 +9,7 @@ nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tinyrobust.graph.nodes import (
     INT32,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     GlobalAveragePool,
     Graph,
     Input,
@@ -36,18 +38,17 @@ _CODES = 127
 
 def random_network(specification: str) -> Graph:
     """See the module. Raises GraphError for an unknown specification."""
-    found = re.fullmatch(r"(resnet8)(?:(-int8)|:(\d+(?:\.\d+)?))?|(ds-cnn)-int8", specification)
-    zeros = float(found[3] or 50) if found else 0.0
+    found = re.fullmatch(r"(resnet8|ds-cnn)(?:-int8|:(\d+(?:\.\d+)?))", specification)
+    zeros = float(found[2] or 0) if found else 0.0
     if found is None or zeros >= 100:
         raise GraphError(
             f"no random network '{specification}'",
-            "resnet8:ZEROS (percent, such as resnet8:50), resnet8-int8, ds-cnn-int8",
+            "resnet8:ZEROS (percent, such as resnet8:50), resnet8-int8; ds-cnn likewise",
         )
-    if found[4]:
-        return _ds_cnn(_Int8(specification, (49, 10, 1)))
+    shape, network = _NETWORKS[found[1]]
     if found[2]:
-        return _resnet8(_Int8(specification, (32, 32, 3)))
-    return _resnet8(_Ternary(specification, (32, 32, 3), zeros / 100))
+        return network(_Ternary(specification, shape, zeros / 100))
+    return network(_Int8(specification, shape))
 
 
 def model_name(specification: str) -> str:
@@ -60,7 +61,7 @@ def by_model_name(name: str) -> Graph | None:
     kind, _, rest = name.partition("-")
     if kind != "random":
         return None
-    return random_network(re.sub(r"^resnet8-(\d)", r"resnet8:\1", rest))
+    return random_network(re.sub(r"-(\d)", r":\1", rest))
 
 
 def _resnet8(b: _Ternary | _Int8) -> Graph:
@@ -72,13 +73,19 @@ def _resnet8(b: _Ternary | _Int8) -> Graph:
     return b.finish(x, 10)
 
 
-def _ds_cnn(b: _Int8) -> Graph:
+def _ds_cnn(b: _Ternary | _Int8) -> Graph:
     """MLPerf Tiny's keyword spotting network (2.66 M multiply-accumulates)."""
     x = b.conv("conv1", b.x, 64, kernel=(10, 4), stride=2)
     for block in range(1, 5):
         x = b.depthwise(f"depthwise{block}", x)
         x = b.conv(f"pointwise{block}", x, 64, kernel=(1, 1))
     return b.finish(x, 12)
+
+
+_NETWORKS: dict[str, tuple[tuple[int, int, int], Callable[..., Graph]]] = {
+    "resnet8": ((32, 32, 3), _resnet8),
+    "ds-cnn": ((49, 10, 1), _ds_cnn),
+}
 
 
 def _same(size: int, kernel: int, stride: int) -> tuple[int, int, int]:
@@ -118,15 +125,20 @@ class _Ternary(_Base):
         signs = self.rng.choice(np.array([-1, 1], np.int8), size=shape)
         return np.where(self.rng.random(shape) < self.zeros, 0, signs).astype(np.int8)
 
-    def sums(self, name: str, x: Tensor, channels: int, kernel: int, stride: int) -> Tensor:
-        weights = self.trits(channels, kernel, kernel, x.shape[2])
-        rows, top, bottom = _same(x.shape[0], kernel, stride)
-        columns, left, right = _same(x.shape[1], kernel, stride)
+    def sums(
+        self, name: str, x: Tensor, channels: int, kernel: tuple[int, int], stride: int
+    ) -> Tensor:
+        """Of a convolution; depthwise when ``channels`` is 0."""
+        rows, top, bottom = _same(x.shape[0], kernel[0], stride)
+        columns, left, right = _same(x.shape[1], kernel[1], stride)
+        kind = Conv2D if channels else DepthwiseConv2D
+        weights = self.trits(channels or x.shape[2], *kernel, *([x.shape[2]] if channels else []))
         low, high = accumulator_range(weights, x)
         return self.add(
-            Conv2D(name, (x.name,), f"{name}_acc", weights, (stride, stride),
-                   (top, bottom, left, right)),
-            Tensor(f"{name}_acc", (rows, columns, channels), int(low.min()), int(high.max()), 7),
+            kind(name, (x.name,), f"{name}_acc", weights, (stride, stride),
+                 (top, bottom, left, right)),
+            Tensor(f"{name}_acc", (rows, columns, len(weights)), int(low.min()),
+                   int(high.max()), 7),
         )  # fmt: skip
 
     def requantize(self, name: str, *branches: Tensor, scores: bool = False) -> Tensor:
@@ -149,13 +161,19 @@ class _Ternary(_Base):
         reach = (int(low.min()), int(high.max())) if scores else (0, _CODES)
         return self.add(node, Tensor(f"{name}_q", branches[0].shape, *reach, 12 if scores else 7))
 
-    def conv(self, name: str, x: Tensor, channels: int, *, stride: int = 1) -> Tensor:
-        return self.requantize(f"{name}_quant", self.sums(name, x, channels, 3, stride))
+    def conv(
+        self, name: str, x: Tensor, channels: int, *, kernel: tuple[int, int] = (3, 3),
+        stride: int = 1,
+    ) -> Tensor:  # fmt: skip
+        return self.requantize(f"{name}_quant", self.sums(name, x, channels, kernel, stride))
+
+    def depthwise(self, name: str, x: Tensor) -> Tensor:
+        return self.requantize(f"{name}_quant", self.sums(name, x, 0, (3, 3), 1))
 
     def residual(self, name: str, y: Tensor, x: Tensor, channels: int, stride: int) -> Tensor:
-        acc = self.sums(f"{name}_conv2", y, channels, 3, 1)
+        acc = self.sums(f"{name}_conv2", y, channels, (3, 3), 1)
         if stride > 1:
-            x = self.sums(f"{name}_shortcut", x, channels, 1, stride)
+            x = self.sums(f"{name}_shortcut", x, channels, (1, 1), stride)
         return self.requantize(f"{name}_quant", acc, x)
 
     def finish(self, x: Tensor, classes: int) -> Graph:

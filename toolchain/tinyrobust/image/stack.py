@@ -3,9 +3,9 @@
 In: objects with GCC's call graphs (``-fcallgraph-info=su,da``) and the linked ELF. Out: a bound in
 bytes with the chain of calls that reaches it. Frames come from the compiler; library functions are
 read from their instructions. An indirect call goes to every function of the family declared for
-its caller (a kernel's goes to every function of its own file whose address is taken). A function
-whose address is taken and that no family holds, recursion, or a frame of unknown size is a
-BuildError, so the bound never rests on a guess.
+its caller (a kernel's goes also to every function of its own file whose address is taken). A
+function whose address is taken and that no family holds, recursion, or a frame of unknown size is
+a BuildError, so the bound never rests on a guess.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from tinyrobust.image.objects import Object
 # Caller (any of these names; the compiler may inline the first into the second) -> its targets.
 FAMILIES: tuple[tuple[frozenset[str], re.Pattern[str]], ...] = (
     (frozenset({"tr_invoke"}), re.compile(r"layer\d+_run|\w+_step")),  # steps, and step hooks
+    # compiled weights
+    (frozenset({"conv2d_tcc_u8"}), re.compile(r"tr_layer\d+_block\d+")),
     (frozenset({"dispatch", "tr_protocol_feed"}), re.compile(r"do_\w+")),  # commands
 )
 ENTRIES = frozenset({"Reset_Handler", "tr_fault_handler"})  # in the vector table
@@ -137,8 +139,8 @@ def _address_taken(item: Object) -> set[str]:
 
 
 def _resolve_indirect(functions: dict[str, _Function], taken: dict[str, set[str]]) -> None:
-    """Replace every indirect call by the targets of its caller's family; for a kernel's those
-    whose address its own source takes."""
+    """Replace every indirect call by the targets of its caller's family, for a kernel's also by
+    those whose address its own source takes."""
     targets: dict[int, set[str]] = {i: set() for i in range(len(FAMILIES))}
     others = [keys for source, keys in taken.items() if not source.startswith(KERNELS)]
     for key in sorted(set().union(*others)):
@@ -155,11 +157,10 @@ def _resolve_indirect(functions: dict[str, _Function], taken: dict[str, set[str]
         if INDIRECT not in function.calls:
             continue
         function.calls.discard(INDIRECT)
+        homes = [i for i, (callers, _) in enumerate(FAMILIES) if function.base in callers]
         if function.source.startswith(KERNELS):
             function.calls |= taken[function.source]
-            continue
-        homes = [i for i, (callers, _) in enumerate(FAMILIES) if function.base in callers]
-        if not homes:
+        elif not homes:
             raise BuildError(
                 f"{function.base}() makes an indirect call that no family of image/stack.py holds",
                 "declare in FAMILIES what it may call",

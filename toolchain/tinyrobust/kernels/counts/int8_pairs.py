@@ -6,13 +6,13 @@ inputs that a channel has; ``blocks``: groups of four channels; ``away``, ``clam
 negative results matter, the clamp is not to -128..127.
 
 Of a convolution: ``tiles``: pairs of output pixels, in ``rows`` rows; ``rounds`` of the inner loop
-for one block; ``pointwise``: 1x1 without stride. ``expansions``: runs of pixels that become words
-of columns, of ``expanded`` quads in all, ``singles`` of them outside groups of four;
-``border_rows``: those of columns that meet padding; ``moved``: words moved in the buffer of
-columns; ``gathered``: windows are, row by row; ``runs``: rows of them, of ``run_words`` words;
-``edge_pixels``: what is gathered pixel by pixel, ``edge_bytes`` of the input and ``blank_bytes`` of
-padding. ``scratch``: bytes; ``ahead``: how far before its input the output
-may start.
+for one block; ``pointwise``, ``sliding``, ``gathered``: how windows are read, 1 or 0.
+``expansions``: runs of pixels that become words of columns, of ``expanded`` quads in all,
+``singles`` of them outside groups of four. Sliding: ``columns`` of kernels, ``border_columns`` of
+them, of ``border_rows`` runs, with padding; ``moves`` in the buffer of columns, of ``moved`` words.
+Gathered: ``runs`` of pixels, of ``run_words`` words; ``edge_pixels``: those that are gathered one
+by one, ``edge_bytes`` of the input and ``blank_bytes`` of padding. ``scratch``: bytes; ``ahead``:
+how far before its input the output may start.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from tinyrobust.kernels.layers import Layer
 
 NAMES = frozenset({
     "exact", "channels", "quads", "tiles", "blocks", "rounds", "away", "clamped", "pointwise",
-    "rows", "expansions", "expanded", "singles", "border_rows", "moved", "runs", "run_words",
-    "gathered", "edge_pixels", "edge_bytes", "blank_bytes", "scratch", "ahead",
+    "sliding", "gathered", "rows", "expansions", "expanded", "singles", "columns",
+    "border_columns", "border_rows", "moves", "moved", "runs", "run_words",
+    "edge_pixels", "edge_bytes", "blank_bytes", "scratch", "ahead",
 })  # fmt: skip
 UNROLLED = 8  # quads in a round of the inner loop
 
@@ -120,8 +121,12 @@ class _Walk:
             "tiles": pairs_of_rows * self.out_w,
             "rows": pairs_of_rows,
             **self._expanded(pairs_of_rows * read.size * self.rows, self.in_c // 4),
+            "sliding": 1,
+            "columns": pairs_of_rows * read.size,
+            "border_columns": bordered * read.size + (pairs_of_rows - bordered) * outside,
             "border_rows": self.rows
             * (bordered * read.size + (pairs_of_rows - bordered) * outside),
+            "moves": pairs_of_rows * moves,
             "moved": pairs_of_rows * moves * kept * column_bytes // 4,
             "scratch": self.in_c + spare + capacity * column_bytes,
             "ahead": self._ahead(self.columns if reuse else 0),

@@ -4,9 +4,9 @@
 on it, for every channel and every possible input; else 0. ``whole``: the image is one strip and the
 output has its shape. ``strips`` of the output, over all channels; ``row_pairs`` of outputs, over
 all columns and channels, ``far`` those of stride 2; ``columns``: the outputs' columns, over all
-channels. ``filled``: columns of planes that are filled, with ``words`` of two rows of four channels
-each, ``border_words`` of them with padding, ``blank_words`` with nothing else; ``away``: halves of
-negative results matter; ``scratch``: bytes.
+channels, ``odd_columns`` those of an odd number of rows. ``filled``: columns of planes that are
+filled, with ``words`` of two rows of four channels each, ``border_words`` of them with padding,
+``blank_words`` with nothing else; ``away``: halves of negative results matter; ``scratch``: bytes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from tinyrobust.kernels.counts import int8_pairs
 from tinyrobust.kernels.layers import Layer
 
 NAMES = frozenset({
-    "exact", "whole", "strips", "row_pairs", "far", "columns", "filled", "words", "border_words",
-    "blank_words", "away", "scratch",
+    "exact", "whole", "strips", "row_pairs", "far", "columns", "odd_columns", "filled", "words",
+    "border_words", "blank_words", "away", "scratch",
 })  # fmt: skip
 PLANE_ROWS = 28
 STRIP_ROWS = {1: PLANE_ROWS - 2, 2: PLANE_ROWS // 2 - 2}  # by stride
@@ -48,6 +48,7 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         "strips": groups * len(rows) * len(columns),
         "row_pairs": out[2] * out[1] * sum(-(-n // 2) for _, n in rows),
         "columns": out[2] * out[1] * len(rows),
+        "odd_columns": out[2] * out[1] * sum(n % 2 for _, n in rows),
         "away": int(node.lo < node.output_zero),
         "scratch": 8 * PLANE_ROWS * ((max(n for _, n in columns) - 1) * stride + 3),
     }  # fmt: skip
