@@ -3,7 +3,7 @@
 ``fits``: 1 when the kernel is exact on the layer and its code reaches everything. ``lane``: words
 of a row of output, ``masked``: those of them with pixels beyond the width. ``copied``: words of
 windows that are copied first, ``copied_rows`` their rows of one channel that are not padding,
-``copied_bytes`` the pixels in these.
+``copied_bytes`` the pixels in these, ``copied_stretches`` all rows of one channel.
 ``codes_bytes``: weights in flash. ``node_bytes``, ``unit_bytes``: the table before the code, and
 the longest piece of code; ``all_units_bytes``: all pieces. ``part_taps``, ``part_stretches``:
 inputs of a part, and their rows and channels.
@@ -25,7 +25,7 @@ import numpy as np
 from tinyrobust.graph.nodes import INT16, INT32, Conv2D, Graph
 from tinyrobust.graph.verify import accumulator_range
 from tinyrobust.kernels import tg
-from tinyrobust.kernels.layers import Layer, storage
+from tinyrobust.kernels.layers import Layer, storage, view_roots
 from tinyrobust.kernels.settle import settled
 
 NAMES = frozenset({
@@ -33,7 +33,7 @@ NAMES = frozenset({
     "unit_bytes", "all_units_bytes", "part_taps", "part_stretches", "run", "run_pairs",
     "run_singles", "run_spills", "groups", "part_groups", "rows", "generated", "pairs", "singles",
     "leaves", "additions", "spills", "units", "blocks", "finish_words", "copied_bytes",
-    "nonzero_codes",
+    "copied_stretches", "nonzero_codes",
 })  # fmt: skip
 _IMMEDIATE = 4096  # bytes that the finish reaches from the first channel of a block
 
@@ -49,6 +49,7 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         "fits": int(_fits(layer, graph, geometry)), "lane": geometry.lane,
         "parts": geometry.parts, "copied": geometry.copy_words,
         "masked": geometry.lane - max(out.shape[1] - 3 * geometry.lane, 0),
+        "copied_stretches": geometry.copy_words // geometry.stretch,
         "copied_rows": rows, "copied_bytes": rows * _pixels(node, geometry, source.shape[1]),
         "codes_bytes": tg.stream_bytes(node, geometry), "node_bytes": geometry.node_bytes,
         "part_taps": geometry.part_taps,
@@ -82,7 +83,7 @@ def _units(layer: Layer, graph: Graph, geometry: tg.Geometry, *, keep: bool) -> 
     finishes: dict[tuple[str, int], int] = {}
     standing = None
     for finish, unit, codes in tg.units(
-        node, geometry, kind, scaled=scaled, in_place=True, shared=keep
+        node, geometry, kind, scaled=scaled, in_place=_in_place(layer, graph), shared=keep
     ):
         total["run"] += words * (unit.words + finish.group) + height * finish.row + finish.LAST
         total["rows"] += height
@@ -103,6 +104,16 @@ def _units(layer: Layer, graph: Graph, geometry: tg.Geometry, *, keep: bool) -> 
         total["unit_bytes"] = max(total["unit_bytes"], 4 * (apart.words + unit.words))
     total["all_units_bytes"] += sum(finishes.values())
     return total
+
+
+def _in_place(layer: Layer, graph: Graph) -> bool:
+    """Whether the planner lets the output lie over the operand: nobody reads that afterwards."""
+    if not layer.operand or view_roots(graph)[layer.source] == view_roots(graph)[layer.operand]:
+        return False
+    roots = view_roots(graph)
+    own = [node.name for node in graph.nodes].index(layer.nodes[-1])
+    later = (name for node in graph.nodes[own + 1 :] for name in node.inputs)
+    return all(roots[name] != roots[layer.operand] for name in later)
 
 
 def _rows_inside(node: Conv2D, source: tuple[int, ...], out: tuple[int, ...]) -> int:
