@@ -98,12 +98,29 @@ def hard_swish() -> Any:
     return models.Model(inputs, layers.Dense(5)(x))
 
 
+def open_batch() -> Any:
+    """What the converter makes of reshapes, products over the last axis and dilation when the
+    batch is open: arithmetic on shapes, and batches for dilation."""
+    import tensorflow as tf
+    from keras import layers, models
+
+    inputs = layers.Input((12, 10, 3))
+    x = layers.Conv2D(8, 3, 2, padding="same", activation="relu")(inputs)
+    x = layers.Reshape((6, 5, 6))(layers.Dense(6)(layers.Reshape((30, 8))(x)))
+    x = layers.Conv2D(4, 3, dilation_rate=2, padding="same")(layers.UpSampling2D(2)(x))
+    x = layers.DepthwiseConv2D(3, dilation_rate=3, padding="same")(x)
+    a, b = tf.split(x[:, 1:-1, ::2, :], 2, axis=-1)
+    x = layers.GlobalAveragePooling2D()(layers.concatenate([a, b * b]))
+    return models.Model(inputs, layers.Dense(5, activation="softmax")(x))
+
+
 MODELS: Mapping[str, Callable[[], Any]] = {
     "autoencoder": autoencoder,
     "mobilenet": mobilenet,
     "wakeword": wakeword,
     "many": many,
     "hard_swish": hard_swish,
+    "open_batch": open_batch,
 }
 
 

@@ -381,6 +381,76 @@ def views(rng: Rng) -> bytes:
     return write(tensors, ops, [0], [7])
 
 
+def split_dilation(rng: Rng) -> bytes:
+    """A dilated convolution as converters leave it where the batch was open."""
+    block = [int(n) for n in rng.integers(1, 4, 2)]
+    kernel = [int(n) for n in rng.integers(1, 4, 2)]
+    ic, multiplier = int(rng.integers(1, 5)), int(rng.choice([1, 2]))
+    size, pads, crops, wide, out = [], [], [], [], []
+    for k, d in zip(kernel, block, strict=True):
+        before, after = (int(n) for n in rng.integers(0, min(4, (k - 1) * d + 1), 2))
+        padded = ((k - 1) * d + int(rng.integers(before + after + 1, before + after + 9)) + d) // d
+        size.append(padded * d - before - after)
+        cut = [int(rng.integers(0, min(n, 2) + 1)) for n in (before, after)]
+        pads, crops, wide = [*pads, before, after], [*crops, *cut], [*wide, padded]
+        out.append((padded - k + 1) * d - sum(cut))
+    source = tensor(rng, *size, ic)
+    depthwise = bool(rng.integers(2))
+    oc = ic * multiplier if depthwise else int(rng.integers(1, 6))
+    shape = (1, *kernel, oc) if depthwise else (oc, *kernel, ic)
+    weights, bias, unit = _weighted(rng, source, shape, 3 if depthwise else 0, oc)
+    assert bias is not None
+    batch, quantised = block[0] * block[1], {"scale": unit, "zero": zero(rng)}
+    middle = [n - k + 1 for n, k in zip(wide, kernel, strict=True)]
+    tensors = [
+        source, T((batch, *wide, ic), source.scale, source.zero), weights, bias,
+        T((batch, *middle, oc), **quantised), T((1, *out, oc), **quantised),  # type: ignore[arg-type]
+        _i32(*block), constant(np.array(pads, np.int32).reshape(2, 2)),
+        constant(np.array(crops, np.int32).reshape(2, 2)),
+    ]  # fmt: skip
+    options = {"Padding": VALID, "StrideH": 1, "StrideW": 1,
+               "FusedActivationFunction": _activation(rng)}  # fmt: skip
+    code, table = "CONV_2D", "Conv2DOptions"
+    if depthwise:
+        code, table = "DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions"
+        options["DepthMultiplier"] = multiplier
+    ops = [
+        Op("SPACE_TO_BATCH_ND", [0, 6, 7], [1]),
+        Op(code, [1, 2, 3], [4], table, options),
+        Op("BATCH_TO_SPACE_ND", [4, 6, 8], [5]),
+    ]
+    return write(tensors, ops, [0], [5])
+
+
+def shape_arithmetic(rng: Rng) -> bytes:
+    """A matrix product over the last axis as converters leave it where the batch was open."""
+    h, w, c = _hwc(rng, 6)
+    source = tensor(rng, h, w, c)
+    oc = int(rng.integers(1, 7))
+    weights, bias, unit = _weighted(rng, source, (oc, c), 0, oc, per_channel=False)
+    s, quantised = {"scale": source.scale, "zero": source.zero}, {"scale": unit, "zero": zero(rng)}
+    tensors = [
+        source, T((4,), type="INT32"), _i32(0, 1, 2), T((3,), type="INT32"), _i32(0),
+        T((), type="INT32"), constant(np.array(c, np.int32)), T((2,), type="INT32"),
+        T((1, 1), **s), weights, T((1, oc), **quantised), _i32(3), T((1,), type="INT32"),  # type: ignore[arg-type]
+        T((), type="INT32"), _i32(1), _i32(1), T((3,), type="INT32"),
+        T((1, h * w, oc), **quantised), constant(np.array(h * w, np.int32)),  # type: ignore[arg-type]
+        constant(np.array(oc, np.int32)), _i32(0), *([bias] if bias else []),
+    ]  # fmt: skip
+    ops = [
+        Op("SHAPE", [0], [1], "ShapeOptions", {"OutType": 2}),
+        Op("GATHER", [1, 2], [3], "GatherOptions"),
+        Op("REDUCE_PROD", [3, 4], [5], "ReducerOptions"),
+        Op("PACK", [5, 6], [7], "PackOptions", {"ValuesCount": 2}),
+        Op("RESHAPE", [0, 7], [8]),
+        Op("FULLY_CONNECTED", [8, 9, 21] if bias else [8, 9], [10], "FullyConnectedOptions"),
+        Op("STRIDED_SLICE", [1, 20, 14, 15], [13], "StridedSliceOptions", {"ShrinkAxisMask": 1}),
+        Op("PACK", [13, 18, 19], [16], "PackOptions", {"ValuesCount": 3}),
+        Op("RESHAPE", [10, 16], [17]),
+    ]
+    return write(tensors, ops, [0], [17])
+
+
 def edges(rng: Rng) -> bytes:
     """uint8 or float32 in and out, with QUANTIZE and DEQUANTIZE there."""
     shape = (1, int(rng.integers(1, 40)))
@@ -431,5 +501,7 @@ CASES: Mapping[str, Callable[[Rng], bytes]] = {
     "STRIDED_SLICE": strided_slice,
     "SPLIT": split,
     "RESHAPE SQUEEZE TRANSPOSE": views,
+    "SPACE_TO_BATCH_ND, convolution": split_dilation,
+    "SHAPE, PACK, GATHER": shape_arithmetic,
     "uint8 and float edges": edges,
 }

@@ -13,8 +13,8 @@
 //   TR_END(name)
 // with TR_N(r, o) for the input `o` bytes behind the first tap, loaded to r (x or y), or
 // TR_F(r, h, o) where h + o is beyond the reach of a load. The running sum is the one of
-// class_codes.hpp. Of minus pairs the complement 255 - (a + b) is added: v puts that right
-// (TR_START with DSP instructions; TR_EXCESS without, where mixed pairs give 128 too much).
+// class_codes.hpp. With DSP instructions the complement 255 - (a + b) of minus pairs is added, and
+// TR_START puts that right; without, mixed pairs give 128 too much, and TR_EXCESS puts that right.
 #ifndef TR_RUNTIME_CLASS_COMPILED_HPP
 #define TR_RUNTIME_CLASS_COMPILED_HPP
 
@@ -112,9 +112,9 @@ using CompiledLayer = const CompiledBlock*;
 #define TR_F(r, h, o) r = tr::lists_load(base + h + o);
 #define TR_MIXED(a, b) a b tr::lists_widen((x | 0x80808080u) - y, s, t);
 #define TR_PLUS(a, b) a b tr::lists_widen(x + y, s, t);
-#define TR_MINUS(a, b) a b tr::lists_widen(~(x + y), s, t);
+#define TR_MINUS(a, b) a b tr::lists_widen_minus(x + y, s, t);
 #define TR_PLUS_ONE(a) a tr::lists_widen(x, s, t);
-#define TR_MINUS_ONE(a) a tr::lists_widen(~x, s, t);
+#define TR_MINUS_ONE(a) a tr::lists_widen_minus(x, s, t);
 #define TR_MIXED0 TR_MIXED
 #define TR_PLUS0 TR_PLUS
 #define TR_MINUS0 TR_MINUS

@@ -69,6 +69,11 @@ TR_INLINE uint32_t class_word(const ClassChannel& c, uint32_t even, uint32_t odd
 
 #else
 
+// (m * acc) >> 16 for acc of 16 bits, without a product of 64 bits.
+TR_INLINE int32_t scale_halfword(int32_t m, int32_t acc) {
+  return (m >> 16) * acc + (((m & 0xffff) * acc) >> 16);
+}
+
 template <ClassKind kind, ClassScale how>
 TR_INLINE uint32_t class_word(const ClassChannel& c, uint32_t even, uint32_t odd, uint32_t even2,
                               uint32_t odd2) {
@@ -76,10 +81,10 @@ TR_INLINE uint32_t class_word(const ClassChannel& c, uint32_t even, uint32_t odd
   for (uint32_t l = 0; l < 4; ++l) {
     const uint32_t half = 16 * (l >> 1);
     const uint32_t sum = (l & 1u) != 0 ? odd : even;
-    int32_t t = c.start + scale(c.m, static_cast<int16_t>(sum >> half));
+    int32_t t = c.start + scale_halfword(c.m, static_cast<int16_t>(sum >> half));
     if (kind != ClassKind::plain) {
       const uint32_t other = (l & 1u) != 0 ? odd2 : even2;
-      t += scale(c.m2, static_cast<int16_t>(other >> half));
+      t += scale_halfword(c.m2, static_cast<int16_t>(other >> half));
     }
     const int32_t hi = static_cast<int32_t>(c.hi & 0xffu);
     int32_t q = t >> c.shift;

@@ -3,8 +3,9 @@
 // Inputs stand in words of four pixels (byte lanes, as in planar.hpp); an input of the window is a
 // byte offset from the word of the first tap. Two inputs of 0..127 make one byte-lane operation:
 // one of sign + and one of sign - are subtracted, two of the same sign added; the result is widened
-// into 16-bit sums. Of two of sign - the complement 255 - (a + b) is added instead; what that is
-// too much is known when the lists are made.
+// into 16-bit sums. Of two of sign - the complement 255 - (a + b) is added instead, and without DSP
+// instructions the difference is 128 + a - b; what that is too much is known when the lists are
+// made.
 //
 // With DSP instructions there are two streams. `entries`: per class, one word for every pair, plus
 // in its low half, minus in its high half; then, of the sign that has more, the rest one by one in
@@ -191,6 +192,12 @@ TR_INLINE void lists_widen(uint32_t x, uint32_t& even, uint32_t& odd) {
   odd += x >> 8;
 }
 
+// The same with the opposite sign: no complement is needed here.
+TR_INLINE void lists_widen_minus(uint32_t x, uint32_t& even, uint32_t& odd) {
+  even -= x & 0x00ff00ffu;
+  odd -= x >> 8;
+}
+
 TR_INLINE uint32_t lists_load(const uint8_t* at) {
   return *static_cast<const uint32_t*>(__builtin_assume_aligned(at, 4));
 }
@@ -214,19 +221,30 @@ TR_NOINLINE uint32_t lists_run(const Lists& lists, const uint8_t* base, ClassSum
       lists_widen((lists_load(plus + second) | 0x80808080u) - lists_load(minus + second), s2, s3);
     }
     uint32_t rest = steps[1];
-    const bool complement = (rest & 1u) != 0;
-    const uint32_t flip = complement ? ~0u : 0;
-    const uint32_t half = complement ? 16 : 0;
-    for (rest >>= 1; rest > 1; rest -= 2, entries += 2) {
-      const uint8_t* a = base + ((entries[0] >> half) & 0xffffu);
-      const uint8_t* b = base + ((entries[1] >> half) & 0xffffu);
-      lists_widen((lists_load(a) + lists_load(b)) ^ flip, s0, s1);
-      lists_widen((lists_load(a + second) + lists_load(b + second)) ^ flip, s2, s3);
-    }
-    if (rest != 0) {
-      const uint8_t* a = base + ((*entries++ >> half) & 0xffffu);
-      lists_widen(lists_load(a) ^ flip, s0, s1);
-      lists_widen(lists_load(a + second) ^ flip, s2, s3);
+    if ((rest & 1u) == 0) {
+      for (rest >>= 1; rest > 1; rest -= 2, entries += 2) {
+        const uint8_t* x = base + (entries[0] & 0xffffu);
+        const uint8_t* y = base + (entries[1] & 0xffffu);
+        lists_widen(lists_load(x) + lists_load(y), s0, s1);
+        lists_widen(lists_load(x + second) + lists_load(y + second), s2, s3);
+      }
+      if (rest != 0) {
+        const uint8_t* x = base + (*entries++ & 0xffffu);
+        lists_widen(lists_load(x), s0, s1);
+        lists_widen(lists_load(x + second), s2, s3);
+      }
+    } else {
+      for (rest >>= 1; rest > 1; rest -= 2, entries += 2) {
+        const uint8_t* x = base + (entries[0] >> 16);
+        const uint8_t* y = base + (entries[1] >> 16);
+        lists_widen_minus(lists_load(x) + lists_load(y), s0, s1);
+        lists_widen_minus(lists_load(x + second) + lists_load(y + second), s2, s3);
+      }
+      if (rest != 0) {
+        const uint8_t* x = base + (*entries++ >> 16);
+        lists_widen_minus(lists_load(x), s0, s1);
+        lists_widen_minus(lists_load(x + second), s2, s3);
+      }
     }
     sums->s[0] = s0;
     sums->s[1] = s1;
@@ -246,7 +264,7 @@ struct StepWriter {
     next[0] = mixed;
     next[1] = rest << 1 | (more_plus ? 0u : 1u);
     next += 2;
-    return 128 * mixed + (more_plus ? 0 : 255 * ((rest + 1) / 2));
+    return 128 * mixed;
   }
 
   void end() { *next = ~0u; }

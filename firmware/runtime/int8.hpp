@@ -45,7 +45,8 @@ TR_INLINE int32_t multiply_by_quantized_smaller(int32_t x, int32_t multiplier, i
 }
 
 TR_INLINE int8_t clamp_i8(int32_t value, int32_t lo, int32_t hi) {
-  return static_cast<int8_t>(value < lo ? lo : value > hi ? hi : value);
+  const int32_t below = value > hi ? hi : value;
+  return static_cast<int8_t>(below < lo ? lo : below);
 }
 
 // The int8 output of channel `c` from its accumulator, to which the bias was added.

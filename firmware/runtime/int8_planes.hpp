@@ -7,7 +7,8 @@
 // Weights of a channel, nine words (kernels smaller than 3x3 are filled up with zeros):
 //   for each of three columns: rows (0, 1), rows (1, 2)
 //   int32 bias, with the sum of the weights times the input's zero point taken off
-//   int32 2 * multiplier - 2^32, right shift less 1 (int8_pairs.hpp says how they are used)
+//   int32 2 * multiplier - 2^32, right shift less 1 (int8_pairs.hpp says how they are used); bit 8
+//   of the latter says that the channel needs care, see plane_channel()
 #ifndef TR_RUNTIME_INT8_PLANES_HPP
 #define TR_RUNTIME_INT8_PLANES_HPP
 
@@ -20,6 +21,7 @@ constexpr size_t plane_rows = 28;                 // in scratch, at most
 constexpr size_t plane_words = plane_rows / 2;    // of one column of one plane
 constexpr size_t planes_words = 4 * plane_words;  // of one column of all of them
 constexpr size_t plane_record = 9;                // words of a channel's weights
+constexpr uint32_t plane_careful = 0x100;         // of its last word
 
 // What a channel's outputs are made with, and where they go.
 struct PlaneWalk {
@@ -55,8 +57,9 @@ struct PlaneWalk {
 
 // All outputs of one channel, whose plane starts at `plane`; two rows at a time, from top to
 // bottom. The second of the last two rows may not exist: then both are stored to one place, the
-// first one last. With Away halves of negative results go away from zero.
-template <unsigned Stride, bool Away>
+// first one last. With Careful halves of negative results go away from zero, and values that leave
+// int16 before they are clamped are clamped to it.
+template <unsigned Stride, bool Careful>
 TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
                                const PlaneWalk& walk) {
   const uint32_t odd = walk.rows & 1u;
@@ -92,13 +95,17 @@ TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
       "adds   r0, #4 * %c[stride]\n"
       "smmlar r8, r8, lr, r8\n"
       "smmlar r9, r9, lr, r9\n"
-      ".if %c[away]\n"
+      ".if %c[careful]\n"
       "add    r8, r8, r8, asr #31\n"
       "add    r9, r9, r9, asr #31\n"
       ".endif\n"
       "ldrd   r10, r11, %[finish]\n"
       "asr    r8, r8, r10\n"
       "asr    r9, r9, r10\n"
+      ".if %c[careful]\n"
+      "ssat   r8, #16, r8\n"
+      "ssat   r9, #16, r9\n"
+      ".endif\n"
       "pkhbt  r8, r8, r9, lsl #16\n"
       "shadd16 r8, r8, r11\n"
       "ssat16 r8, #8, r8\n"
@@ -133,7 +140,7 @@ TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
       "bne    1b\n"
       : [plane] "+m"(plane), [out] "+m"(out), [left] "+m"(left), [rows] "=m"(rows)
       : [weights] "m"(weights), [row_bytes] "m"(row_bytes), [paired_bytes] "m"(paired_bytes),
-        [step_bytes] "m"(step_bytes), [finish] "m"(finish), [odd] "m"(odd), [away] "i"(Away ? 1 : 0),
+        [step_bytes] "m"(step_bytes), [finish] "m"(finish), [odd] "m"(odd), [careful] "i"(Careful ? 1 : 0),
         [stride] "i"(Stride)
       : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr",
         "cc", "memory");
@@ -145,12 +152,12 @@ TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
 
 #else
 
-template <unsigned Stride, bool Away>
+template <unsigned Stride, bool Careful>
 TR_NOINLINE void plane_channel(const uint32_t* weights, const uint32_t* plane,
                                const PlaneWalk& walk) {
   const int32_t zero = low_half(walk.rounding) >> 1;
   const int32_t multiplier = static_cast<int32_t>(weights[7] >> 1);
-  const int32_t shift = -static_cast<int32_t>(weights[8]) - 1;
+  const int32_t shift = -static_cast<int32_t>(weights[8] & 0xffu) - 1;
   uint8_t* column = walk.out;
   for (uint32_t x = 0; x < walk.columns; ++x, column += walk.step_bytes) {
     uint8_t* out = column;

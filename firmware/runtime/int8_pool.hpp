@@ -37,6 +37,8 @@ TR_INLINE void fold_i8(const WindowI8& window, size_t c, int32_t* value) {
 template <class Kind>
 inline void pool_i8(const Pool2DI8& layer, const Buffers& at) {
   int8_t* out = as_i8(at.out);
+  const int32_t lo = layer.lo;
+  const int32_t hi = layer.hi;
   WindowI8 window;
   window.row = static_cast<size_t>(layer.in_w) * layer.channels;
   window.channels = layer.channels;
@@ -58,12 +60,12 @@ inline void pool_i8(const Pool2DI8& layer, const Buffers& at) {
         Kind::four(window, c, value);
         TR_UNROLL
         for (size_t i = 0; i < 4; ++i) {
-          *out++ = clamp_i8(Kind::finish(value[i], elements), layer.lo, layer.hi);
+          *out++ = clamp_i8(Kind::finish(value[i], elements), lo, hi);
         }
       }
       for (; c < layer.channels; ++c) {
         fold_i8<Kind, 1>(window, c, value);
-        *out++ = clamp_i8(Kind::finish(value[0], elements), layer.lo, layer.hi);
+        *out++ = clamp_i8(Kind::finish(value[0], elements), lo, hi);
       }
     }
   }

@@ -45,9 +45,8 @@ class Strips {
                       columns,
                       rounding};
     const uint32_t* weights = static_cast<const uint32_t*>(layer.weights) + channel * plane_record;
-    const bool away = layer.requantize.lo < layer.requantize.zero_point;
     for (uint32_t i = 0; i < 4; ++i, ++walk.out, planes += plane_words, weights += plane_record) {
-      if (away) {
+      if ((weights[plane_record - 1] & plane_careful) != 0) {
         plane_channel<Stride, true>(weights, planes, walk);
       } else {
         plane_channel<Stride, false>(weights, planes, walk);

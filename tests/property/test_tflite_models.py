@@ -60,3 +60,10 @@ def test_hard_swish(tmp_path: Path) -> None:
     data = convert("hard_swish")
     assert "HARD_SWISH" in {operator.code for operator in parse(data, "model").operators}
     check(data, 100, tmp_path)
+
+
+def test_open_batch(tmp_path: Path) -> None:
+    data = convert("open_batch")
+    codes = {operator.code for operator in parse(data, "model").operators}
+    assert {"SHAPE", "PACK", "GATHER", "REDUCE_PROD", "SPACE_TO_BATCH_ND"} <= codes
+    check(data, 40, tmp_path)

@@ -137,40 +137,54 @@ def test_bench_command_counts_and_ratchets(
     said = " ".join(capsys.readouterr().out.split())
     assert "run over cortex-m7 code" in said
     assert said.count("not measured") == len(BOARDS)
+    held = json.loads(kept.read_text())
+    held["entries"]["tiny"][BOARDS[0]]["instructions"] += 1
+    held["entries"]["tiny"][BOARDS[1]]["instructions"] -= 1
+    kept.write_text(json.dumps(held))
     plot = tmp_path / "bench.svg"
-    assert run([*args, "--json", "-", "--plot", str(plot)]) == 0  # counts repeat exactly
-    results = json.loads(capsys.readouterr().out)["runs"]
+    assert run([*args, "--json", "-", "--plot", str(plot)]) == 1
+    out, err = capsys.readouterr()
+    assert f"is worse than recorded: {BOARDS[1]}: instructions" in err
+    assert "hold it with --update" in err  # the screen, while JSON takes standard output
+    results = json.loads(out)["runs"]
     assert [r["board"] for r in results] == BOARDS
-    for result in results:
-        assert result["ratchet"] == {"holds": True, "not_compared": "", "changes": []}
-        steps = [layer["name"] for layer in result["layers"]]
-        assert [s for s in steps if not {":", "@"} & set(s)] == [
-            "input", "conv1", "pool3", "conv4", "average", "dense7"
-        ]  # fmt: skip
-        for figure in ("instructions", "m4_cycles"):
-            parts = [layer[figure] for layer in result["layers"]]
-            assert all(n > 0 for n in parts) and sum(parts) <= result[figure]
-        assert 1.1 < result["m4_cycles"] / result["instructions"] < 1.7
-        assert result["first_instructions"] >= result["instructions"]
-        assert sum(result["flash"].values()) == result["flash_bytes"]
-        assert sum(result["ram"].values()) == result["ram_bytes"]
-        own, whole = result["weight_flash_bytes"], result["network_flash_bytes"]
-        assert sum(la["weights_bytes"] + la["tables_bytes"] for la in result["layers"]) <= own
-        assert own < whole < result["flash_bytes"] - result["flash"]["protocol code"]
-        assert result["network_ram_bytes"] < result["ram_bytes"] - result["ram"]["stack"]
+    for result, holds in zip(results, (True, False), strict=True):
+        # counts repeat exactly: nothing else changed
+        assert result["ratchet"]["holds"] is holds and not result["ratchet"]["not_compared"]
+        assert [c["figure"] for c in result["ratchet"]["changes"]] == ["instructions"]
+        _check(result)
     ElementTree.fromstring(plot.read_text())
 
-    better = json.loads(kept.read_text())
-    better["entries"]["tiny"][BOARDS[1]]["instructions"] -= 1
-    kept.write_text(json.dumps(better))
-    assert run(args) == 1
-    assert f"is worse than recorded: {BOARDS[1]}: instructions" in capsys.readouterr().err
-    better["entries"]["tiny"][BOARDS[1]]["instructions"] += 2
-    kept.write_text(json.dumps(better))
-    assert run(args) == 0
-    assert "hold it with --update" in capsys.readouterr().out
-    assert run([*args, "--kernel", "conv1=conv2d_t2_u8"]) == 0  # forced: not compared
-    assert run([*args, "--kernel", "conv1=conv2d_t2_u8", "--update"]) == 1
+
+def _check(result: dict[str, Any]) -> None:
+    """Names, and sums that fit."""
+    steps = [layer["name"] for layer in result["layers"]]
+    assert [s for s in steps if "@" not in s] == [
+        "input", "conv1", "pool3", "conv4", "average", "dense7"
+    ]  # fmt: skip
+    for figure in ("instructions", "m4_cycles"):
+        parts = [layer[figure] for layer in result["layers"]]
+        assert all(n > 0 for n in parts) and sum(parts) <= result[figure]
+    assert 1.1 < result["m4_cycles"] / result["instructions"] < 1.7
+    assert result["first_instructions"] >= result["instructions"]
+    assert sum(result["flash"].values()) == result["flash_bytes"]
+    assert sum(result["ram"].values()) == result["ram_bytes"]
+    own, whole = result["weight_flash_bytes"], result["network_flash_bytes"]
+    assert sum(la["weights_bytes"] + la["tables_bytes"] for la in result["layers"]) <= own
+    assert own < whole < result["flash_bytes"] - result["flash"]["protocol code"]
+    assert result["network_ram_bytes"] < result["ram_bytes"] - result["ram"]["stack"]
+
+
+def test_forced_kernels_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "tiny.graph.npz"
+    file.save(tiny_graph(), model)
+    args = ["bench", "--board", BOARDS[0], "--model", str(model), "--out", str(tmp_path / "build")]
+    forced = [*args, "--kernel", "conv1=conv2d_t2_u8"]
+    assert run(forced) == 0
+    assert "kernels were forced" in capsys.readouterr().out
+    assert run([*forced, "--update"]) == 1
     assert run([*args, "--random", "resnet8:50"]) == 1
 
 

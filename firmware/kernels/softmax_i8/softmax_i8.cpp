@@ -35,27 +35,39 @@ TR_INLINE int32_t divide(int32_t x, int32_t exponent, int32_t e) {
   return (x >> (exponent - 32)) + (e > 0 ? 1 : 0);
 }
 
+// The exponential of a difference from the row's maximum.
+class Exponentials {
+ public:
+  explicit Exponentials(const SoftmaxI8& layer) : table_(layer.exponentials), known_(layer.known) {}
+  TR_INLINE int32_t of(int32_t difference) const {
+    const uint32_t d = static_cast<uint32_t>(difference);
+    return d < known_ ? table_[d] : 0;
+  }
+
+ private:
+  const int32_t* table_;
+  uint32_t known_;
+};
+
 }  // namespace
 
 void softmax_i8(const SoftmaxI8& layer, const Buffers& at) {
+  const Exponentials exponential(layer);
+  const uint32_t depth = layer.depth;
   const int8_t* in = as_i8(at.in);
   int8_t* out = as_i8(at.out);
-  for (uint32_t row = layer.rows; row != 0; --row, in += layer.depth) {
-    const int32_t largest = largest_of(in, layer.depth);
+  for (uint32_t row = layer.rows; row != 0; --row, in += depth) {
+    const int32_t largest = largest_of(in, depth);
     uint32_t sum = 0;  // Q12.19
-    for (uint32_t i = 0; i < layer.depth; ++i) {
-      const uint32_t d = static_cast<uint32_t>(largest - in[i]);
-      if (d < layer.known) {
-        sum += static_cast<uint32_t>(rounding_shift_right(layer.exponentials[d], 12));
-      }
+    for (uint32_t i = 0; i < depth; ++i) {
+      sum += static_cast<uint32_t>(rounding_shift_right(exponential.of(largest - in[i]), 12));
     }
     const int32_t headroom = __builtin_clz(sum);
     const int32_t scale = reciprocal(static_cast<int32_t>((sum << headroom) - (1u << 31)));
-    for (uint32_t i = 0; i < layer.depth; ++i) {
-      const uint32_t d = static_cast<uint32_t>(largest - in[i]);
-      const int32_t e = d < layer.known ? layer.exponentials[d] : 0;
-      const int32_t q = divide(doubling_high_mul(scale, e), 12 - headroom + 31 - 8, e);
-      *out++ = clamp_i8(q - 128, -128, 127);
+    const int32_t exponent = 12 - headroom + 31 - 8;
+    for (uint32_t i = 0; i < depth; ++i) {
+      const int32_t e = exponential.of(largest - in[i]);
+      *out++ = clamp_i8(divide(doubling_high_mul(scale, e), exponent, e) - 128, -128, 127);
     }
   }
 }

@@ -5,9 +5,10 @@
 namespace tr {
 
 void sub_i8(const BinaryI8& layer, const Buffers& at) {
-  elementwise_i8(layer, at, [&layer](int32_t a, int32_t b) {
-    return finish_i8(layer, common_scale_i8(layer.a, a) - common_scale_i8(layer.b, b));
-  });
+  const CommonScaleI8 a(layer.a);
+  const CommonScaleI8 b(layer.b);
+  const ResultI8 result(layer);
+  elementwise_i8(layer, at, [=](int32_t x, int32_t y) { return result(a(x) - b(y)); });
 }
 
 }  // namespace tr

@@ -15,12 +15,19 @@ SCHEMA = "tinyrobust.card/1"
 def weaknesses(recipe: Any) -> list[str]:
     """What a user must expect of a model of this recipe, in plain words."""
     found = []
-    if recipe.jacobian.strength > 0:
+    if recipe.jacobian.strength > 0 or any(block.jacobian for block in recipe.network.blocks):
         found.append(
             f"Jacobian regularisation (strength {recipe.jacobian.strength:g}) makes small changes "
             "of the input less harmful; it guarantees nothing, and large ones still succeed."
         )
-    else:
+    attack = recipe.adversarial
+    if attack.method != "none":
+        found.append(
+            f"Adversarial training ({attack.method}, Linf {attack.eps_255:g} of 255) helps "
+            "against changes of that kind and size; for larger ones, and those bounded otherwise "
+            "(L2, patches), it was not trained. Clean accuracy is lower for it."
+        )
+    if not found:
         found.append("Trained without any defence: small adversarial changes fool it.")
     found.append(
         "Robustness is measured by attacks (Linf, of the uint8 image); a stronger attack may do "

@@ -77,10 +77,16 @@ def convert_trained(folder: Path) -> Converted:
     ensure_registered()
     from tinyrobust import recipes, tasks, train
     from tinyrobust.convert.backend import lowered_of
-    from tinyrobust.convert.lowering import hls_config
+    from tinyrobust.convert.lowering import INPUT_BITS, hls_config
 
     try:
         recipe = recipes.load(folder / "recipe.yaml")
+        if recipe.network.input_bits != INPUT_BITS:
+            raise ConvertError(
+                f"recipe {recipe.name} takes {recipe.network.input_bits} bits of the input, "
+                f"the device keeps {INPUT_BITS}",
+                f"train with network.input_bits={INPUT_BITS}, or export an int8 .tflite file",
+            )
         task = tasks.get(recipe.task)
         model = train.rebuild(folder)
     except ConvertError:

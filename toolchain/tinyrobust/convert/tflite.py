@@ -29,6 +29,7 @@ from tinyrobust.convert.tflite_context import (
 )
 from tinyrobust.convert.tflite_file import MAX_FILE_BYTES, File, FileOperator, FileTensor, parse
 from tinyrobust.convert.tflite_operators import OPERATORS
+from tinyrobust.convert.tflite_shapes import settle
 from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, Tensor, int8
 from tinyrobust.graph.base import NO_TASK, Node
@@ -58,7 +59,7 @@ def load(path: Path) -> Graph:
 
 def from_bytes(data: bytes, *, name: str, where: str = "the .tflite file") -> Graph:
     """``load`` for bytes in memory; the Graph is called ``name``, errors name ``where``."""
-    file = parse(data, where)
+    file = settle(parse(data, where))
     walk = _Walk(file, where)
     with np.errstate(all="ignore"):  # float32 as in C; what overflows is refused
         walk.run()

@@ -89,7 +89,7 @@ def _window(context: Context, source: FileTensor, kernel: tuple[int, int]) -> di
         raise Unsupported(
             f"has padding {padding}, strides {strides}, dilations {dilations}, window {kernel}"
         )
-    pads: list[int] = []
+    pads: Any = []
     for size, k, stride, dilation in zip(
         source.shape[1:3], kernel, strides, dilations, strict=True
     ):
@@ -97,7 +97,8 @@ def _window(context: Context, source: FileTensor, kernel: tuple[int, int]) -> di
         out = (size + stride - 1) // stride
         total = max((out - 1) * stride + extent - size, 0) if padding == _SAME else 0
         pads += [total // 2, total - total // 2]
-    return {"strides": strides, "dilations": dilations, "pads": tuple(pads)}
+    pads = context.operator.options.get("Pads", tuple(pads))
+    return {"strides": strides, "dilations": dilations, "pads": pads}
 
 
 def conv_2d(context: Context) -> Node:

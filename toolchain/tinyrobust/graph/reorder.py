@@ -62,10 +62,11 @@ def shared_cost(trits: Trits) -> float:
     An input whose channels are not all zero is added once to the sum of its class, the pattern
     up to its sign; each class that occurs is then spread to the channels in which it is not zero.
     """
-    codes = trits.T.astype(np.int64) @ 3 ** np.arange(len(trits), dtype=np.int64)
-    classes, counts = np.unique(np.abs(codes), return_counts=True)
-    inputs = int(counts[classes != 0].sum())
-    return inputs + _SPREAD * int((classes != 0).sum())
+    codes = trits[0].astype(np.int16)
+    for row in trits[1:]:
+        codes = 3 * codes + row
+    counts = np.bincount(np.abs(codes))
+    return len(codes) - int(counts[0]) + _SPREAD * int(np.count_nonzero(counts[1:]))
 
 
 _SPREAD = 1.5  # of one class, in additions of one input
@@ -147,21 +148,17 @@ class _Search:
         self, trits: Sequence[Trits], pixels: Sequence[float], cost: Cost, block: int
     ) -> None:
         self._trits, self._pixels, self._cost, self._block = trits, pixels, cost, block
-        self._known: dict[frozenset[int], float] = {}
         count = len(trits[0])
         self._edges = range(0, count, block)
         self.start = self._total(np.arange(count))
         self.best = self.start
 
     def _of(self, channels: Sequence[int]) -> float:
-        key = frozenset(channels)
-        if key not in self._known:
-            rows = sorted(key)
-            self._known[key] = sum(
-                pixels * self._cost(trits[rows])
-                for trits, pixels in zip(self._trits, self._pixels, strict=True)
-            )
-        return self._known[key]
+        rows = list(channels)
+        return sum(
+            pixels * self._cost(trits[rows])
+            for trits, pixels in zip(self._trits, self._pixels, strict=True)
+        )
 
     def _total(self, order: Order) -> float:
         return sum(self._of(order[i : i + self._block].tolist()) for i in self._edges)
@@ -197,27 +194,40 @@ class _Search:
         """Exchange channels of two blocks while that helps, first come first served."""
         rng = np.random.default_rng(SEED)
         blocks = [order[i : i + self._block].tolist() for i in self._edges]
+        costs = [self._of(block) for block in blocks]
+        changes = [0] * len(blocks)
+        tried: dict[tuple[int, int], tuple[int, int]] = {}  # pair -> its blocks' changes then
         pairs = [(a, b) for a in range(len(blocks)) for b in range(a)]
         for _ in range(_ROUNDS):
             improved = False
-            for pair in rng.permutation(len(pairs)):
-                a, b = (blocks[i] for i in pairs[pair])
-                improved |= self._exchange(a, b)
+            for i in rng.permutation(len(pairs)):
+                a, b = pair = pairs[i]
+                if tried.get(pair) == (changes[a], changes[b]):
+                    continue
+                found = self._exchange(blocks[a], blocks[b], (costs[a], costs[b]))
+                if found != (costs[a], costs[b]):
+                    (costs[a], costs[b]), improved = found, True
+                    changes[a] += 1
+                    changes[b] += 1
+                else:
+                    tried[pair] = changes[a], changes[b]
             if not improved:
                 break
-        return np.array([channel for group in blocks for channel in group])
+        return np.array([channel for block in blocks for channel in block])
 
-    def _exchange(self, a: list[int], b: list[int]) -> bool:
-        now, improved = self._of(a) + self._of(b), False
+    def _exchange(
+        self, a: list[int], b: list[int], now: tuple[float, float]
+    ) -> tuple[float, float]:
+        """Exchange what helps between two blocks, in place; their costs then."""
         for i in range(len(a)):
             for j in range(len(b)):
                 a[i], b[j] = b[j], a[i]
-                total = self._of(a) + self._of(b)
-                if total < now:
-                    now, improved = total, True
+                found = self._of(a), self._of(b)
+                if sum(found) < sum(now):
+                    now = found
                 else:
                     a[i], b[j] = b[j], a[i]
-        return improved
+        return now
 
 
 def inverse(orders: Mapping[str, Order]) -> dict[str, Order]:

@@ -76,7 +76,7 @@ def _block(codes: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]) -> Bloc
                                             np.sort(offsets[codes == _FULL - 1 - k]))  # fmt: skip
         operations += inputs
         dsp += 255 * complements * _trits()[k]
-        plain += (255 * complements + 128 * mixed) * _trits()[k]
+        plain += 128 * mixed * _trits()[k]
         for j, factor in enumerate(_trits()[k] - _trits()[after]):
             operations += [("ADD" if factor > 0 else "SUB", (j,))] * abs(int(factor))
     return Block(tuple(operations), tuple(zip(dsp.tolist(), plain.tolist(), strict=True)))

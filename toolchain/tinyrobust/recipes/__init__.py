@@ -23,6 +23,7 @@ from tinyrobust.recipes.training import (
     Guard,
     Jacobian,
     Optimizer,
+    Quanos,
     Training,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "Jacobian",
     "Network",
     "Optimizer",
+    "Quanos",
     "Recipe",
     "Residual",
     "Sparsity",

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from tinyrobust.recipes.network import Network, Strict
 from tinyrobust.recipes.sparsity import Sparsity
-from tinyrobust.recipes.training import Adversarial, Distillation, Jacobian, Training
+from tinyrobust.recipes.training import Adversarial, Distillation, Jacobian, Quanos, Training
 
 
 class Recipe(Strict):
@@ -27,6 +27,7 @@ class Recipe(Strict):
     adversarial: Adversarial = Adversarial()
     distillation: Distillation = Distillation()
     sparsity: Sparsity = Sparsity()
+    quanos: Quanos | None = None
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

@@ -136,3 +136,21 @@ class Distillation(Strict):
     teacher: str | None = None
     weight: float = Field(default=0.7, ge=0, le=1)
     temperature: float = Field(default=4.0, gt=0, le=100)
+
+
+class Quanos(Strict):
+    """Hybrid bit widths (P. Panda, "QUANOS", 2020, arXiv:2004.11233; see ``train/quanos.py``).
+
+    The network is first trained for ``epochs`` with integer weights of ``most_bits`` everywhere.
+    Then the sensitivity of every block to an attack of ``eps_255`` on ``images`` training images
+    decides its bits, between ``least_bits`` (the most sensitive) and ``most_bits``, and training
+    goes on with these. ``bits`` and ``sensitivity`` are what was found; leave them out.
+    """
+
+    epochs: int = Field(default=5, ge=1, le=1000)
+    eps_255: float = Field(default=8.0, gt=0, le=255)
+    images: int = Field(default=1024, ge=1)
+    least_bits: int = Field(default=2, ge=2, le=8)
+    most_bits: int = Field(default=8, ge=2, le=8)
+    bits: dict[str, int] = Field(default_factory=dict)
+    sensitivity: dict[str, float] = Field(default_factory=dict)

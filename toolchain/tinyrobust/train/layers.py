@@ -79,14 +79,20 @@ def kernel_layers(model: Any) -> list[Any]:
     return [layer for layer in model.layers if isinstance(layer, kinds)]
 
 
-def jacobian_strengths(recipe: Recipe) -> dict[str, float]:
-    """Keras layers whose Jacobian the loss holds, with their strengths; logits come last."""
+def block_outputs(recipe: Recipe) -> dict[str, str]:
+    """Every block's name, and the Keras layer whose output is the block's; the head comes last."""
     names = {
-        f"{_PREFIX[block.kind]}{index}_act": block.jacobian
+        f"{_PREFIX[block.kind]}{index}": f"{_PREFIX[block.kind]}{index}_act"
         for index, block in enumerate(recipe.network.blocks, start=1)
     }
-    names["dense" + BN_SUFFIX * recipe.network.head.normalise] = recipe.jacobian.strength
-    return {name: strength for name, strength in names.items() if strength > 0}
+    return names | {"dense": "dense" + BN_SUFFIX * recipe.network.head.normalise}
+
+
+def jacobian_strengths(recipe: Recipe) -> dict[str, float]:
+    """Keras layers whose Jacobian the loss holds, with their strengths; logits come last."""
+    strengths = [*(block.jacobian for block in recipe.network.blocks), recipe.jacobian.strength]
+    outputs = zip(block_outputs(recipe).values(), strengths, strict=True)
+    return {name: strength for name, strength in outputs if strength > 0}
 
 
 class _Builder:

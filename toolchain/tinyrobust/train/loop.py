@@ -18,7 +18,7 @@ import tinyrobust
 from tinyrobust import artefact, recipes, tasks
 from tinyrobust.errors import RecipeError, TinyRobustError
 from tinyrobust.recipes import Guard, Recipe
-from tinyrobust.train import checkpoint, curve, data, is_finished, is_resumable, trained
+from tinyrobust.train import checkpoint, curve, data, is_finished, is_resumable, quanos, trained
 from tinyrobust.train.checkpoint import Checkpoint
 from tinyrobust.train.inference import Predictor, estimate_batch_norm
 from tinyrobust.train.layers import build_model
@@ -55,8 +55,12 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, listener: Liste
             f"{folder} holds an unfinished training", "add --resume, or choose another --out"
         )
     tf.config.experimental.enable_op_determinism()
-    sets = data.load(recipe)
+    sets, start = data.load(recipe), None
+    if recipe.quanos is not None and not recipe.quanos.bits:
+        recipe, start = quanos.prepare(recipe, recipe.quanos, folder, train, sets, listener)
     trainer = Trainer(recipe)
+    if start is not None:
+        trainer.model.set_weights(start)
     state = checkpoint.load(folder, recipe) if resume else _state(trainer, [], [])
     if resume:
         checkpoint.restore(trainer.variables, state)
@@ -81,6 +85,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, listener: Liste
 
 def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
     finished = recipes.load(folder / "recipe.yaml")
+    if recipe.quanos is not None and finished.quanos is not None:
+        recipe = quanos.assign(recipe, finished.quanos.bits, finished.quanos.sensitivity)
     if finished != recipe:
         raise RecipeError(
             f"{folder} holds a finished training of another recipe than this one",

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tinyrobust.codegen.packers.int8_pairs import folded_bias, scales
 from tinyrobust.graph.nodes import Graph
+from tinyrobust.kernels.counts.int8_planes import careful_channels
 from tinyrobust.kernels.layers import Layer
 
 
@@ -23,6 +24,6 @@ def arrays(layer: Layer, graph: Graph) -> dict[str, npt.NDArray[Any] | None]:
         (taps[i, x] & 0xFFFF) | (taps[i + 1, x] & 0xFFFF) << 16 for x in range(3) for i in (0, 1)
     ]
     multipliers, shifts = scales(node)
-    words += [folded_bias(node), 2 * multipliers, shifts - 1]
+    words += [folded_bias(node), 2 * multipliers, shifts - 1 + 256 * careful_channels(node)]
     packed = (np.stack(words, axis=1) & 0xFFFFFFFF).astype(np.uint32)
     return {"weights": packed.ravel(), "bias": None, "multipliers": None, "shifts": None}

@@ -17,4 +17,4 @@ def arrays(layer: Layer, graph: Graph) -> dict[str, npt.NDArray[np.uint8]]:
     weights = layer.node.arrays["weights"]
     codes = weights.reshape(-1, weights.shape[-1]).astype(np.uint8) & 15
     codes = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
-    return {"weights": codes[:, ::2] | codes[:, 1::2] << 4}
+    return {"weights": (codes[:, ::2] | codes[:, 1::2] << 4).astype(np.uint8)}

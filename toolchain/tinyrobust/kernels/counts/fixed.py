@@ -17,6 +17,7 @@ Finish: flags of the way taken, ``quick_raw``, ``quick_plain``, ``quick_add8``, 
 (on a core with DSP instructions), of the bits (``seven``), and of the general way's branches:
 ``raw32``, ``in8``, ``in16``, ``in32`` (a bare requantisation's source), ``add8``, ``add16``,
 ``add32``.
+Means: ``half_even``: rounded so; ``ties``: and a half is possible, the pixels being even.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust.graph.nodes import Conv2D, Dense, Graph, Requantize
+from tinyrobust.graph.nodes import Conv2D, Dense, GlobalAveragePool, Graph, Requantize
 from tinyrobust.kernels.layers import Layer, narrow, storage
 
 NAMES = frozenset({
@@ -37,7 +38,7 @@ NAMES = frozenset({
     "expand16", "expand4", "expand1", "rows16", "rows4", "rows1", "cleared_quads",
     "edge_steps", "edge_inside", "edge_before", "idle_columns", "idle_quads",
     "quick_raw", "quick_plain", "quick_add8", "quick_add16", "seven",
-    "raw32", "in8", "in16", "in32", "add8", "add16", "add32",
+    "raw32", "in8", "in16", "in32", "add8", "add16", "add32", "half_even", "ties",
 })  # fmt: skip
 _T2_COLUMNS = 4
 
@@ -52,6 +53,10 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         found |= _finish(layer, node, graph)
     if isinstance(node, Conv2D):
         found |= _windows(node, graph)
+    if isinstance(node, GlobalAveragePool):
+        height, width, _ = graph.tensor[layer.source].shape
+        found |= {"half_even": int(node.half_even),
+                  "ties": int(node.half_even and height * width % 2 == 0)}  # fmt: skip
     if isinstance(node, Requantize):
         types = storage(graph)
         found |= {f"in{bits}": int(types[layer.source][1:] == str(bits)) for bits in (8, 16, 32)}

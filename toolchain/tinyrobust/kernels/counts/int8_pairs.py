@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyrobust.graph import int8
 from tinyrobust.graph.base import INT16
@@ -208,9 +209,7 @@ def exact(node: int8.Weighted) -> bool:
 
 def rounds_in_halves(node: int8.Weighted) -> bool:
     """True when the requantisation with SHADD16 is exact for all inputs in -128..127."""
-    if int(node.shifts.max()) > -1:
-        return False  # the second rounding needs at least one bit
-    return all(_fits_half(ends, node) for ends in accumulator_range(node))
+    return int(node.shifts.max()) < 0 and bool(halves(node).all())
 
 
 def accumulator_range(node: int8.Weighted) -> tuple[Any, Any]:
@@ -222,8 +221,10 @@ def accumulator_range(node: int8.Weighted) -> tuple[Any, Any]:
     return low, high
 
 
-def _fits_half(acc: Any, node: int8.Weighted) -> bool:
-    """True when the accumulators, rounded once and shifted but for one bit, fit int16."""
-    value = high_mul(acc, node.multipliers)
-    value = (value + (value >> 63)) >> (-node.shifts.astype(np.int64) - 1)
-    return bool(np.all((value >= INT16[0]) & (value <= INT16[1])))
+def halves(node: int8.Weighted) -> npt.NDArray[np.bool_]:
+    """Per channel: the accumulators, rounded once and shifted but for one bit, fit int16."""
+    values = [
+        high_mul(acc, node.multipliers) + (acc >> 63) >> (-node.shifts.astype(np.int64) - 1)
+        for acc in accumulator_range(node)
+    ]
+    return np.asarray((values[0] >= INT16[0]) & (values[1] <= INT16[1]))

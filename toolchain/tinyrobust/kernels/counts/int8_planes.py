@@ -6,7 +6,8 @@ output has its shape. ``strips`` of the output, over all channels; ``row_pairs``
 all columns and channels, ``far`` those of stride 2; ``columns``: the outputs' columns, over all
 channels, ``odd_columns`` those of an odd number of rows. ``filled``: columns of planes that are
 filled, with ``words`` of two rows of four channels each, ``border_words`` of them with padding,
-``blank_words`` with nothing else; ``away``: halves of negative results matter; ``scratch``: bytes.
+``blank_words`` with nothing else; ``careful``: part of the channels that need care.
+``scratch``: bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyrobust.graph import int8
 from tinyrobust.graph.interpreter_int8 import aligned
@@ -24,7 +26,7 @@ from tinyrobust.kernels.layers import Layer
 
 NAMES = frozenset({
     "exact", "whole", "strips", "row_pairs", "far", "columns", "odd_columns", "filled", "words",
-    "border_words", "blank_words", "away", "scratch",
+    "border_words", "blank_words", "careful", "scratch",
 })  # fmt: skip
 PLANE_ROWS = 28
 STRIP_ROWS = {1: PLANE_ROWS - 2, 2: PLANE_ROWS // 2 - 2}  # by stride
@@ -49,7 +51,7 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         "row_pairs": out[2] * out[1] * sum(-(-n // 2) for _, n in rows),
         "columns": out[2] * out[1] * len(rows),
         "odd_columns": out[2] * out[1] * sum(n % 2 for _, n in rows),
-        "away": int(node.lo < node.output_zero),
+        "careful": float(careful_channels(node).mean()),
         "scratch": 8 * PLANE_ROWS * ((max(n for _, n in columns) - 1) * stride + 3),
     }  # fmt: skip
     found["far"] = found["row_pairs"] * (stride - 1)
@@ -78,4 +80,9 @@ def exact(node: int8.DepthwiseConv2DInt8, channels: int) -> bool:
     fits = (node.depth_multiplier == 1 and channels % 4 == 0 and node.strides in ((1, 1), (2, 2))
             and node.dilations == (1, 1) and max(node.weights.shape[:2]) <= 3
             and (node.lo, node.hi) == (-128, 127))  # fmt: skip
-    return fits and int8_pairs.rounds_in_halves(node)
+    return fits and int(node.shifts.max()) < 0  # the second rounding needs at least one bit
+
+
+def careful_channels(node: int8.DepthwiseConv2DInt8) -> npt.NDArray[np.int64]:
+    """1 for channels whose halves of negative results matter, or whose values can leave int16."""
+    return np.where((node.lo < node.output_zero) | ~int8_pairs.halves(node), 1, 0)
