@@ -72,7 +72,7 @@ SMOOTH = [name for name in CASES if "edges" not in name]
 def test_gradients_are_those_of_the_smooth_function(operator: str) -> None:
     rng = np.random.default_rng(7)
     checked = 0
-    for _ in range(6):
+    for _ in range(3):
         net = tflite.from_bytes(CASES[operator](rng), name="case")
         twin = TwinInt8(net, smooth=True)
         x = rng.uniform(60, 200, (1, *net.input.shape))
@@ -92,7 +92,7 @@ def test_gradients_are_those_of_the_smooth_function(operator: str) -> None:
             checked += 1
         exact = TwinInt8(net).logits(x.astype(np.uint8))
         assert np.all(np.isfinite(exact)) and gradient.shape == x.shape
-    assert checked >= 8 or operator in TABLES
+    assert checked >= 4 or operator in TABLES
 
 
 def test_a_table_passes_half_the_difference_of_its_neighbours() -> None:

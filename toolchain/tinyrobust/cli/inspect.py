@@ -113,7 +113,9 @@ def _print_layers(screen: Any, found: Inspection, title: str) -> None:
     for column in table.columns[2:5]:
         column.justify, column.no_wrap = "right", True
     table.columns[5].no_wrap = True
-    width = max(10, min(40, screen.width - 64))
+    for column in table.columns[:2]:
+        column.no_wrap, column.overflow = screen.width >= 100, "fold"
+    width = max(10, min(40, screen.width - (80 if screen.width >= 100 else 64)))
     for i, step in enumerate(found.plan.steps):
         table.add_row(
             step.name, step.kernel, f"{step.instructions:,}",
