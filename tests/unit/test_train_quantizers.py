@@ -98,3 +98,27 @@ def test_the_gradient_passes_straight_through(kernel: tf.Tensor) -> None:
         tape.watch(kernel)
         loss = tf.reduce_sum(sampled(Draw(0))(kernel) * 3.0)
     assert np.array_equal(tape.gradient(loss, kernel).numpy(), np.full(kernel.shape, 3.0))
+
+
+def test_sampling_frequencies_follow_the_formula(kernel: tf.Tensor) -> None:
+    """P(+1) = a b, P(-1) = (1 - a)(1 - b) with a, b the logistic of temperature (x -+ T) / s."""
+    draw, count, temperature = Draw(5), 600, 4.0
+    quantizer = sampled(draw, temperature=temperature)
+
+    @tf.function
+    def trits() -> tf.Tensor:
+        draw.advance()
+        return tf.round(quantizer(kernel) / quantizer.scale)
+
+    found = np.stack([trits().numpy() for _ in range(count)])
+    exact = ternary(alpha="auto")
+    exact(kernel)
+    x, threshold = kernel.numpy().astype(np.float64), exact.scale.numpy() / 2
+    deviation = x.std(axis=(0, 1, 2))
+    low = 1 / (1 + np.exp(-temperature * (x - threshold) / deviation))
+    high = 1 / (1 + np.exp(-temperature * (x + threshold) / deviation))
+    for trit, chance in ((1, low * high), (-1, (1 - low) * (1 - high))):
+        frequency = (found == trit).mean(axis=0)
+        error = np.sqrt(chance * (1 - chance) / count) + 1e-3
+        assert np.abs((frequency - chance) / error).max() < 5.5  # 432 weights, each normal
+        assert np.abs(frequency - chance).mean() < 0.02
