@@ -83,7 +83,11 @@ class Int8Builder:
         reals = 100.0 / typical * self.rng.uniform(0.2, 1.5, channels)
         if self.rng.random() < 0.3:
             reals[:] = reals[0]
+        if abs(int(weights.min())) <= 2 and self.rng.random() < 0.5:
+            reals *= 16  # shifts to the left
         pairs = [multiplier(float(r)) for r in reals]
+        if self.rng.random() < 0.1:
+            pairs[0] = (0, 0) if self.rng.random() < 0.5 else ((1 << 31) - 1, -31)
         return {
             "weights": weights,
             "bias": self.rng.integers(-int(typical), int(typical) + 1, channels).astype(np.int32),

@@ -19,7 +19,7 @@ from unittest import mock
 
 import numpy as np
 
-from tests.graphs import Builder, random_graph
+from tests.graphs import Builder, random_graph, separable_graph
 from tests.int8_graphs import random_int8_graph
 from tests.int8_networks import network
 from tinyrobust import boards, device, image, memory, resources, virtual
@@ -41,6 +41,8 @@ def networks(family: str, seeds: range) -> Iterator[Graph]:
             yield network(seed)
         elif family == "tflite":
             yield random_int8_graph(seed, 32, reach=24)
+        elif seed % 8 == 7:
+            yield separable_graph(seed)
         elif seed % 4 == 3:
             yield random_graph(seed)
         elif seed % 4 == 2:

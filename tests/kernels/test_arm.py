@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.graphs import Builder, random_graph, resnet8_graph
+from tests.graphs import Builder, random_graph, resnet8_graph, separable_graph
 from tests.kernels.arm import Device
 from tests.kernels.host import forces, planned
 from tinyrobust.graph import interpreter
@@ -105,7 +105,7 @@ def test_dsp_instructions_are_used(tmp_path: Path) -> None:
 def test_every_kernel_is_met_by_some_graph_here() -> None:
     used = {
         step.kernel
-        for graph in (wide_graph(), *(random_graph(n) for n in (3, 8, 37)))
+        for graph in (wide_graph(), separable_graph(1), *(random_graph(n) for n in (3, 8, 37)))
         for force in forces(graph, "cortex-m7")
         for step in planned(graph, "nucleo-h743", force).steps
     }

@@ -19,7 +19,14 @@ from tests.keras_models import Net
 from tinyrobust import resources
 from tinyrobust.convert import order, plugin, qkeras, zoo
 from tinyrobust.errors import ConvertError
-from tinyrobust.graph import GlobalAveragePool, Requantize, file, interpreter
+from tinyrobust.graph import (
+    DepthwiseConv2D,
+    GlobalAveragePool,
+    Pool2D,
+    Requantize,
+    file,
+    interpreter,
+)
 
 ZOO = resources.root() / "models" / "zoo" / "shapes-small"
 pytestmark = [pytest.mark.train, pytest.mark.slow]
@@ -124,7 +131,7 @@ def test_hls4ml_finds_the_plug_in_by_itself(tmp_path: Path) -> None:
     assert done.stdout.strip().endswith("True")
 
 
-@pytest.mark.parametrize("make", ["residual_net", "odd_net", "coarse_head_net"])
+@pytest.mark.parametrize("make", ["residual_net", "odd_net", "coarse_head_net", "separable_net"])
 def test_qkeras_agrees_with_the_integers_up_to_single_steps(make: str, tmp_path: Path) -> None:
     model = getattr(keras_models, make)(1)
     graph = convert(model, tmp_path).graph
@@ -136,6 +143,35 @@ def test_qkeras_agrees_with_the_integers_up_to_single_steps(make: str, tmp_path:
         assert set(histogram) <= {"-1", "0", "1"}
         assert histogram["0"] > 0.99 * sum(histogram.values())
     assert found.samples == 256 and found.fraction > 0.9
+
+
+def test_depthwise_kernels_are_trits_behind_their_scale(tmp_path: Path) -> None:
+    graph = convert(keras_models.separable_net(2), tmp_path).graph
+    nodes = [n for n in graph.nodes if isinstance(n, DepthwiseConv2D)]
+    assert [n.weights.shape for n in nodes] == [(6, 3, 3), (10, 2, 3)]
+    assert all(set(np.unique(n.weights)) == {-1, 0, 1} for n in nodes)
+    pool = graph.node["mean"]
+    assert isinstance(pool, Pool2D) and pool.kind == "average" and pool.half_even
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 3, 1)], ids=["one", "per channel"])
+def test_any_scale_is_taken_out_of_a_depthwise_kernel(shape: tuple[int, ...]) -> None:
+    from tinyrobust.convert import depthwise as module
+
+    rng = np.random.default_rng(0)
+    trits = rng.integers(-1, 2, (2, 3, 3, 1)).astype(np.float32)
+    scale = rng.uniform(0.1, 2, shape).astype(np.float32)
+
+    class Quantizer:
+        scale: Any = None
+
+        def __call__(self, weights: Any) -> Any:
+            self.scale = scale
+            return weights
+
+    found, scales = module.factorize(Quantizer(), trits * scale)
+    np.testing.assert_array_equal(found, trits)
+    np.testing.assert_allclose(scales, np.broadcast_to(scale, (1, 1, 3, 1)).ravel())
 
 
 def bare(net: Net) -> None:
@@ -176,6 +212,21 @@ def conv(**options: Any) -> Callable[[Net], None]:
     return build
 
 
+def depthwise(**options: Any) -> Callable[[Net], None]:
+    def build(net: Net) -> None:
+        net.depthwise("odd", **options)
+
+    return build
+
+
+def mean_of_mean(net: Net) -> None:
+    net.conv("conv1", 4)
+    net.norm("bn")
+    net.act("act")
+    net.layer("AveragePooling2D", name="mean")
+    net.conv("conv2", 4)
+
+
 def quantizer(text: str) -> Callable[[Net], None]:
     def build(net: Net) -> None:
         from qkeras import QActivation
@@ -190,7 +241,14 @@ def quantizer(text: str) -> Callable[[Net], None]:
 REFUSED: dict[str, tuple[Callable[[Net], None], str]] = {
     "plain convolution": (layer("Conv2D", filters=4, kernel_size=3), "'odd' is a Conv2D"),
     "softmax": (layer("Softmax"), "'odd' is a Softmax"),
-    "average pooling": (layer("AveragePooling2D"), "'odd' is a AveragePooling2D"),
+    "padded average": (layer("AveragePooling2D", padding="same"), "'odd' is padded"),
+    "average without activation": (mean_of_mean, "reads 'mean', which has no activation"),
+    "depth multiplier": (depthwise(depth_multiplier=2), "'odd' has depth_multiplier 2"),
+    "depthwise bias": (depthwise(use_bias=True), "'odd' has a bias"),
+    "8-bit depthwise": (
+        depthwise(depthwise_quantizer="quantized_bits(8,0)"),
+        "'odd' has weights of",
+    ),
     "overlapping pooling": (layer("MaxPooling2D", pool_size=3, strides=2), "overlap"),
     "bias": (conv(use_bias=True), "'odd' has a bias"),
     "dilation": (conv(dilation_rate=2), "'odd' is a dilated"),

@@ -32,16 +32,27 @@ class Outputs {
     if (channels % 4 == 0) {
       pairs_tile(layer, column, upper, lower);
     } else {
-      uint8_t* beside = spare + round_up4(channels);
-      pairs_tile(layer, column, spare, beside);
-      for (size_t c = 0; c < channels; ++c) upper[c] = spare[c];
-      for (size_t c = 0; both && c < channels; ++c) lower[c] = beside[c];
+      ragged(column);
     }
     upper += channels;
     lower += step;
   }
 
  private:
+  // Whole blocks would run into the next pixel.
+  TR_NOINLINE void ragged(const uint32_t* column) const {
+    uint8_t* beside = spare + round_up4(channels);
+    pairs_tile(layer, column, spare, beside);
+    copy_pixel(upper, spare, channels);
+    if (both) copy_pixel(lower, beside, channels);
+  }
+
+  static TR_NOINLINE void copy_pixel(uint8_t* to, const uint8_t* from, size_t n) {
+    if (n >= 4) copy_words(to, from, n / 4);
+    const uint8_t* end = from + n % 4;
+    while (from != end) *to++ = *from++;
+  }
+
   const PairsLayer layer;
   const size_t channels;
   uint8_t* const out;
@@ -97,7 +108,7 @@ class Sliding {
       int32_t x = window_x;  // of the next column
       uint32_t* window = start;
       uint32_t* next = start;
-      for (uint32_t i = fresh; i < layer.kernel_w; ++i, ++x) next = expand(next, x);
+      for (uint32_t i = fresh; i < layer.kernel_w; ++i, ++x) next = expand_border(next, x);
       const size_t fresh_words = fresh * column_words;
       for (uint32_t left = layer.out_w; left != 0; --left, window_x += layer.stride_x) {
         if (next + fresh_words > end) {

@@ -25,6 +25,7 @@ from tinyrobust.image.memory_report import LayerMemory, MemoryReport
 from tinyrobust.kernels import catalogue
 
 SEED = 0
+COMPILED = "compiled weights"  # a part of the flash
 _SILENCE_S = 120.0  # a busy computer; one inference takes well under a second
 
 
@@ -47,6 +48,7 @@ class LayerBench:
     predicted_cycles: int | None
     weights_bytes: int
     tables_bytes: int
+    compiled_bytes: int
     scratch_bytes: int
     code_ram_bytes: int
     kept_code_bytes: int
@@ -60,10 +62,10 @@ class Bench:
     ``instructions`` and ``m4_cycles`` are those of an inference when the device has run one
     before; ``first_instructions`` of the first one after a reset, which is more where code
     generated then is kept. ``network``: the published network whose shape it has. ``zeros`` is the
-    part of the ternary weights that is 0, None without any. ``weight_flash_bytes``: weights and
-    per-channel constants; ``network_flash_bytes``: those, kernels, code generator, runtime and
-    their constants: all but protocol, start-up and the port. ``network_ram_bytes``: all but stack
-    and link buffers.
+    part of the ternary weights that is 0, None without any. ``weight_flash_bytes``: weights, as
+    data or compiled into code, and per-channel constants; ``network_flash_bytes``: those, kernels,
+    code generator, runtime and their constants: all but protocol, start-up and the port.
+    ``network_ram_bytes``: all but stack and link buffers.
     """
 
     model: str
@@ -142,7 +144,7 @@ def bench(
         predicted_cycles=plan["cycles"],
         flash_bytes=report.flash.used_bytes,
         ram_bytes=report.ram.used_bytes,
-        weight_flash_bytes=flash["weights"] + flash["tables"],
+        weight_flash_bytes=flash["weights"] + flash["tables"] + flash[COMPILED],
         network_flash_bytes=sum(flash[name] for name in _network(flash)),
         network_ram_bytes=report.ram.used_bytes - ram["stack"] - ram["buffers"],
         flash=flash,
@@ -194,6 +196,7 @@ def _layer(
         predicted_cycles=step["cycles"],
         weights_bytes=measured.weights_bytes,
         tables_bytes=measured.tables_bytes,
+        compiled_bytes=measured.compiled_bytes,
         scratch_bytes=measured.scratch_bytes,
         code_ram_bytes=step["code_ram_bytes"],
         kept_code_bytes=step["kept_code_bytes"],
@@ -205,6 +208,8 @@ def _flash(report: MemoryReport) -> dict[str, int]:
     """Bytes by part: weights, tables, code by folder, constants by folder, the rest."""
     parts = {p.name: p.bytes for p in report.flash.parts if p.name not in ("code", "constants")}
     parts |= {f"{p.name} code": p.bytes for p in report.code}
+    parts[COMPILED] = sum(layer.compiled_bytes for layer in report.layers)
+    parts["generated code"] -= parts[COMPILED]
     return parts | {f"{p.name} constants": p.bytes for p in report.constants}
 
 
@@ -212,7 +217,7 @@ def _network(flash: dict[str, int]) -> list[str]:
     """The parts that the network itself needs."""
     folders = {*catalogue(), "runtime", "generated"}
     own = {f"{name} {kind}" for name in folders for kind in ("code", "constants")}
-    return [name for name in flash if name in own or name in ("weights", "tables")]
+    return [name for name in flash if name in own or name in ("weights", "tables", COMPILED)]
 
 
 def _zeros(graph: Graph) -> float | None:

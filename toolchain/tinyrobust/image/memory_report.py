@@ -73,13 +73,17 @@ class Region(_Record):
 
 
 class LayerMemory(_Record):
-    """One step of the network: what it adds to flash, and its scratch within the arena."""
+    """One step of the network: what it adds to flash, and its scratch within the arena.
+
+    ``compiled_bytes``: functions that hold its weights, where a kernel compiles them into code.
+    """
 
     name: str
     kernel: str
     macs: int
     weights_bytes: int
     tables_bytes: int
+    compiled_bytes: int = 0
     scratch_bytes: int
     output_bytes: int
 
@@ -357,6 +361,11 @@ def _layer(elf: Elf, step: dict[str, Any]) -> LayerMemory:
         macs=step["macs"],
         weights_bytes=weights,
         tables_bytes=sum(s.bytes for s in objects) - weights,
+        compiled_bytes=sum(
+            s.bytes
+            for s in elf.symbols
+            if s.kind == "STT_FUNC" and own.search(s.name) and f"{step['symbol']}_run" not in s.name
+        ),
         scratch_bytes=step["scratch_bytes"],
         output_bytes=step["output_bytes"],
     )
