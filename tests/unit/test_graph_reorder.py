@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.graphs import Builder, random_graph, resnet8_graph
+from tinyrobust.evaluate.random_network import random_network
 from tinyrobust.graph.interpreter import run, trace
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.graph.reorder import BLOCK, reorder, shared_cost
@@ -115,3 +116,9 @@ def test_exchanges_are_no_worse_than_every_grouping_of_eight_channels() -> None:
         for three in itertools.combinations(range(1, 8), 3)
     )
     assert reorder(graph).after <= 1.02 * pixels * best
+
+
+def test_int8_networks_stay_as_they_are() -> None:
+    graph = random_network("ds-cnn-int8")
+    found = reorder(graph)
+    assert found.graph is graph and not found.orders
