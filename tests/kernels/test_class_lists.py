@@ -59,24 +59,21 @@ def test_packed_codes_come_back(share: int) -> None:
 
 
 @pytest.mark.parametrize("kernel", CONVS)
-@pytest.mark.parametrize(
-    "case", some_slow([(1, 2), (3, 4), (8, 3), (20, 1), *((s, s % 4 + 1) for s in
-                                  range(30, 42))], 1),
-)  # fmt: skip
+@pytest.mark.parametrize("case", some_slow([(3, 4), (1, 2), (8, 3), (38, 1), (33, 4)], 1))
 def test_convolutions_on_the_host(case: tuple[int, int], kernel: str, tmp_path: Path) -> None:
     seed, share = case
     graph = random_graph(seed)
     check(Compiled(planned(graph, force=forced(graph, "host", kernel, share)), tmp_path), graph)
 
 
-@pytest.mark.parametrize("seed", some_slow([1, 3, 4, 7, 9, 38, 44, 51], 1))
+@pytest.mark.parametrize("seed", some_slow([1, 38, 44], 1))
 def test_compiled_weights_on_the_host(seed: int, tmp_path: Path) -> None:
     graph = random_graph(seed)
     check(Compiled(planned(graph, force=forced(graph, "host", COMPILED)), tmp_path), graph)
 
 
 @pytest.mark.parametrize("kernel", DEPTHWISE)
-@pytest.mark.parametrize("seed", some_slow(list(range(10)), 1))
+@pytest.mark.parametrize("seed", some_slow([1, 4, 5, 8], 1))
 def test_depthwise_on_the_host(seed: int, kernel: str, tmp_path: Path) -> None:
     graph = separable_graph(seed)
     check(Compiled(planned(graph, force=forced(graph, "host", kernel)), tmp_path), graph)
@@ -190,6 +187,15 @@ def test_resnet8_without_code_in_ram(tmp_path: Path) -> None:
     assert sum(counts) < 4_700_000  # int8 by CMSIS-NN: 29.94 M
     assert sum(s.flash_weights + s.flash_tables for s in plan.steps) <= 24 * 1024
     assert plan.arena_bytes <= 64 * 1024
+
+
+@pytest.mark.slow
+def test_resnet8_without_dsp_instructions(tmp_path: Path) -> None:
+    graph = resnet8_graph()
+    force = {layer.name: "conv2d_tcl_u8:share=3" for layer in layers(graph) if layer.op == "conv2d"}
+    plan = planned(graph, "mps2-an386", force)
+    counts = check_device(Device(plan, tmp_path, ("-O3", "-mcpu=cortex-m3")), graph)
+    assert sum(counts) < 8_900_000
 
 
 @pytest.mark.slow
