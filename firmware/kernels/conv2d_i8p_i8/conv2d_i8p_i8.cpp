@@ -32,7 +32,7 @@ class Outputs {
     if (channels % 4 == 0) {
       pairs_tile(layer, column, upper, lower);
     } else {
-      ragged(column);
+      ragged(layer, column, spare, channels, upper, both ? lower : nullptr);
     }
     upper += channels;
     lower += step;
@@ -40,11 +40,12 @@ class Outputs {
 
  private:
   // Whole blocks would run into the next pixel.
-  TR_NOINLINE void ragged(const uint32_t* column) const {
+  static TR_NOINLINE void ragged(const PairsLayer& layer, const uint32_t* column, uint8_t* spare,
+                                 size_t channels, uint8_t* upper, uint8_t* lower) {
     uint8_t* beside = spare + round_up4(channels);
     pairs_tile(layer, column, spare, beside);
     copy_pixel(upper, spare, channels);
-    if (both) copy_pixel(lower, beside, channels);
+    if (lower != nullptr) copy_pixel(lower, beside, channels);
   }
 
   static TR_NOINLINE void copy_pixel(uint8_t* to, const uint8_t* from, size_t n) {
@@ -108,17 +109,17 @@ class Sliding {
       int32_t x = window_x;  // of the next column
       uint32_t* window = start;
       uint32_t* next = start;
-      for (uint32_t i = fresh; i < layer.kernel_w; ++i, ++x) next = expand_border(next, x);
-      const size_t fresh_words = fresh * column_words;
+      uint32_t due = layer.kernel_w;  // columns that the next tile still needs
       for (uint32_t left = layer.out_w; left != 0; --left, window_x += layer.stride_x) {
-        if (next + fresh_words > end) {
+        if (next + due * column_words > end) {
           next = move(window, next);
           window = start;
         }
         if (fresh == layer.kernel_w) x = window_x;
-        for (uint32_t i = fresh; i != 0; --i, x += layer.dilation_x) next = expand(next, x);
+        for (; due != 0; --due, x += layer.dilation_x) next = expand(next, x);
         outputs.tile(window);
-        window += fresh_words;
+        due = fresh;
+        window += due * column_words;
       }
     }
   }
