@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tinyrobust.graph import int8
 from tinyrobust.graph.nodes import Graph
+from tinyrobust.kernels.counts.int8_pairs import scales
 from tinyrobust.kernels.layers import Layer
 
 
@@ -45,14 +46,6 @@ def stream(node: int8.Weighted) -> npt.NDArray[np.uint32]:
         ],
         axis=1,
     ).ravel()
-
-
-def scales(node: int8.Weighted) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(multipliers, right shifts). A multiplier of 0 gives 0, as does the smallest one shifted by
-    all its bits."""
-    nothing = node.multipliers == 0
-    multipliers = np.where(nothing, 1 << 30, node.multipliers).astype(np.int64)
-    return multipliers, np.where(nothing, 31, -node.shifts.astype(np.int64))
 
 
 def ordered(node: int8.Weighted) -> npt.NDArray[np.int8]:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust.codegen.packers.int8_pairs import folded_bias, scales
+from tinyrobust.codegen.packers.int8_pairs import folded_bias
 from tinyrobust.graph.nodes import Graph
+from tinyrobust.kernels.counts.int8_pairs import scales
 from tinyrobust.kernels.counts.int8_planes import careful_channels
 from tinyrobust.kernels.layers import Layer
 

@@ -209,7 +209,7 @@ def exact(node: int8.Weighted) -> bool:
 
 def rounds_in_halves(node: int8.Weighted) -> bool:
     """True when the requantisation with SHADD16 is exact for all inputs in -128..127."""
-    return int(node.shifts.max()) < 0 and bool(halves(node).all())
+    return int(scales(node)[1].min()) > 0 and bool(halves(node).all())
 
 
 def accumulator_range(node: int8.Weighted) -> tuple[Any, Any]:
@@ -221,10 +221,19 @@ def accumulator_range(node: int8.Weighted) -> tuple[Any, Any]:
     return low, high
 
 
+def scales(node: int8.Weighted) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(multipliers, right shifts). A multiplier of 0 gives 0, as does the smallest one shifted by
+    all its bits."""
+    nothing = node.multipliers == 0
+    multipliers = np.where(nothing, 1 << 30, node.multipliers).astype(np.int64)
+    return multipliers, np.where(nothing, 31, -node.shifts.astype(np.int64))
+
+
 def halves(node: int8.Weighted) -> npt.NDArray[np.bool_]:
     """Per channel: the accumulators, rounded once and shifted but for one bit, fit int16."""
+    multipliers, shifts = scales(node)
     values = [
-        high_mul(acc, node.multipliers) + (acc >> 63) >> (-node.shifts.astype(np.int64) - 1)
+        high_mul(acc, multipliers) + (acc >> 63) >> np.maximum(shifts - 1, 0)
         for acc in accumulator_range(node)
     ]
     return np.asarray((values[0] >= INT16[0]) & (values[1] <= INT16[1]))

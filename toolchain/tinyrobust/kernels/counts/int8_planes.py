@@ -80,7 +80,8 @@ def exact(node: int8.DepthwiseConv2DInt8, channels: int) -> bool:
     fits = (node.depth_multiplier == 1 and channels % 4 == 0 and node.strides in ((1, 1), (2, 2))
             and node.dilations == (1, 1) and max(node.weights.shape[:2]) <= 3
             and (node.lo, node.hi) == (-128, 127))  # fmt: skip
-    return fits and int(node.shifts.max()) < 0  # the second rounding needs at least one bit
+    # The second rounding needs at least one bit.
+    return fits and int(int8_pairs.scales(node)[1].min()) > 0
 
 
 def careful_channels(node: int8.DepthwiseConv2DInt8) -> npt.NDArray[np.int64]:
