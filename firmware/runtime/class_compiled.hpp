@@ -11,6 +11,7 @@
 //     TR_ADD(j), TR_SUB(j)                            the running sum to output j
 //     TR_EXCESS(j, v)                                 v is taken off output j
 //   TR_END(name)
+// (names that end in 0 begin a running sum)
 // with TR_N(r, o) for the input `o` bytes behind the first tap, loaded to r (x or y), or
 // TR_F(r, h, o) where h + o is beyond the reach of a load. The running sum is the one of
 // class_codes.hpp. With DSP instructions the complement 255 - (a + b) of minus pairs is added, and
@@ -115,11 +116,21 @@ using CompiledLayer = const CompiledBlock*;
 #define TR_MINUS(a, b) a b tr::lists_widen_minus(x + y, s, t);
 #define TR_PLUS_ONE(a) a tr::lists_widen(x, s, t);
 #define TR_MINUS_ONE(a) a tr::lists_widen_minus(x, s, t);
-#define TR_MIXED0 TR_MIXED
-#define TR_PLUS0 TR_PLUS
-#define TR_MINUS0 TR_MINUS
-#define TR_PLUS_ONE0 TR_PLUS_ONE
-#define TR_MINUS_ONE0 TR_MINUS_ONE
+#define TR_MIXED0(a, b) \
+  s = t = 0;            \
+  TR_MIXED(a, b)
+#define TR_PLUS0(a, b) \
+  s = t = 0;           \
+  TR_PLUS(a, b)
+#define TR_MINUS0(a, b) \
+  s = t = 0;            \
+  TR_MINUS(a, b)
+#define TR_PLUS_ONE0(a) \
+  s = t = 0;            \
+  TR_PLUS_ONE(a)
+#define TR_MINUS_ONE0(a) \
+  s = t = 0;             \
+  TR_MINUS_ONE(a)
 #define TR_ADD(j) \
   even[j] += s;   \
   odd[j] += t;

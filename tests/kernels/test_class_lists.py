@@ -21,7 +21,8 @@ from tinyrobust.kernels.counts import class_lists
 
 CONVS = ("conv2d_tcl_u8", "conv2d_tclh_u8")
 COMPILED = "conv2d_tcc_u8"
-DEPTHWISE = ("depthwise_conv2d_tcl_u8", "depthwise_conv2d_tclh_u8", "depthwise_conv2d_t2_u8")
+DEPTHWISE = ("depthwise_conv2d_tcl_u8", "depthwise_conv2d_tclh_u8",
+             "depthwise_conv2d_tcc_u8", "depthwise_conv2d_t2_u8")  # fmt: skip
 
 
 def forced(graph: Graph, core: str, kernel: str, share: int = 0) -> dict[str, str]:

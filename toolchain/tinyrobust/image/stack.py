@@ -27,7 +27,7 @@ from tinyrobust.image.objects import Object
 FAMILIES: tuple[tuple[frozenset[str], re.Pattern[str]], ...] = (
     (frozenset({"tr_invoke"}), re.compile(r"layer\d+_run|\w+_step")),  # steps, and step hooks
     # compiled weights
-    (frozenset({"conv2d_tcc_u8"}), re.compile(r"tr_layer\d+_block\d+")),
+    (frozenset({"conv2d_tcc_u8", "depthwise_conv2d_tcc_u8"}), re.compile(r"tr_layer\d+_block\d+")),
     (frozenset({"dispatch", "tr_protocol_feed"}), re.compile(r"do_\w+")),  # commands
 )
 ENTRIES = frozenset({"Reset_Handler", "tr_fault_handler"})  # in the vector table

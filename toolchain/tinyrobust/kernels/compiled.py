@@ -5,7 +5,8 @@ In: the trits of a layer and where its inputs lie. Out: for every block its oper
 instructions they are (with DSP instructions), four bytes each.
 
 An input of a class is added to a running sum; behind a class the running sum goes to the outputs
-in which the next class has another trit, so that no class is spread by itself.
+in which the next class has another trit, so that no class is spread by itself. Channels of a
+depthwise layer share nothing: each has a running sum of its own, one after the other.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust.graph.nodes import Conv2D, Graph
+from tinyrobust.graph.nodes import Conv2D, DepthwiseConv2D, Graph
 from tinyrobust.kernels import classes
 from tinyrobust.kernels.layers import Layer
 
@@ -24,14 +25,16 @@ SHARE = 4
 REACH = 4096  # bytes that the offset of a load reaches
 _LOOP = 7  # instructions that end a word
 _OUTSIDE = 2  # instructions around the loop
-_WORK = {"MIXED": 3, "PLUS": 3, "MINUS": 4, "PLUS_ONE": 2, "MINUS_ONE": 3, "ADD": 2, "SUB": 2}
+_WORK = {"MIXED": 3, "PLUS": 3, "MINUS": 4, "PLUS_ONE": 2, "MINUS_ONE": 3, "ADD": 2, "SUB": 2,
+         "FRESH": 0}  # fmt: skip
 _FULL = 3**SHARE
 _CLASSES = _FULL // 2
 
 
 @dataclass(frozen=True)
 class Block:
-    """``operations``: (name, arguments), arguments byte offsets of inputs or an output's number;
+    """``operations``: (name, arguments), arguments byte offsets of inputs or an output's number
+    (FRESH: the running sum starts again);
     ``excess``: what is to be taken off each output, with DSP instructions and without."""
 
     operations: tuple[tuple[str, tuple[int, ...]], ...]
@@ -55,8 +58,10 @@ class Block:
 
 @lru_cache(maxsize=64)
 def blocks(layer: Layer, graph: Graph) -> tuple[Block, ...]:
-    """The blocks of a Conv2D layer that reads a planar tensor."""
+    """The blocks of a convolution that reads a planar tensor."""
     node = layer.node
+    if isinstance(node, DepthwiseConv2D):
+        return _depthwise(node, graph.tensor[layer.source].shape)
     assert isinstance(node, Conv2D)
     kernel_h, kernel_w, in_c = node.weights.shape[1:]
     stretch = 4 * (-(-graph.tensor[layer.source].shape[1] // 4) + 2)
@@ -67,8 +72,26 @@ def blocks(layer: Layer, graph: Graph) -> tuple[Block, ...]:
     return tuple(_block(codes, offsets) for codes in classes.codes(node.weights, SHARE))
 
 
+def _depthwise(node: DepthwiseConv2D, source: tuple[int, ...]) -> tuple[Block, ...]:
+    stretch = 4 * (-(-source[1] // 4) + 2)
+    row, column = np.meshgrid(*(np.arange(n) for n in node.weights.shape[1:]), indexing="ij")
+    taps = (row * source[2] * stretch + 4 * column).ravel()
+    found = []
+    for first in range(0, len(node.weights), SHARE):
+        operations: list[tuple[str, tuple[int, ...]]] = []
+        excess = [(0, 0)] * SHARE
+        for j, weights in enumerate(node.weights[first : first + SHARE]):
+            trits, offsets = weights.ravel(), taps + j * stretch
+            inputs, complements, mixed = _class(offsets[trits > 0], offsets[trits < 0])
+            if inputs:
+                operations += [("FRESH", ()), *inputs, ("ADD", (j,))]
+                excess[j] = (255 * complements, 128 * mixed)
+        found.append(Block(tuple(operations), tuple(excess)))
+    return tuple(found)
+
+
 def _block(codes: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]) -> Block:
-    operations: list[tuple[str, tuple[int, ...]]] = []
+    operations: list[tuple[str, tuple[int, ...]]] = [("FRESH", ())]
     dsp, plain = np.zeros(SHARE, np.int64), np.zeros(SHARE, np.int64)
     used = [k for k in range(_CLASSES) if np.any((codes == k) | (codes == _FULL - 1 - k))]
     for k, after in zip(used, [*used[1:], _CLASSES][: len(used)], strict=True):

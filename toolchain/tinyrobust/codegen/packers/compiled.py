@@ -28,8 +28,11 @@ def _block(block: Block, name: str) -> str:
     lines = [f"TR_BLOCK({name})"]
     lines += [f"TR_START({j}, {dsp})" if dsp else f"TR_ZERO({j})"
               for j, (dsp, _) in enumerate(block.excess)]  # fmt: skip
-    first = "0"
+    first = ""
     for operation, arguments in block.operations:
+        if operation == "FRESH":
+            first = "0"
+            continue
         if operation in ("ADD", "SUB"):
             lines.append(f"TR_{operation}({arguments[0]})")
             continue

@@ -21,7 +21,7 @@ NAMES = _SHARED | {"word_work", "word_pairs", "word_ones", "word_sums", "block_b
 
 
 def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, float]:
-    """Every name for a Conv2D layer."""
+    """Every name for a convolution."""
     found = class_lists.counts(layer, graph, {"share": compiled.SHARE})
     blocks = compiled.blocks(layer, graph)
     names = [name for block in blocks for name, _ in block.operations]
