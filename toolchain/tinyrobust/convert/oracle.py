@@ -36,7 +36,15 @@ from tinyrobust.graph import Graph, Input, Reshape
 from tinyrobust.graph.interpreter import check_images
 
 PROJECT = "oracle"
-_SOURCES = ("formats.py", "lowering.py", "oracle.py", "plugin.py", "simulation.py", "backend.py")
+_SOURCES = (
+    "formats.py",
+    "lowering.py",
+    "oracle.py",
+    "plugin.py",
+    "simulation.py",
+    "backend.py",
+    "depthwise.py",
+)
 Ints = npt.NDArray[np.int64]
 
 
