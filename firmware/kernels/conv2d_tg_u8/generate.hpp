@@ -73,9 +73,6 @@ struct Frame {
   uint32_t partial;    // sums of the parts before
 };
 
-// Words that emit_finish needs at most.
-constexpr uint32_t kFinishWords = 112;
-
 // Write a finish at `at`; returns the word behind it, where the sums must follow.
 uint32_t* emit_finish(uint32_t* at, const Finish& finish);
 

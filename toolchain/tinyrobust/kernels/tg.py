@@ -22,7 +22,6 @@ from tinyrobust.kernels.planar import lane_words
 CHANNELS = 4  # that share sums
 ZERO = 40  # the code of four zeros
 REACH = 4096  # bytes that a load's offset can reach
-FINISH_WORDS = 112  # generate.hpp: kFinishWords
 Codes = npt.NDArray[np.uint8]
 
 

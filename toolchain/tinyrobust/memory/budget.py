@@ -73,7 +73,7 @@ def explain(
 ) -> BudgetError:
     """The BudgetError for a network that fits in no way; ``fit`` is ``planner.fit``."""
     own = limit.ceiling
-    any_ram = dataclasses.replace(own, ram=_PLENTY, arena=_PLENTY)
+    any_ram = dataclasses.replace(own, ram=_PLENTY, arena=_PLENTY, code=_PLENTY)
     any_flash = dataclasses.replace(own, flash=_PLENTY)
     smallest = fit(problem, dataclasses.replace(any_ram, flash=_PLENTY), [Weights(flash=1)])
     least = fit(problem, dataclasses.replace(any_ram, flash=_PLENTY), [Weights(ram=1)])
