@@ -255,4 +255,5 @@ def linked_code(plan: memory.Plan, map_file: Path) -> int:
     entry = re.compile(
         r"^ \.(?:text|rodata)\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+) \S*/([^/\s]+\.o)$", re.M
     )
-    return sum(int(size, 16) for size, name in entry.findall(text) if name in names)
+    found = (int(size, 16) for size, name in entry.findall(text) if name in names)
+    return sum(-(-size // 4) * 4 for size in found)  # the next section starts on a word
