@@ -1,8 +1,9 @@
 """The cost models in kernel.yaml against what is counted on the virtual boards and linked.
 
-Instructions within TOLERANCE (of layers of fewer than SMALL the error is relative to SMALL), of the
-kernels in LOOSE within what stands there; weights, tables, kernels' code, arena and executable memory to the byte (the
-linker ends sections on 8 bytes). The whole grid: ``python -m tests.kernels.calibrate --report``.
+Instructions within TOLERANCE (of layers of fewer than SMALL the error is relative to SMALL), of
+the kernels in LOOSE within what stands there; weights, tables, kernels' code, arena and executable
+memory to the byte (the linker ends sections on 8 bytes). The whole grid: ``python -m
+tests.kernels.calibrate --report``.
 """
 
 from __future__ import annotations
