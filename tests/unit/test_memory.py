@@ -201,6 +201,17 @@ def test_a_forced_kernel_is_taken_and_said() -> None:
     assert choice.costs["conv2d_t2_u8"]["instructions"] > 0
 
 
+def test_a_kernel_can_be_forced_on_every_layer_that_accepts_it() -> None:
+    net, target = resnet8_graph(), boards.load("nucleo-h743")
+    force = {"*": "conv2d_tl_u8", "conv1": "conv2d_t2_u8"}
+    found = {step.name: step.kernel for step in memory.plan(net, target, force=force).steps}
+    convolutions = {s.name for s in memory.plan(net, target).steps if s.op == "conv2d"}
+    assert found.pop("conv1") == "conv2d_t2_u8"
+    assert {found[name] for name in convolutions - {"conv1"}} == {"conv2d_tl_u8"}
+    with pytest.raises(GraphError, match="no layer accepts a kernel 'conv2d_x'"):
+        memory.plan(net, target, force={"*": "conv2d_x"})
+
+
 @pytest.mark.parametrize(
     ("layer", "kernel", "error", "said"),
     [

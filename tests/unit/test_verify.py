@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.graphs import random_graph, tiny_graph
-from tinyrobust import boards, graph
+from tinyrobust import boards, graph, memory
 from tinyrobust.cli.main import run
 from tinyrobust.evaluate import verify as stage
 from tinyrobust.graph import file, interpreter
@@ -48,6 +49,24 @@ def test_all_back_ends_agree(tiny_file: Path, tmp_path: Path) -> None:
             assert bad == 0 and total == 2 * net.tensor[name].size
     assert result["changed"]["differing"] > 0
     assert result["source"].startswith("random images, seed 0 (unknown task 'synthetic'")
+
+
+@pytest.mark.slow
+def test_forced_kernels_reach_every_build(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+    plan = memory.plan
+
+    def noted(*args: Any, **named: Any) -> memory.Plan:
+        seen.append(named)
+        return plan(*args, **named)
+
+    monkeypatch.setattr(memory, "plan", noted)
+    code, result = verify(tiny_file, tmp_path, "--kernel", "*=conv2d_tl_u8")
+    assert code == 0 and result["holds"]
+    # host build, the board, QEMU, and the host build of the changed weight, which is not forced
+    assert [k.get("force") for k in seen].count({"*": "conv2d_tl_u8"}) == 3
 
 
 @pytest.mark.slow

@@ -54,7 +54,8 @@ json_option = click.option(
 )  # fmt: skip
 kernel_option = click.option(
     "--kernel", "force", multiple=True, metavar="LAYER=ID", callback=_pairs,
-    help="Compute LAYER with kernel ID, or ID:SETTING=VALUE,...; may be repeated.",
+    help="Compute LAYER (* is every layer that accepts it) with kernel ID, or "
+    "ID:SETTING=VALUE,...; may be repeated.",
 )  # fmt: skip
 
 

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyrobust.cli._options import board_option, console, json_option, model_option, write_result
+from tinyrobust.cli._options import (
+    aim_options,
+    board_option,
+    console,
+    json_option,
+    kernel_option,
+    model_option,
+    write_result,
+)
 
 if TYPE_CHECKING:
     from tinyrobust.evaluate.verify import Verification
+    from tinyrobust.memory import Aim
 
 
 @click.command(short_help="Prove that every back end computes the same integers.")
@@ -22,17 +31,19 @@ if TYPE_CHECKING:
               help="Images of which every layer's integers are compared.")  # fmt: skip
 @click.option("--inputs", type=click.Path(path_type=Path), default=None, metavar="FILE.npy",
               help="Inputs, uint8 or int8 (N, ...), in place of the task's images.")  # fmt: skip
+@kernel_option
+@aim_options
 @json_option
 def command(
     model_name: str | None, board_name: str, samples: int, traced: int, inputs: Path | None,
-    json_file: str | None,
+    force: dict[str, str], aim: Aim, json_file: str | None,
 ) -> None:  # fmt: skip
     """Count the output integers that differ from the numpy interpreter's: hls4ml's C simulation
     (of a .tflite file: TensorFlow Lite's reference kernels), the host build, the virtual board,
     and QEMU mps2-an500. Anything above 0 is exit 1.
 
     A .tflite file has no task: its inputs are random, seeded, over the whole range, or those of
-    --inputs.
+    --inputs. --kernel holds for every build, --optimize and the limits for the board's.
     """
     from tinyrobust import boards, tasks
     from tinyrobust.cli._progress import Bars
@@ -48,7 +59,8 @@ def command(
         Bars(screen) as bars,
         tasks.download_progress(lambda have, total: bars("download", have, total)),
     ):
-        result = verify(model, board, samples=samples, traced=traced, progress=bars, inputs=inputs)
+        result = verify(model, board, samples=samples, traced=traced, progress=bars,
+                        inputs=inputs, force=force, aim=aim)  # fmt: skip
     _print(screen, result)
     write_result(json_file, "verify", result.as_json())
     if not result.holds:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust import boards, device, graph, image, virtual
+from tinyrobust import boards, device, graph, image, memory, virtual
 from tinyrobust.boards import Board
 from tinyrobust.errors import CheckFailed, GraphError, TinyRobustError
 from tinyrobust.evaluate.inputs import Images, load_images, read_inputs
@@ -107,12 +107,15 @@ def verify(
     traced: int,
     progress: Progress,
     inputs: Path | None = None,
+    force: Mapping[str, str] | None = None,
+    aim: memory.Aim | None = None,
 ) -> Verification:
     """Compare the family's own oracle, the host build, the virtual ``board`` and QEMU with the
     interpreter on ``samples`` images, and every layer on ``traced`` of them.
 
     The oracle is hls4ml's C simulation or TensorFlow Lite's reference kernels. The images are
-    those of ``load_images``, or of the file ``inputs``.
+    those of ``load_images``, or of the file ``inputs``. ``force`` and ``aim`` are those of
+    ``memory.plan``; ``aim`` holds for ``board`` alone, whose limits it names.
 
     Raises what the stages raise (BudgetError, BuildError, LinkError, ...); a difference is no
     exception but a count.
@@ -125,13 +128,16 @@ def verify(
     columns = [_run_oracle(model, images, expected, layers, traced, progress)]
     with tempfile.TemporaryDirectory(prefix="tinyrobust-verify-") as name:
         work = Path(name)
-        columns.append(_run_host(net, images, expected, layers, traced, work / "library", progress))
+        columns.append(
+            _run_host(net, images, expected, layers, traced, work / "library", force, progress)
+        )
         ids = dict.fromkeys([board.id, QEMU_BOARD])
         for other in ids:
-            target = board if other == board.id else boards.load(other)
+            target, own = (board, aim) if other == board.id else (boards.load(other), None)
             columns.append(
-                _run_board(model, target, images, expected, layers, traced, work / other, progress)
-            )
+                _run_board(model, target, images, expected, layers, traced, work / other, progress,
+                           force, own)
+            )  # fmt: skip
         changed = change_a_weight(net, images[: max(traced, 20)], expected, work / "changed")
     return Verification(
         model.name, net.sha256, board.id, len(images), traced, source, tuple(columns), changed
@@ -218,11 +224,11 @@ def _tensorflow(
 
 def _run_host(
     net: Graph, images: Images, expected: Scores, layers: Tensors, traced: int, work: Path,
-    progress: Progress,
+    force: Mapping[str, str] | None, progress: Progress,
 ) -> Column:  # fmt: skip
     start = time.monotonic()
     progress(HOST, 0, len(images))
-    model = image.HostModel(image.host_library(net, work))
+    model = image.HostModel(image.host_library(net, work, force=force))
     scores = model.predict(images)
     progress(HOST, len(images), len(images))
     counts = _layer_counts((model.trace(x) for x in images[:traced]), layers)
@@ -232,13 +238,13 @@ def _run_host(
 
 def _run_board(
     model: Model, board: Board, images: Images, expected: Scores, layers: Tensors, traced: int,
-    work: Path, progress: Progress,
+    work: Path, progress: Progress, force: Mapping[str, str] | None, aim: memory.Aim | None,
 ) -> Column:  # fmt: skip
     name = {"unicorn": "virtual", "qemu": "QEMU", "host": "process"}.get(str(board.virtual), "?")
     name = f"{name} {board.id}"
     start = time.monotonic()
     progress(name, 0, len(images))
-    built = image.build(model.graph, board, work, model_name=model.name)
+    built = image.build(model.graph, board, work, model_name=model.name, force=force, aim=aim)
     steps = {step["name"]: step for step in built.meta["steps"]}
     with (
         virtual.start(board, built) as running,

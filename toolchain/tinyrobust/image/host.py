@@ -9,6 +9,7 @@ import ctypes
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,20 @@ SCHEMA = "tinyrobust.hostlibrary/1"
 Ints = npt.NDArray[np.int32]
 
 
-def host_library(graph: Graph, out: Path, *, sanitize: bool = False) -> Path:
+def host_library(
+    graph: Graph,
+    out: Path,
+    *,
+    sanitize: bool = False,
+    force: Mapping[str, str] | None = None,
+) -> Path:
     """Build ``graph`` as a shared library in the folder ``out``; returns its path.
 
     Beside it ``<library>.json`` says what the steps are. ``sanitize`` compiles with address and
-    undefined-behaviour checks (the process must then preload libasan). Raises BuildError.
+    undefined-behaviour checks (the process must then preload libasan). ``force`` is that of
+    ``memory.plan``. Raises BuildError, and what the planner raises.
     """
-    plan = memory.plan(graph, boards.load("host"))
+    plan = memory.plan(graph, boards.load("host"), force=force)
     generated = codegen.generate(plan)
     compiler = compilers.host(sanitize=sanitize, shared=True)
     out.mkdir(parents=True, exist_ok=True)

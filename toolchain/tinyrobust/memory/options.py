@@ -15,6 +15,8 @@ from tinyrobust.kernels.catalogue import refusal
 from tinyrobust.kernels.predict import code_pieces, overlap
 from tinyrobust.registry import nearest
 
+EVERY = "*"  # in place of a layer's name in `force`
+
 
 @dataclass(frozen=True, eq=False)
 class Option:
@@ -68,17 +70,35 @@ def forced(
     """``options`` with only what ``force`` allows for its layers.
 
     ``force`` maps layer names to a kernel's id, or to its id and some of its settings:
-    ``id:split=288,source=planar4``. Raises GraphError for an unknown layer, kernel or setting,
-    BudgetError for a kernel that does not accept its layer.
+    ``id:split=288,source=planar4``. The name EVERY means all layers that accept it and have no
+    entry of their own. Raises GraphError for an unknown layer, kernel or setting, BudgetError for
+    a kernel that does not accept its layer.
     """
     by_name = {layer.name: (layer, row) for layer, row in zip(layers, options, strict=True)}
     allowed = {name: list(row) for name, (_, row) in by_name.items()}
-    for name, text in force.items():
+    for name, text in _spread(force, options, layers).items():
         if name not in by_name:
             raise GraphError(f"no layer '{name}' to force a kernel on", nearest(name, by_name))
         layer, row = by_name[name]
         allowed[name] = _matching(layer, row, text, graph, core)
     return [allowed[layer.name] for layer in layers]
+
+
+def _spread(
+    force: Mapping[str, str], options: Sequence[Sequence[Option]], layers: Sequence[Layer]
+) -> dict[str, str]:
+    """``force`` with EVERY replaced by the layers that it stands for."""
+    text = force.get(EVERY)
+    named = {name: wanted for name, wanted in force.items() if name != EVERY}
+    if text is None:
+        return named
+    kernel = text.partition(":")[0]
+    takers = [layer.name for layer, row in zip(layers, options, strict=True)
+              if any(o.kernel.id == kernel for o in row)]  # fmt: skip
+    if not takers:
+        every = sorted({o.kernel.id for row in options for o in row})
+        raise GraphError(f"no layer accepts a kernel '{kernel}'", nearest(kernel, every))
+    return {**dict.fromkeys(takers, text), **named}
 
 
 def _matching(

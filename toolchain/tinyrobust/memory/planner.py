@@ -30,7 +30,7 @@ from tinyrobust.memory.arena import Arena, aligned, lower_bound, place
 from tinyrobust.memory.choose import Ceiling, Chosen, Problem, Weights, choose
 from tinyrobust.memory.demand import demand
 from tinyrobust.memory.lifetimes import IMAGE, Lifetimes, lifetimes, reads, scratch_name
-from tinyrobust.memory.options import Option, distinct, forced, of_layer
+from tinyrobust.memory.options import EVERY, Option, distinct, forced, of_layer
 from tinyrobust.memory.plan import Choice, Place, Plan, Step
 
 Optimize = Literal["speed", "size", "balanced"]
@@ -293,7 +293,7 @@ def _explain_choice(
     fastest = min(row, key=lambda o: (problem.time(o), o is not taken))
     if layer.op == LayoutChange.op:
         why = "its readers want another layout than its writer's"
-    elif layer.name in force:
+    elif layer.name in force or force.get(EVERY, "").partition(":")[0] == taken.kernel.id:
         why = "forced"
     elif len(row) == 1:
         why = "the only kernel that accepts it"
