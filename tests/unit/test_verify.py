@@ -44,9 +44,9 @@ def test_all_back_ends_agree(tiny_file: Path, tmp_path: Path) -> None:
     net = tiny_graph()
     for column in others:
         assert column["differing"] == 0 and column["integers"] == 4 * 4
-        assert len(column["layers"]) == 6
+        assert len({name.partition("@")[0] for name in column["layers"]}) == 6
         for name, (bad, total) in column["layers"].items():
-            assert bad == 0 and total == 2 * net.tensor[name].size
+            assert bad == 0 and total == 2 * net.tensor[name.partition("@")[0]].size
     assert result["changed"]["differing"] > 0
     assert result["source"].startswith("random images, seed 0 (unknown task 'synthetic'")
 
