@@ -44,7 +44,7 @@ def firmware_sources() -> list[Path]:
 def include_flags() -> list[str]:
     """Where those sources look for headers."""
     firmware = resources.root() / "firmware"
-    return [f"-I{firmware / name}" for name in ("include", "protocol", "runtime")]
+    return [f"-I{firmware}", *(f"-I{firmware / name}" for name in ("include", "protocol"))]
 
 
 @functools.cache

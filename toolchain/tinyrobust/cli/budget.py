@@ -31,8 +31,11 @@ def command(
     if folder is None:
         if board_name is None:
             raise click.UsageError("give a BUILD_FOLDER, or --board (and --model)")
-        name = load_model(model_name or DEFAULT_MODEL).name
-        folder = Path("build") / boards.load(board_name).id / name
+        name = model_name or DEFAULT_MODEL
+        folders = Path("build") / boards.load(board_name).id
+        folder = folders / name
+        if not folder.is_dir():  # the model was built from a file, whose name says more
+            folder = folders / load_model(name).name
     built = image.load(folder)
     board = boards.load(board_name if board_name is not None else built.meta["board"])
     report = image.remeasure(built, board)

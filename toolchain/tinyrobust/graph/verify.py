@@ -62,7 +62,7 @@ def verify(graph: Graph) -> None:
         )  # fmt: skip
         need((position == 0) == isinstance(node, first), where, "the Input must be first, once")
         for name in node.inputs:
-            need(name in made, where, f"reads tensor '{name}' before it is made")
+            need(name in made, where, f"reads tensor {name!r} before it is made")
         need(node.output in graph.tensor, where, f"output '{node.output}' is not a tensor")
         need(node.output not in made, where, f"makes tensor '{node.output}' a second time")
         made.add(node.output)
