@@ -17,7 +17,7 @@ from tinyrobust.memory.choose import Ceiling, Problem, Weights
 
 # Set aside for what is not the network: start-up code, protocol, port; its buffers and data.
 # `image` measures the real figures and holds the exact check.
-FIRMWARE_FLASH_BYTES = 9 << 10
+FIRMWARE_FLASH_BYTES = 9728
 FIRMWARE_RAM_BYTES = 3 << 10
 _PLENTY = 1 << 30
 # The use of a memory in a board file that may hold code which kernels write.
