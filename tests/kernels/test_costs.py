@@ -20,14 +20,14 @@ from tinyrobust.kernels import catalogue
 from tinyrobust.memory.arena import aligned
 
 TOLERANCE = 0.03
-# Kernels whose time depends on the data, or whose terms do not yet follow all of their loops: what
-# their models hold on networks that they were not fitted to.
+# Kernels whose time depends on the data, or whose terms do not yet follow all of their loops: just
+# above the largest error met, on networks that the models were fitted to and on others.
 LOOSE = {
-    "conv2d_tcc_u8": 0.25, "conv2d_tcl_u8": 0.08, "conv2d_tclh_u8": 0.25,
-    "depthwise_conv2d_t2_u8": 0.25, "depthwise_conv2d_tcc_u8": 0.25,
-    "depthwise_conv2d_tcl_u8": 0.25, "depthwise_conv2d_tclh_u8": 0.25, "layout_u8": 0.06,
-    "dense_i4_i8": 0.70, "max_pool_i8": 0.06, "maximum_i8": 0.20, "minimum_i8": 0.06,
-    "mul_i8": 0.15, "pad_i8": 0.12, "softmax_i8": 0.40, "strided_slice_i8": 0.15,
+    "concat_i8": 0.06, "conv2d_i8_i8": 0.06, "conv2d_i8p_i8": 0.08, "conv2d_t2_u8": 0.04,
+    "conv2d_tcc_u8": 0.10, "conv2d_tcl_u8": 0.07, "conv2d_tclh_u8": 0.19, "conv2d_tg_u8": 0.08,
+    "depthwise_conv2d_t2_u8": 0.15, "depthwise_conv2d_tcc_u8": 0.11,
+    "depthwise_conv2d_tcl_u8": 0.12, "depthwise_conv2d_tclh_u8": 0.07, "input_planar_u8": 0.05,
+    "layout_u8": 0.075, "mean_i8": 0.065, "softmax_i8": 0.14, "strided_slice_i8": 0.04,
 }  # fmt: skip
 HELD_OUT = 1000  # seeds from here on are none that the models were fitted to
 MODEL_BYTES = 72  # of tr_model, which lies among the tables
