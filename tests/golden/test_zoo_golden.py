@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinyrobust import artefact
-from tinyrobust.convert import order
+from tinyrobust.convert import models, order
 from tinyrobust.convert.twin import Twin
 from tinyrobust.graph import interpreter
 from tinyrobust.graph.model import Model, load_model, zoo
@@ -68,3 +68,25 @@ def test_the_graph_was_made_from_the_trained_folder_beside_it(model: Model) -> N
                 np.testing.assert_array_equal(node.arrays["weights"], trits)
             elif node.op == "dense":
                 np.testing.assert_array_equal(node.arrays["weights"], file[f"{node.name}/trits"].T)
+
+
+INT8 = sorted(set(models.names()) - set(zoo()))
+
+
+@pytest.mark.parametrize("name", INT8)
+def test_int8_models_and_twins(name: str) -> None:
+    """A twin is its model's network: mostly the same classes, on the model's own vectors."""
+    model = models.load_model(name)
+    with np.load(model.folder / "golden.npz", allow_pickle=False) as file:
+        images, labels, scores = file["images"], file["labels"], file["scores"]
+    found = interpreter.run(model.graph, images)
+    assert model.graph.family == "tflite" and len(labels) >= 20
+    if name.endswith(models.TWIN):
+        assert (found.argmax(1) == scores.argmax(1)).mean() >= 0.8
+        twin = load_model(str(model.folder)).card()["int8_twin"]
+        assert twin["bytes"] == model.path.stat().st_size
+    else:
+        np.testing.assert_array_equal(found, scores)
+        card = model.card()
+        assert card["graph_sha256"] == model.graph.sha256 and card["known_weaknesses"]
+        assert all(not r["differing"] for r in card["runtimes"] if r["name"] == "tensorflow")

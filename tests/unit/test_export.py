@@ -12,7 +12,7 @@ import pytest
 from tests.keras_models import Net, residual_net
 from tinyrobust.cli.main import run
 from tinyrobust.convert import export, tflite
-from tinyrobust.errors import ConvertError
+from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import run as scores_of
 from tinyrobust.resources import root
 
@@ -101,3 +101,48 @@ def test_a_layer_without_plain_form_is_named() -> None:
     net.layer("Softmax", name="odd")
     with pytest.raises(ConvertError, match="layer 'odd' is a Softmax, which has no plain form"):
         plain_model(net.model())
+
+
+def test_a_folder_of_the_zoo_in_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinyrobust import resources
+    from tinyrobust.convert import models
+    from tinyrobust.graph import run as scores
+
+    zoo = tmp_path / "models" / "zoo"
+    trained = root() / "models" / "zoo" / "shapes-small" / "train"
+    command = ["convert", str(trained), "--samples", "60", "--oracle", "0"]
+    assert run([*command, "--to", "tflite", "--out", str(zoo / "eight")]) == 0
+    assert run([*command, "--int8-twin", "--keep-order", "--out", str(zoo / "shapes")]) == 0
+    monkeypatch.setattr(resources, "root", lambda: tmp_path)
+    assert models.names() == ["eight", "shapes", "shapes-int8"]
+    eight, original = models.load_model("eight"), models.load_model("shapes")
+    twin = models.load_model("shapes-int8")
+    assert eight.graph.family == twin.graph.family == "tflite"
+    for model in (eight, twin):
+        assert (model.graph.task, model.graph.labels) == (
+            original.graph.task,
+            original.graph.labels,
+        )
+        assert model.graph.name == model.name
+    assert eight.card()["graph_sha256"] == eight.graph.sha256
+    assert original.card()["int8_twin"]["bytes"] == twin.path.stat().st_size
+    with np.load(eight.folder / "golden.npz") as golden:
+        images, expected = golden["images"], golden["scores"]
+    np.testing.assert_array_equal(scores(eight.graph, images), expected)
+    same = scores(original.graph, images).argmax(1) == scores(twin.graph, images).argmax(1)
+    assert same.mean() > 0.9
+    assert "| int8 twin | `int8.tflite`" in (original.folder / "card.md").read_text()
+    (eight.folder / "card.json").write_text("{}")
+    with pytest.raises(GraphError, match="does not name task and labels"):
+        models.load_model("eight")
+    with pytest.raises(GraphError, match="no model 'eihgt'") as caught:
+        models.load_model("eihgt")
+    assert "eight" in caught.value.hint
+
+
+def test_an_int8_folder_replaces_nothing_else(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    trained = root() / "models" / "zoo" / "shapes-small" / "train"
+    assert run(["convert", str(trained), "--to", "tflite", "--out", str(tmp_path)]) == 1
+    assert "is no int8 model folder" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "precious"

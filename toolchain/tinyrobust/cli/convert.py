@@ -57,17 +57,19 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Leave the channels as they were trained, instead of the order that kernels like.",
 )
+@click.option("--int8-twin", is_flag=True, help="Write int8.tflite too: the same network in int8.")
 @json_option
 def command(
     trained: Path, kind: str, out: Path, samples: int | None, oracle_images: int, data_note: str,
-    keep_order: bool, json_file: str | None,
+    keep_order: bool, int8_twin: bool, json_file: str | None,
 ) -> None:  # fmt: skip
     """Convert the trained model in TRAINED_FOLDER to an integer Graph, check it, and write its
     folder: the Graph, train/, golden vectors and a card.
 
     With --to tflite: re-export it as plain Keras layers with the quantised weights, convert that
     to int8 with training images as representative set, check it with the TensorFlow Lite runtimes
-    that are installed, and write the file, which --model of every command takes.
+    that are installed, and write the file, which --model of every command takes; where --out is
+    no FILE.tflite, a model's folder with it, golden vectors and a card.
     """
     from rich.table import Table
 
@@ -75,9 +77,14 @@ def command(
 
     screen = console(json_file)
     if kind == "tflite":
-        if keep_order or data_note:
-            raise click.UsageError("--keep-order and --data-note belong to --to graph")
-        _to_tflite(screen, trained, out, samples, json_file)
+        if keep_order or int8_twin:
+            raise click.UsageError("--keep-order and --int8-twin belong to --to graph")
+        if out.suffix:  # to_tflite refuses other files
+            if data_note:
+                raise click.UsageError("--data-note belongs to a folder with a card")
+            _to_tflite(screen, trained, out, samples, json_file)
+        else:
+            _to_folder(screen, trained, out, samples, data_note, json_file)
         return
     made = zoo.make(
         trained,
@@ -86,6 +93,7 @@ def command(
         oracle_images=oracle_images,
         data_note=data_note,
         keep_order=keep_order,
+        twin=int8_twin,
         say=lambda line: screen.print(line, style="dim"),
     )
     card = made.card
@@ -130,6 +138,24 @@ def _to_tflite(
          "qkeras_accuracy": made.qkeras_accuracy, "agreement": made.agreement,
          "runtimes": [vars(runtime) for runtime in made.runtimes]},
     )  # fmt: skip
+
+
+def _to_folder(
+    screen: Any, trained: Path, out: Path, samples: int | None, note: str, json_file: str | None
+) -> None:
+    from tinyrobust.convert import zoo_int8
+
+    _, card = zoo_int8.make(
+        trained, out, samples=samples, data_note=note,
+        say=lambda line: screen.print(line, style="dim"),
+    )  # fmt: skip
+    accuracy = card["accuracy"]
+    screen.print(
+        f"int8 {accuracy['integer']:.2%}, float {card['keras']['accuracy']:.2%} of "
+        f"{accuracy['samples']:,} test images"
+    )
+    screen.print(f"wrote {out}")
+    write_result(json_file, "convert", {"folder": str(out), "card": card})
 
 
 def _print_export(screen: Any, made: Export) -> None:

@@ -13,12 +13,12 @@ def command(json_file: str | None) -> None:
     """List the trained models in the zoo."""
     from rich.table import Table
 
-    from tinyrobust.graph.model import load_model, zoo
+    from tinyrobust.convert.models import load_model, names
     from tinyrobust.units import count
 
     rows = []
     table = Table("model", "task", "input", "classes", "weights", "MACs")
-    for name in zoo():
+    for name in names():
         graph = load_model(name).graph
         weights = sum(int(n.arrays["weights"].size) for n in graph.nodes if "weights" in n.arrays)
         macs = sum(graph.macs(n) for n in graph.nodes)

@@ -12,7 +12,7 @@ from tinyrobust.units import count
 SCHEMA = "tinyrobust.card/1"
 
 
-def weaknesses(recipe: Any) -> list[str]:
+def weaknesses(recipe: Any, *, input_bits: int = 7) -> list[str]:
     """What a user must expect of a model of this recipe, in plain words."""
     found = []
     if recipe.jacobian.strength > 0 or any(block.jacobian for block in recipe.network.blocks):
@@ -33,7 +33,8 @@ def weaknesses(recipe: Any) -> list[str]:
         "Robustness is measured by attacks (Linf, of the uint8 image); a stronger attack may do "
         "better, and other changes (rotation, noise, weather) were not measured."
     )
-    found.append("The lowest bit of each input value is dropped (q = x >> 1).")
+    if input_bits == 7:
+        found.append("The lowest bit of each input value is dropped (q = x >> 1).")
     return found
 
 
@@ -55,17 +56,50 @@ def markdown(card: dict[str, Any]) -> str:
         ("hls4ml C simulation", "not run" if checked is None else
          f"{checked['differing_integers']} of {checked['compared_integers']:,} integers "
          f"differ, every layer, {checked['images']} images"),
-        ("Training", f"seed {card['seed']}, {card['training_seconds']} s"),
-        ("Graph SHA-256", f"`{card['graph_sha256']}`"),
     ]  # fmt: skip
-    lines = [f"# {card['name']}", "", card["description"], "", "| | |", "|---|---|"]
-    lines += [f"| {key} | {value} |" for key, value in rows]
+    twin = card.get("int8_twin")
+    if twin is not None:
+        rows.append(("int8 twin", f"`{twin['file']}`, {twin['weight_bytes']:,} bytes of weights; "
+                                  f"{twin['accuracy']:.2%} of {twin['samples']:,}"))  # fmt: skip
+    lines = _heading(card, [*rows, *_last_rows(card)])
     lines += ["", "## QKeras's float forward minus the integers, in steps", ""]
     lines += histogram_lines(qkeras["differences"])
-    lines += ["", "The step of a tensor is its own; of the scores (last row) it is 1/8.",
-              "", "## Known weaknesses", ""]  # fmt: skip
-    lines += [f"- {line}" for line in card["known_weaknesses"]]
-    return "\n".join(lines) + "\n"
+    lines += ["", "The step of a tensor is its own; of the scores (last row) it is 1/8."]
+    return "\n".join([*lines, *_weaknesses(card)]) + "\n"
+
+
+def markdown_int8(card: dict[str, Any]) -> str:
+    """``card.md`` of a model whose device form is a ``.tflite`` file."""
+    accuracy, keras = card["accuracy"], card["keras"]
+    rows = [
+        ("Task", card["task"]),
+        ("Data", card["data"]),
+        ("Weights", f"{card['weights']:,} of 8 bits; the file has {card['file_bytes']:,} bytes"),
+        ("Multiply-accumulates", count(card["macs"])),
+        ("Clean accuracy, int8", f"{accuracy['integer']:.2%} of {accuracy['samples']:,} "
+                                 "test images"),
+        ("Clean accuracy, float", f"{keras['accuracy']:.2%} of the same"),
+        ("Same class, float and int8", f"{keras['agreement']:.2%}"),
+        *((f"{r['name']} {r['version']}", f"reference kernels: {r['differing']:,} of "
+           f"{r['integers']:,} outputs differ") for r in card["runtimes"]),
+    ]  # fmt: skip
+    return "\n".join([*_heading(card, [*rows, *_last_rows(card)]), *_weaknesses(card)]) + "\n"
+
+
+def _heading(card: dict[str, Any], rows: list[tuple[str, str]]) -> list[str]:
+    lines = [f"# {card['name']}", "", card["description"], "", "| | |", "|---|---|"]
+    return lines + [f"| {key} | {value} |" for key, value in rows]
+
+
+def _last_rows(card: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Training", f"seed {card['seed']}, {card['training_seconds']} s"),
+        ("Graph SHA-256", f"`{card['graph_sha256']}`"),
+    ]
+
+
+def _weaknesses(card: dict[str, Any]) -> list[str]:
+    return ["", "## Known weaknesses", "", *(f"- {line}" for line in card["known_weaknesses"])]
 
 
 def histogram_lines(differences: dict[str, dict[str, int]]) -> list[str]:

@@ -4,20 +4,13 @@ In: a trained-model folder. Out: a folder with ``model.graph.npz``, ``train/``, 
 ``card.json`` and ``card.md``, complete or not there at all; with ``order.json`` where the channels
 have another order than in training (``order.py``).
 
-``golden.npz`` (no pickles): ``header`` (uint8, UTF-8 JSON: schema, generator, version, seed,
-graph_sha256), ``images`` uint8 (N, H, W, C), ``labels`` int64 (N,), ``scores`` int32 (N, K), and
-``trace/<tensor>`` int32 for the first TRACED images.
+``int8.tflite`` is its int8 twin (``zoo_int8.py``), if one was asked for. ``golden.npz``:
+``zoo_folder.py``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-import os
 import shutil
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,20 +20,16 @@ import numpy.typing as npt
 
 import tinyrobust
 from tinyrobust import artefact, tasks
-from tinyrobust.convert import card, order
+from tinyrobust.convert import card, order, zoo_int8
 from tinyrobust.convert.qkeras import PIECES, Agreement, Converted, agreement, convert_trained
+from tinyrobust.convert.zoo_folder import Say, golden, replacing
 from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, file, interpreter
 from tinyrobust.graph.reorder import reorder
 
-GOLDEN_SCHEMA = "tinyrobust.golden/1"
-GOLDEN_SEED = 2024
-GOLDEN_IMAGES = 20
-TRACED = 2
 _REORDER_CHECKED = 500  # images whose scores are compared before and after
 GRAPH_FILE = f"model{file.SUFFIX}"
 _COPIED = (*PIECES, "curve.png")
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -54,13 +43,14 @@ class Made:
 
 def make(
     trained: Path, out: Path, *, samples: int | None = None, oracle_images: int = 20,
-    data_note: str = "", keep_order: bool = False, say: Say = lambda line: None,
+    data_note: str = "", keep_order: bool = False, twin: bool = False, say: Say = lambda line: None,
 ) -> Made:  # fmt: skip
     """Convert ``trained`` and write the zoo folder ``out``, replacing an older one.
 
     ``samples``: test images for accuracy and agreement (all by default); ``oracle_images``: how
     many run through hls4ml's C simulation, every layer compared (0: none). Unless ``keep_order``
-    the channels are put into an order that kernels like (``graph/reorder.py``). Raises ConvertError
+    the channels are put into an order that kernels like (``graph/reorder.py``). ``twin``: write
+    ``int8.tflite`` too, the same network in int8, if the recipe has one. Raises ConvertError
     when the model cannot be converted, agrees with QKeras on fewer than 99.5 % of the classes,
     or differs from hls4ml's simulation in any integer; then nothing is written.
     """
@@ -89,7 +79,7 @@ def make(
                 "another order of the channels changed the scores",
                 "this is a fault of the converter; please report it, and use --keep-order",
             )
-    with _replacing(out) as folder:
+    with replacing(out) as folder:
         (folder / "train").mkdir()
         for name in _COPIED:
             if (trained / name).is_file():
@@ -97,10 +87,13 @@ def make(
         file.save(graph, folder / GRAPH_FILE)
         if not keep_order:
             order.save(folder, trained_graph, reordered)
-        artefact.write_bytes(folder / "golden.npz", _golden(graph, images, labels))
+        artefact.write_bytes(folder / "golden.npz", golden(graph, images, labels))
         checked = _check_oracle(folder, graph, images[:oracle_images], say)
         accuracy = float(np.mean(scores.argmax(1) == labels))
         figures = _card(converted, graph, agreed, accuracy, len(images), checked, data_note)
+        if twin:
+            say("exporting its int8 twin")
+            figures["int8_twin"] = zoo_int8.write_twin(trained, folder, samples=samples, say=say)
         artefact.write_json(folder / "card.json", figures)
         artefact.write_text(folder / "card.md", card.markdown(figures))
         _keep_adversarial(out, folder, graph)
@@ -109,27 +102,6 @@ def make(
 
 def _off(histogram: dict[str, int]) -> float:
     return 1 - histogram.get("0", 0) / max(1, sum(histogram.values()))
-
-
-def _golden(graph: Graph, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> bytes:
-    rng = np.random.default_rng(GOLDEN_SEED)
-    picked = np.sort(rng.permutation(len(images))[:GOLDEN_IMAGES])
-    header = {
-        "schema": GOLDEN_SCHEMA, "generator": "tinyrobust convert (numpy interpreter)",
-        "version": tinyrobust.__version__, "seed": GOLDEN_SEED, "graph_sha256": graph.sha256,
-        "test_indices": picked.tolist(), "traced": TRACED,
-    }  # fmt: skip
-    arrays: dict[str, Any] = {
-        "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
-        "images": images[picked],
-        "labels": labels[picked],
-        "scores": interpreter.run(graph, images[picked]),
-    }
-    for name, value in interpreter.trace(graph, images[picked[:TRACED]]).items():
-        arrays[f"trace/{name}"] = value
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
 
 
 def _check_oracle(
@@ -211,25 +183,3 @@ def _keep_adversarial(old: Path, new: Path, graph: Graph) -> None:
         same = False
     if same:
         shutil.copyfile(source, new / source.name)
-
-
-@contextlib.contextmanager
-def _replacing(out: Path) -> Any:
-    """A folder beside ``out`` that takes its place when the block ends well, else is removed."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    except OSError as error:
-        raise ConvertError(
-            f"cannot write {out}: {error.strerror}", "check the folder and its permissions"
-        ) from error
-    try:
-        fresh.chmod(0o755)
-        yield fresh
-        old = Path(f"{fresh}.old")
-        if out.exists():
-            os.replace(out, old)  # noqa: PTH105
-        os.replace(fresh, out)  # noqa: PTH105
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tinyrobust import tasks
 from tinyrobust.errors import TaskError
 from tinyrobust.graph import Graph
+from tinyrobust.graph.base import NO_TASK
 
 SEED = 0
 MAX_FILE_BYTES = 1 << 30
@@ -24,7 +25,7 @@ Images = npt.NDArray[np.uint8]
 def load_images(net: Graph, samples: int) -> tuple[Images, str]:
     """The task's first test images; seeded random ones where the task or its data is missing."""
     reason = ""
-    if net.family == "fixed":
+    if net.task != NO_TASK:
         try:
             images, _ = tasks.get(net.task).load("test", samples)
             if images.shape[1:] == net.input.shape:
