@@ -60,12 +60,53 @@ class Serial(_Strict):
     usb_ids: list[UsbId] = []
 
 
+# What each flasher's row needs, then what else it may have; others than these may have any key.
+_FLASHER_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "pyocd": (("target",), ()),
+    "openocd": (("config",), ()),
+    "st-flash": ((), ()),
+    "stm32cubeprogrammer": ((), ()),
+    "dfu-util": (("usb",), ("alt", "touch")),
+    "bossac": (("usb",), ("offset", "touch")),
+    "arduino-cli": (("fqbn",), ()),
+    "uf2": (("volume", "family"), ("touch",)),
+    "gdb": ((), ("remote",)),
+    "virtual": ((), ()),
+}
+
+
 class Flasher(_Strict):
     """One way to program the board; the first one that is installed is the default."""
 
     id: Identifier
-    target: str | None = None  # the flasher's own name of the chip
-    config: str | None = None  # a configuration file of the flasher
+    target: str | None = None  # pyocd: its own name of the chip
+    config: str | None = None  # openocd: a configuration file of its own
+    usb: UsbId | None = None  # dfu-util, bossac: the boot loader's ids
+    alt: Annotated[int, Field(ge=0, le=255)] = 0  # dfu-util: alternate setting, the flash
+    offset: Address = 0  # bossac: where in the flash the image starts, bytes
+    # The boot loader starts when the serial port is opened and closed at 1200 baud; null: what is
+    # usual for the flasher (bossac: yes, others: no).
+    touch: bool | None = None
+    fqbn: Annotated[str, Field(pattern=r"^[^:\s]+:[^:\s]+:[^:\s]+(:[^:\s]+)?$")] | None = None
+    volume: str | None = None  # uf2: label of the boot loader's drive
+    family: Address | None = None  # uf2: family id (the UF2 specification's families.json)
+    remote: Annotated[str, Field(pattern=r"^\S+:\d+$")] | None = None  # gdb: HOST:PORT of the stub
+
+    @model_validator(mode="after")
+    def _keys_of_this_flasher(self) -> Flasher:
+        if self.id not in _FLASHER_KEYS:
+            return self
+        needed, optional = _FLASHER_KEYS[self.id]
+        for key in needed:
+            if getattr(self, key) is None:
+                raise ValueError(f"flasher {self.id} needs '{key}'")
+        allowed = ("id", *needed, *optional)
+        for key, field in type(self).model_fields.items():
+            if key not in allowed and getattr(self, key) != field.default:
+                raise ValueError(
+                    f"flasher {self.id} has no key '{key}'; its keys are {', '.join(allowed)}"
+                )
+        return self
 
 
 class Budget(_Strict):
