@@ -1,8 +1,9 @@
-"""GDB loads firmware into an empty QEMU, twice, and the same link is then evaluated."""
+"""GDB loads firmware into an empty QEMU, twice, and through pyOCD's server."""
 
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tinyrobust import boards, resources
 from tinyrobust.cli.main import run as tinyrobust
+from tinyrobust.flash import flash_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.flashers]
 
@@ -78,3 +81,40 @@ def test_an_image_of_another_board_does_not_match(
         ) == 2  # fmt: skip
     said = capfd.readouterr().err
     assert "the stub" in said
+
+
+def test_gdb_through_pyocds_server_on_a_virtual_probe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    board = Path("mine.yaml")
+    text = (resources.root() / "boards" / "nucleo-h743.yaml").read_text()
+    board.write_text(text.replace("flashers:\n", "flashers:\n  - {id: gdb}\n"))
+    assert tinyrobust(["flash", "--board", "nucleo-h743", "--virtual", "--no-check"]) == 0
+    file = flash_file(boards.load("nucleo-h743"))
+    content = bytearray(file.read_bytes())
+    size = Path("build/nucleo-h743/shapes-small/firmware.bin").stat().st_size
+    content[size - 1] ^= 1  # padding: another image, which still runs
+    file.write_bytes(content)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with simulate("--board", "nucleo-h743", "--probe-port", "0") as running:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "pyocd", "gdbserver", "--no-wait", "--uid", running["probe"],
+             "--target", "stm32h743xx", "--port", str(port), "--telnet-port", "0"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            assert server.stdout is not None
+            assert any("GDB server listening" in line for line in server.stdout)
+            assert tinyrobust(
+                ["flash", "--board", str(board), "--flasher", "gdb", "--json", "flash.json",
+                 "--probe", f"127.0.0.1:{port}", "--port", running["port"]]
+            ) == 0  # fmt: skip
+        finally:
+            server.terminate()
+            said = server.communicate()[0]
+    result = json.loads(Path("flash.json").read_text())
+    assert result["device_sha256"] == result["image_sha256"]
+    assert "programmed 0 bytes" not in said and "Erased" in said
