@@ -84,6 +84,29 @@ class Follow(_Strict):
     width: Annotated[int, Field(ge=1, le=8)] = 1
 
 
+class Condition(_Strict):
+    """The bits ``mask`` of register ``of`` (PERIPHERAL.REGISTER) are ``value``, or lie between
+    ``at_least`` and ``at_most``; all of them unshifted, as the register holds them."""
+
+    of: Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")]
+    mask: Address = 0xFFFFFFFF
+    value: Address | None = None
+    at_least: Address = 0
+    at_most: Address = 0xFFFFFFFF
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The lowest and the highest value that will do."""
+        return (self.at_least, self.at_most) if self.value is None else (self.value, self.value)
+
+
+class Shown(_Strict):
+    """``bits`` read as ones while all of ``when`` hold, as zeros otherwise."""
+
+    bits: Address
+    when: Annotated[list[Condition], Field(min_length=1)]
+
+
 class Register(_Strict):
     """A register of a virtual peripheral: its reset value, and bits that hardware would set."""
 
@@ -92,6 +115,8 @@ class Register(_Strict):
     reset: Address = 0
     ones: Address = 0  # bits that always read as one
     follows: list[Follow] = []
+    shows: list[Shown] = []  # bits that depend on other registers
+    constant: bool = False  # writes are ignored
 
 
 class Peripheral(_Strict):
@@ -99,16 +124,26 @@ class Peripheral(_Strict):
 
     ``model`` names the behaviour: ``registers`` only remembers what was written and applies
     ``registers`` below; the others are written out in ``virtual/``. ``text`` fills a ``rom``.
+
+    ``needs``: what must hold before it answers (its clock runs, it is out of reset); an access
+    before is a fault. ``transmits`` and ``receives``: what must hold for a UART's bytes to go out
+    on and come in from the board's pins; else they are lost. ``clock_hz``: what its baud rate is
+    divided from; in strict mode a rate that is not the line's garbles every byte.
     """
 
     name: str
     base: Address
     size: Annotated[int, Field(gt=0)]
     model: Literal[
-        "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom"
-    ] = "registers"
+        "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom",
+        "nrf52-uart", "pl011-uart",
+    ] = "registers"  # fmt: skip
     registers: list[Register] = []
     text: str | None = None
+    needs: list[Condition] = []
+    transmits: list[Condition] = []
+    receives: list[Condition] = []
+    clock_hz: Annotated[int, Field(gt=0)] | None = None
 
 
 class Unicorn(_Strict):

@@ -35,6 +35,7 @@ class Fault(IntEnum):
     NO_IMAGE = 14
     STALE_CODE = 15
     WRITABLE_CODE = 16
+    PERIPHERAL_OFF = 17
 
 
 TEXT = {
@@ -56,6 +57,7 @@ TEXT = {
     "not see yet",
     Fault.WRITABLE_CODE: "execution from RAM that the MPU marks execute-never, as it is while it "
     "may be written",
+    Fault.PERIPHERAL_OFF: "access to a peripheral that is held in reset or has no clock",
 }
 
 

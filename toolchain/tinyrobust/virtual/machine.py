@@ -272,7 +272,7 @@ class Machine:
             return self._report(
                 self._protection_kind(address), address, "write" if is_write else "read", size
             )
-        if fault in (Fault.UNMAPPED, Fault.REGISTER):
+        if fault in (Fault.UNMAPPED, Fault.REGISTER, Fault.PERIPHERAL_OFF):
             return self._report(
                 fault, address, "write" if is_write else "read", size,
                 detail=self._map.name_of(address) if self._map.block_at(address) else "",

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from tinyrobust.boards import schema as boards_schema
 from tinyrobust.boards.schema import Board, Peripheral
 from tinyrobust.errors import BoardError
+from tinyrobust.registry import nearest
 
 PAGE = 0x1000  # the granularity of Unicorn's memory-mapped input and output
 
@@ -42,6 +44,20 @@ class Role(IntEnum):
     TIMER_CONTROL = 19
     TIMER_VALUE = 20  # counts down
     CACHE_OPERATION = 21  # by address or by set and way
+    NRF_RATE = 22
+    NRF_START_RX = 23
+    NRF_STOP_RX = 24
+    NRF_START_TX = 25
+    NRF_STOP_TX = 26
+    NRF_RECEIVED = 27  # EVENTS_RXDRDY
+    NRF_ENABLE = 28
+    NRF_RXD = 29
+    NRF_TXD = 30
+    # PL011
+    PL011_DATA = 31
+    PL011_FLAGS = 32
+    PL011_LINE = 33  # LCR_H: only writing it takes the divisors over
+    PL011_CONTROL = 34
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,41 @@ class Follow:
     of: int
     to: int
     width: int = 1
+
+
+@dataclass(frozen=True)
+class Condition:
+    """``low <= (the register at address & mask) <= high``."""
+
+    address: int
+    mask: int
+    low: int
+    high: int
+
+
+# In strict mode bytes sent at a rate further from the line's than this arrive garbled: what a
+# receiver tolerates over ten bits, half a bit at either end.
+RATE_TOLERANCE_PERCENT = 4
+GARBLE = 0x5A  # what they are garbled with
+
+
+class RuleKind(IntEnum):
+    """What a rule is about. The numbers are shared with ``hooks.c``."""
+
+    SHOWS = 0  # bits ``size`` of the register at ``base``
+    NEEDS = 1  # accesses to the ``size`` bytes at ``base``
+    TRANSMITS = 2  # the UART's bytes go out
+    RECEIVES = 3  # the UART's bytes come in
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Something that is so only while all ``conditions`` hold."""
+
+    kind: RuleKind
+    base: int
+    size: int
+    conditions: tuple[Condition, ...]
 
 
 @dataclass(frozen=True)
@@ -82,10 +133,13 @@ class Block:
 
 @dataclass(frozen=True)
 class RegisterMap:
-    """All blocks and registers of a board."""
+    """All blocks and registers of a board, and what depends on what. ``uart_hz``: the clock that
+    the UART divides, 0 when its rate is not looked at."""
 
     blocks: tuple[Block, ...]
     registers: Mapping[int, Register]
+    rules: tuple[Rule, ...] = ()
+    uart_hz: int = 0
 
     @property
     def pages(self) -> list[int]:
@@ -134,7 +188,72 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
         if old is None:
             raise BoardError(f"{board.id}: no register at {address:#010x} to override")
         registers[address] = Register(old.name, address, value, old.ones, old.role, old.follows)
-    return RegisterMap(tuple(blocks), registers)
+    return RegisterMap(
+        tuple(blocks), registers, _rules(board, blocks, registers),
+        next((p.clock_hz for p in board.unicorn.peripherals if p.clock_hz), 0),
+    )  # fmt: skip
+
+
+def _rules(
+    board: Board, blocks: list[Block], registers: Mapping[int, Register]
+) -> tuple[Rule, ...]:
+    """The rules of all peripherals, with registers found by name.
+
+    Raises BoardError for a register that is not listed, and for bits that depend on themselves.
+    """
+    assert board.unicorn is not None
+    bases = {block.name: block for block in blocks}
+    by_name = {
+        f"{block.name}.{row.name}": row
+        for row in registers.values()
+        for block in blocks if block.base <= row.address < block.end
+    }  # fmt: skip
+
+    def resolve(conditions: list[boards_schema.Condition]) -> tuple[Condition, ...]:
+        found = []
+        for condition in conditions:
+            row = by_name.get(condition.of)
+            if row is None:
+                raise BoardError(
+                    f"{board.id}: no register {condition.of} for a condition to look at",
+                    nearest(condition.of, by_name),
+                )
+            found.append(Condition(row.address, condition.mask, *condition.bounds))
+        return tuple(found)
+
+    rules = []
+    for peripheral in board.unicorn.peripherals:
+        block = bases[peripheral.name]
+        for kind, conditions in (
+            (RuleKind.NEEDS, peripheral.needs),
+            (RuleKind.TRANSMITS, peripheral.transmits),
+            (RuleKind.RECEIVES, peripheral.receives),
+        ):
+            if conditions:
+                rules.append(Rule(kind, block.base, block.size, resolve(conditions)))
+        for row in peripheral.registers:
+            for shown in row.shows:
+                address = peripheral.base + row.offset
+                rules.append(Rule(RuleKind.SHOWS, address, shown.bits, resolve(shown.when)))
+    _refuse_circles(board, rules)
+    return tuple(rules)
+
+
+def _refuse_circles(board: Board, rules: list[Rule]) -> None:
+    needs: dict[int, set[int]] = {}
+    for rule in rules:
+        if rule.kind is RuleKind.SHOWS:
+            needs.setdefault(rule.base, set()).update(c.address for c in rule.conditions)
+    for start in needs:
+        seen: set[int] = set()
+        ahead = set(needs[start])
+        while ahead:
+            address = ahead.pop()
+            if address == start:
+                raise BoardError(f"{board.id}: the register at {start:#010x} depends on itself")
+            if address not in seen:
+                seen.add(address)
+                ahead |= needs.get(address, set())
 
 
 Rows = tuple[Block, list[Register]]
@@ -147,6 +266,7 @@ def _listed(peripheral: Peripheral) -> list[Register]:
             peripheral.base + row.offset,
             row.reset,
             row.ones,
+            role=Role.CONSTANT if row.constant else Role.PLAIN,
             follows=tuple(Follow(f.of, f.to, f.width) for f in row.follows),
         )
         for row in peripheral.registers
@@ -222,6 +342,64 @@ def _cmsdk_timer(peripheral: Peripheral, _board: Board) -> Rows:
     return Block(peripheral.name, base, peripheral.size), rows
 
 
+# nRF52840 Product Specification v1.7, "UART": registers and tasks; the baud rate is
+# BAUDRATE / 2^32 of 16 MHz.
+NRF_UART_ON = 4  # ENABLE
+NRF_RXDRDY, NRF_TXDRDY, NRF_RXD, NRF_TXD = 0x108, 0x11C, 0x518, 0x51C
+
+
+def _nrf52_uart(peripheral: Peripheral, _board: Board) -> Rows:
+    base = peripheral.base
+    off = 0xFFFFFFFF  # PSEL: no pin
+    rows = [
+        Register("STARTRX", base + 0x000, role=Role.NRF_START_RX),
+        Register("STOPRX", base + 0x004, role=Role.NRF_STOP_RX),
+        Register("STARTTX", base + 0x008, role=Role.NRF_START_TX),
+        Register("STOPTX", base + 0x00C, role=Role.NRF_STOP_TX),
+        Register("CTS", base + 0x100),
+        Register("RXDRDY", base + NRF_RXDRDY, role=Role.NRF_RECEIVED),
+        Register("TXDRDY", base + NRF_TXDRDY),
+        Register("ERROR", base + 0x124),
+        Register("RXTO", base + 0x144),
+        Register("SHORTS", base + 0x200),
+        Register("INTENCLR", base + 0x308),
+        Register("ERRORSRC", base + 0x480, role=Role.CONSTANT),
+        Register("ENABLE", base + 0x500, role=Role.NRF_ENABLE),
+        Register("PSELRTS", base + 0x508, off),
+        Register("PSELTXD", base + 0x50C, off),
+        Register("PSELCTS", base + 0x510, off),
+        Register("PSELRXD", base + 0x514, off),
+        Register("RXD", base + NRF_RXD, role=Role.NRF_RXD),
+        Register("TXD", base + NRF_TXD, role=Role.NRF_TXD),
+        Register("BAUDRATE", base + 0x524, 0x04000000, role=Role.NRF_RATE),
+        Register("CONFIG", base + 0x56C),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+# DDI0183, PrimeCell UART (PL011) technical reference manual, "Summary of registers".
+PL011_RX_EMPTY, PL011_TX_EMPTY = 1 << 4, 1 << 7  # UARTFR
+PL011_ENABLE, PL011_TX, PL011_RX = 1 << 0, 1 << 8, 1 << 9  # UARTCR
+
+
+def _pl011_uart(peripheral: Peripheral, _board: Board) -> Rows:
+    base = peripheral.base
+    rows = [
+        Register("DR", base + 0x00, role=Role.PL011_DATA),
+        Register("RSR", base + 0x04),
+        Register("FR", base + 0x18, role=Role.PL011_FLAGS),
+        Register("IBRD", base + 0x24),
+        Register("FBRD", base + 0x28),
+        Register("LCR_H", base + 0x2C, role=Role.PL011_LINE),
+        Register("CR", base + 0x30, PL011_TX | PL011_RX, role=Role.PL011_CONTROL),
+        Register("IFLS", base + 0x34, 0x12),
+        Register("IMSC", base + 0x38),
+        Register("ICR", base + 0x44),
+        Register("DMACR", base + 0x48),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
 def _armv7m_dwt(peripheral: Peripheral, _board: Board) -> Rows:
     # DDI0403 C1.8; the lock access register is a Cortex-M7 matter (CoreSight, B2.3.10).
     base = peripheral.base
@@ -293,6 +471,8 @@ _MODELS: dict[str, Callable[[Peripheral, Board], Rows]] = {
     "stm32-usart": _stm32_usart,
     "cmsdk-uart": _cmsdk_uart,
     "cmsdk-timer": _cmsdk_timer,
+    "nrf52-uart": _nrf52_uart,
+    "pl011-uart": _pl011_uart,
     "armv7m-dwt": _armv7m_dwt,
     "armv7m-scs": _armv7m_scs,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import termios
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,12 +19,14 @@ from tinyrobust.virtual.engine import arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.hooks import Clock, Requests, Span, State
 from tinyrobust.virtual.mpu import Mpu
-from tinyrobust.virtual.peripherals import RegisterMap, Role
+from tinyrobust.virtual.peripherals import RegisterMap, Role, Rule, RuleKind
 
 _POLLS_BEFORE_READ, _POLLS_BEFORE_SLEEP = 16, 64
 _SLEEP_S, _GIVE_UP_S = 0.05, 5.0
 _FLUSH_AFTER_INSTRUCTIONS = 200_000
 _REGIONS = 16
+_DATA = (Role.UART_TRANSMIT, Role.PL011_DATA, Role.CMSDK_DATA)  # often written as bytes
+_RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600, 1000000)
 _CCR = 0xE000ED14
 _REGISTERS = [
     *(getattr(arm_const, f"UC_ARM_REG_R{i}") for i in range(13)),
@@ -72,6 +75,8 @@ class PortableHooks:
         self._uart_control = self._cpacr = self._dwt_control = self._demcr = 0
         self._timer_control = 0
         self._expected = self._last_load = 0
+        self._uart_rate = 0
+        self._nrf_loaded = False
         self._cycles_run, self._cycles_from, self._cycles_frozen = False, 0, 0
         self._idle_polls = 0
         self._sent_at = 0
@@ -130,6 +135,7 @@ class PortableHooks:
     def flush(self) -> None:
         """Send what the UART still holds; when nobody reads, let it go after a while."""
         waited = 0.0
+        self._tx = self._through_the_line(self._tx)
         while self._tx:
             if select.select([], [self._fd], [], 0.1)[1]:
                 try:
@@ -229,7 +235,67 @@ class PortableHooks:
         self._requests |= Requests.FAULT
         self._uc.emu_stop()
 
+    # Rules: what depends on other registers.
+
+    def _holds(self, rule: Rule) -> bool:
+        return all(
+            c.low <= self._shown(c.address, self._words.get(c.address, 0)) & c.mask <= c.high
+            for c in rule.conditions
+        )
+
+    def _all_hold(self, kind: RuleKind) -> bool:
+        return all(self._holds(rule) for rule in self._map.rules if rule.kind is kind)
+
+    def _shown(self, address: int, stored: int) -> int:
+        """What a plain register reads as."""
+        register = self._map.registers.get(address)
+        if register is None:
+            return stored
+        value = stored | register.ones
+        for follow in register.follows:
+            mask = (1 << follow.width) - 1
+            value = (value & ~(mask << follow.to)) | ((stored >> follow.of & mask) << follow.to)
+        for rule in self._map.rules:
+            if rule.kind is RuleKind.SHOWS and rule.base == address:
+                value = value | rule.size if self._holds(rule) else value & ~rule.size
+        return value
+
     # The UART.
+
+    def _line_rate(self) -> int:
+        """What the program at the other end has set, 0 when it cannot be known."""
+        try:
+            code = termios.tcgetattr(self._fd)[5]
+        except termios.error:
+            return 0
+        return next((baud for baud in _RATES if getattr(termios, f"B{baud}") == code), 0)
+
+    def _through_the_line(self, data: bytearray) -> bytearray:
+        line, mine = self._line_rate() if data else 0, self._uart_rate
+        if not self._strict or not mine or not line:
+            return data
+        if abs(line - mine) * 100 <= line * peripherals.RATE_TOLERANCE_PERCENT:
+            return data
+        return bytearray(byte ^ peripherals.GARBLE for byte in data)
+
+    def _set_rate(self, baud: int) -> None:
+        self.flush()
+        self._uart_rate = baud
+
+    def _transmit(self, value: int) -> None:
+        self._idle_polls = 0
+        if not self._all_hold(RuleKind.TRANSMITS):
+            return
+        if len(self._tx) >= 4096:
+            self.flush()
+        self._tx.append(value & 0xFF)
+        self._sent_at = self.count
+
+    def _nrf_load(self, event: int) -> None:
+        """A byte moves into RXD, with its event, when there is one and the last was read."""
+        if not self._nrf_loaded and self._uart_status() & peripherals.USART_RXNE:
+            self._nrf_loaded = True
+            self._words[event] = 1
 
     def _uart_on(self, bit: int) -> bool:
         both = peripherals.USART_UE | bit
@@ -248,7 +314,9 @@ class PortableHooks:
                 self.flush()
                 wait = _SLEEP_S if self._idle_polls > _POLLS_BEFORE_SLEEP else 0
                 if select.select([self._fd], [], [], wait)[0]:
-                    self._rx += os.read(self._fd, 65536)
+                    data = bytearray(os.read(self._fd, 65536))
+                    if self._all_hold(RuleKind.RECEIVES):  # else it went by on another pin
+                        self._rx += self._through_the_line(data)
         return value | (peripherals.USART_RXNE if self._rx else 0)
 
     # The cycle counter.
@@ -277,6 +345,14 @@ class PortableHooks:
         if block is None:
             self._raise(Fault.UNMAPPED, address, size, is_write)
             return False
+        for rule in self._map.rules:
+            if (
+                rule.kind is RuleKind.NEEDS
+                and rule.base <= address < rule.base + rule.size
+                and not self._holds(rule)
+            ):
+                self._raise(Fault.PERIPHERAL_OFF, address, size, is_write)
+                return False
         if self._strict and not block.open and address & ~3 not in self._map.registers:
             self._raise(Fault.REGISTER, address, size, is_write)
             return False
@@ -296,7 +372,7 @@ class PortableHooks:
         word = address & ~3
         register = self._map.registers.get(word)
         role = register.role if register else Role.PLAIN
-        if size < 4 and role not in (Role.UART_TRANSMIT, Role.CMSDK_DATA):
+        if size < 4 and role not in _DATA:
             shift = 8 * (address & 3)
             mask = ((1 << 8 * size) - 1) << shift
             value = (self._words.get(word, 0) & ~mask) | (value << shift & mask)
@@ -310,7 +386,22 @@ class PortableHooks:
         match register.role:
             case Role.UART_STATUS:
                 return self._uart_status()
-            case Role.UART_RECEIVE | Role.CMSDK_DATA:
+            case Role.NRF_RECEIVED:
+                self._nrf_load(address)
+                return self._words[address]
+            case Role.NRF_RXD:
+                if not self._nrf_loaded:
+                    return 0
+                value = self._rx.pop(0) if self._rx else 0
+                self._nrf_loaded = False
+                self._idle_polls = 0
+                if self._rx:
+                    self._nrf_load(address - peripherals.NRF_RXD + peripherals.NRF_RXDRDY)
+                return value
+            case Role.PL011_FLAGS:
+                received = self._uart_status() & peripherals.USART_RXNE
+                return peripherals.PL011_TX_EMPTY | (0 if received else peripherals.PL011_RX_EMPTY)
+            case Role.UART_RECEIVE | Role.PL011_DATA | Role.CMSDK_DATA:
                 self._idle_polls = 0
                 return self._rx.pop(0) if self._rx else 0
             case Role.DWT_CYCLES:
@@ -333,15 +424,14 @@ class PortableHooks:
                 return self._mpu_base[self._mpu_number] | self._mpu_number
             case Role.MPU_ATTRIBUTES:
                 return self._mpu_attributes[self._mpu_number]
-        value = stored | register.ones
-        for follow in register.follows:
-            mask = (1 << follow.width) - 1
-            value = (value & ~(mask << follow.to)) | ((stored >> follow.of & mask) << follow.to)
-        return value
+        return self._shown(address, stored)
 
     def _write_word(self, address: int, role: Role, value: int) -> None:
         match role:
-            case Role.CONSTANT | Role.UART_STATUS | Role.CMSDK_STATE:
+            case (
+                Role.CONSTANT | Role.UART_STATUS | Role.PL011_FLAGS | Role.CMSDK_STATE
+                | Role.NRF_RXD
+            ):  # fmt: skip
                 return
             case Role.UART_CONTROL:
                 self._uart_control = value
@@ -351,14 +441,27 @@ class PortableHooks:
                     self._uart_control |= peripherals.USART_TE
                 if value & peripherals.CMSDK_RX:
                     self._uart_control |= peripherals.USART_RE
-            case Role.UART_TRANSMIT | Role.CMSDK_DATA:
-                self._idle_polls = 0
+            case Role.UART_TRANSMIT | Role.PL011_DATA | Role.CMSDK_DATA:
                 if self._uart_on(peripherals.USART_TE):
-                    if len(self._tx) >= 4096:
-                        self.flush()
-                    self._tx.append(value & 0xFF)
-                    self._sent_at = self.count
+                    self._transmit(value)
                 return
+            case Role.PL011_CONTROL:
+                self._uart_control = (
+                    (peripherals.USART_UE if value & peripherals.PL011_ENABLE else 0)
+                    | (peripherals.USART_TE if value & peripherals.PL011_TX else 0)
+                    | (peripherals.USART_RE if value & peripherals.PL011_RX else 0)
+                )
+            case Role.PL011_LINE:
+                if hz := self._map.uart_hz:  # after UARTIBRD and UARTFBRD
+                    divisor = 64 * self._words[address - 8] + (self._words[address - 4] & 63)
+                    self._set_rate((4 * hz + divisor // 2) // divisor if divisor else 1)
+            case (
+                Role.NRF_ENABLE | Role.NRF_RATE | Role.NRF_TXD | Role.NRF_START_RX
+                | Role.NRF_STOP_RX | Role.NRF_START_TX | Role.NRF_STOP_TX
+            ):  # fmt: skip
+                self._write_nrf(address, role, value)
+                if role not in (Role.NRF_ENABLE, Role.NRF_RATE):
+                    return
             case Role.DWT_CONTROL:
                 self._dwt_control = value
                 self._gate_cycles()
@@ -389,6 +492,28 @@ class PortableHooks:
                 self._write_mpu(role, value)
                 return
         self._words[address] = value
+
+    def _write_nrf(self, address: int, role: Role, value: int) -> None:
+        tasks = {
+            Role.NRF_START_RX: (peripherals.USART_RE, True),
+            Role.NRF_STOP_RX: (peripherals.USART_RE, False),
+            Role.NRF_START_TX: (peripherals.USART_TE, True),
+            Role.NRF_STOP_TX: (peripherals.USART_TE, False),
+        }
+        if role is Role.NRF_ENABLE:
+            on = value & 15 == peripherals.NRF_UART_ON
+            self._uart_control = peripherals.USART_UE if on else 0
+            self._nrf_loaded = False
+        elif role is Role.NRF_RATE:
+            if self._map.uart_hz:
+                self._set_rate(value * self._map.uart_hz >> 32)
+        elif role is Role.NRF_TXD:
+            if self._uart_on(peripherals.USART_TE):  # else TXDRDY never comes
+                self._transmit(value)
+                self._words[address - peripherals.NRF_TXD + peripherals.NRF_TXDRDY] = 1
+        elif value & 1:
+            bit, on = tasks[role]
+            self._uart_control = self._uart_control | bit if on else self._uart_control & ~bit
 
     def _write_mpu(self, role: Role, value: int) -> None:
         if role is Role.MPU_CONTROL:
