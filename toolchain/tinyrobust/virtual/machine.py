@@ -180,11 +180,12 @@ class Machine:
         self._protect()
         for name, register in _REGISTERS.items():
             self._uc.reg_write(register, 1 << 24 if name == "xpsr" else 0)
-        flash = self.board.flash
-        vectors = self._spans[self.board.memories.index(flash)].data
+        flash, start = self.board.flash, self.board.image_origin
+        # A bootloader in front of the image would set VTOR and jump: none is run here.
+        vectors = self._spans[self.board.memories.index(flash)].data[start - flash.origin :]
         stack = int.from_bytes(vectors[0:4], "little")
         entry = int.from_bytes(vectors[4:8], "little")
-        if not (flash.origin <= entry < flash.end and entry & 1):
+        if not (start <= entry < flash.end and entry & 1):
             return None
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, stack & ~3)
         return entry & ~1
