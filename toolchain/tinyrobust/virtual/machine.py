@@ -31,7 +31,7 @@ _PAGE = 1024  # the granularity of rights in Unicorn's M-profile
 _MAP = 4096  # and of mappings
 _OPEN_INSTRUCTIONS = 2_000_000  # how long a page with mixed rights stays open
 _NOWHERE = 0xFFFFFFFE  # the engine's end address, which code never reaches
-_MODELS = {
+MODELS = {
     "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
     "cortex-m7": arm_const.UC_CPU_ARM_CORTEX_M7,
 }
@@ -92,7 +92,7 @@ class Machine:
         self._elf = elf
         self._map = register_map(board, overrides)
         self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        self._uc.ctl_set_cpu_model(_MODELS[board.core])
+        self._uc.ctl_set_cpu_model(MODELS[board.core])
         self._buffers: list[mmap.mmap] = []  # Unicorn uses the memory: it must stay alive
         self._spans = [self._map_memory(memory, flash) for memory in board.memories]
         self._rights: dict[int, tuple[int, int]] = {}  # start -> end, rights
