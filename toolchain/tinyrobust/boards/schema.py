@@ -127,11 +127,61 @@ class Register(_Strict):
     follows: list[Follow] = []
 
 
+class Condition(_Strict):
+    """Bits of a register that are as they should be: ``mask`` of ``of`` (``PERIPHERAL.REGISTER``).
+
+    They equal ``value`` (all set, when nothing is said), or lie in ``at_least`` to ``at_most``
+    (the mask moved down to bit 0), or are a divider of ``rate_hz`` that gives a serial port's usual
+    rate. ``before``: at a write to this very register, its bits before the write.
+    """
+
+    of: Annotated[str, Field(pattern=r"^[A-Z0-9_]+\.[A-Z0-9_]+$")]
+    mask: Annotated[int, Field(gt=0, lt=1 << 32)] = 0xFFFFFFFF
+    value: Address | None = None
+    at_least: Address | None = None
+    at_most: Address | None = None
+    rate_hz: Annotated[int, Field(gt=0, lt=1 << 40)] | None = None
+    before: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Condition:
+        ranged = self.at_least is not None or self.at_most is not None
+        if sum((self.value is not None, ranged, self.rate_hz is not None)) > 1:
+            raise At("one of value, at_least and at_most, rate_hz", "mask")
+        if (self.value or 0) & ~self.mask:
+            raise At(f"value {self.value:#x} has bits outside mask {self.mask:#x}", "value")
+        return self
+
+    def bounds(self) -> tuple[int, int]:
+        """Lowest and highest value of the bits, moved down to bit 0."""
+        shift = (self.mask & -self.mask).bit_length() - 1
+        if self.at_least is not None or self.at_most is not None:
+            high = self.mask >> shift if self.at_most is None else self.at_most
+            return self.at_least or 0, high
+        value = (self.mask if self.value is None else self.value) >> shift
+        return value, value
+
+
+class Need(Condition):
+    """A condition that must hold at an access, or hardware would not do what it is asked.
+
+    Checked at reads and writes of the registers ``on`` of this peripheral (of all, when there are
+    none), if all of ``when`` hold; the condition sees the word that is being written. ``why`` is
+    what the fault report says.
+    """
+
+    on: list[str] = []
+    access: Literal["any", "read", "write"] = "any"
+    when: list[Condition] = []
+    why: Annotated[str, Field(min_length=1)]
+
+
 class Peripheral(_Strict):
     """A peripheral as the virtual board sees it.
 
     ``model`` names the behaviour: ``registers`` only remembers what was written and applies
     ``registers`` below; the others are written out in ``virtual/``. ``text`` fills a ``rom``.
+    ``needs`` is what must hold before it works: its clock, its pins, the order of writes.
     """
 
     name: str
@@ -141,6 +191,7 @@ class Peripheral(_Strict):
         "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom"
     ] = "registers"
     registers: list[Register] = []
+    needs: list[Need] = []
     text: str | None = None
 
 

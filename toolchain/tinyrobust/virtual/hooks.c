@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cycles.h"
+#include "needs.h"
 
 enum { PAGE_WORDS = 1024, KIB = 1024, MPU_REGIONS = 16, RAM_SLOTS = 1 << 14 };
 enum { POLLS_BEFORE_READ = 16, POLLS_BEFORE_SLEEP = 64, SLEEP_MS = 50, GIVE_UP_MS = 5000 };
@@ -94,6 +95,10 @@ struct board {
   uint64_t rearm_at; /* count at which Python wants the guard armed again */
   uint32_t idle_polls;
   uint64_t sent_at;
+  tr_need* needs;
+  tr_condition* conditions;
+  uint32_t need_count;
+  uint32_t waits, waits_address, waits_value; /* reads of one register and nothing else */
   uint8_t rx[65536], tx[4096];
   uint32_t rx_at, rx_end, tx_end;
 };
@@ -434,6 +439,49 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
   p->word[index] = value;
 }
 
+/* What firmware reads of a register while `value` is being written to `written` (0: nothing). */
+static uint32_t word_of(board* b, const tr_condition* c, uint32_t written, uint32_t value) {
+  const page* p = page_at(b, c->address);
+  const uint32_t index = (c->address & 4095) >> 2;
+  if (!p) return 0;
+  const uint32_t word = c->address == written && !c->before ? value : p->word[index];
+  return p->row[index] < 0 ? word : apply_rows(b, p->row[index], word);
+}
+
+/* 1 when no need (needs.h) forbids the access; `value` is what a write leaves in the register. */
+static int ready(board* b, uint32_t address, uint32_t value, int is_write) {
+  const uint32_t written = is_write ? address : 0;
+  const tr_condition* c = b->conditions;
+  for (uint32_t i = 0; i < b->need_count; i++) {
+    const tr_need* n = &b->needs[i];
+    const tr_condition* must = c + n->when;
+    if (address - n->low < n->high - n->low && (is_write ? n->writes : n->reads)) {
+      while (c != must && holds(c, word_of(b, c, written, value))) c++;
+      if (c == must && !holds(must, word_of(b, must, written, value))) {
+        raise_fault(b, FAULT_UNREADY, address, i, is_write);
+        return 0;
+      }
+    }
+    c = must + 1;
+  }
+  return 1;
+}
+
+/* Firmware that reads `value` of one register for ever waits for what does not come. */
+static void count_wait(board* b, page* p, uint32_t index, uint32_t value) {
+  const uint32_t address = p->base + 4 * index;
+  const uint32_t role = p->row[index] < 0 ? ROLE_PLAIN : b->rows[p->row[index]].role;
+  const int serves = role == ROLE_CMSDK_STATE || role == ROLE_UART_STATUS;
+  if (address != b->waits_address || value != b->waits_value ||
+      (serves && uart_on(b, UART_RECEIVER))) {
+    b->waits_address = address;
+    b->waits_value = value;
+    b->waits = 0;
+  } else if (++b->waits > WAITS) {
+    raise_fault(b, FAULT_WAITING, address, value, 0);
+  }
+}
+
 /* 1 when an access may go on. */
 static int allowed(page* p, uint32_t offset, uint32_t size, int is_write) {
   const uint32_t index = offset >> 2;
@@ -453,8 +501,11 @@ static uint64_t on_read(uc_engine* uc, uint64_t offset, unsigned size, void* use
   page* p = user;
   (void)uc;
   if (!allowed(p, (uint32_t)offset, size, 0)) return 0;
-  const uint32_t shift = 8 * ((uint32_t)offset & 3);
-  const uint64_t value = read_word(p->owner, p, (uint32_t)offset >> 2) >> shift;
+  const uint32_t shift = 8 * ((uint32_t)offset & 3), index = (uint32_t)offset >> 2;
+  if (!ready(p->owner, p->base + 4 * index, 0, 0)) return 0;
+  const uint32_t word = read_word(p->owner, p, index);
+  count_wait(p->owner, p, index, word);
+  const uint64_t value = word >> shift;
   return size >= 4 ? value : value & ((1ull << 8 * size) - 1);
 }
 
@@ -472,6 +523,8 @@ static void on_write(uc_engine* uc, uint64_t offset, unsigned size, uint64_t val
       value = (p->word[index] & ~mask) | ((uint32_t)value << shift & mask);
     }
   }
+  p->owner->waits_address = 0;
+  if (!ready(p->owner, p->base + 4 * index, (uint32_t)value, 1)) return;
   write_word(p->owner, p, index, (uint32_t)value);
 }
 
@@ -616,6 +669,7 @@ void tr_reset(board* b) {
   b->cycles_run = 0;
   b->cycles_frozen = 0;
   b->idle_polls = 0;
+  b->waits = b->waits_address = b->waits_value = 0;
   b->current = NULL;
   b->rearm_at = UINT64_MAX;
   if (b->code.high > b->code.low) { /* caches hold nothing after a reset */
@@ -645,6 +699,16 @@ uc_err tr_code_ram(board* b, uint32_t low, uint32_t high, uint32_t cached) {
                        (uint64_t)high - 1);
   }
   return UC_ERR_ARG;
+}
+
+/* Tell what must hold at accesses; once. */
+void tr_needs(board* b, const tr_need* needs, uint32_t count, const tr_condition* conditions,
+              uint32_t condition_count) {
+  b->needs = malloc(sizeof *needs * (count + 1));
+  memcpy(b->needs, needs, sizeof *needs * count);
+  b->conditions = malloc(sizeof *conditions * (condition_count + 1));
+  memcpy(b->conditions, conditions, sizeof *conditions * condition_count);
+  b->need_count = count;
 }
 
 static page* page_at(board* b, uint32_t address) {

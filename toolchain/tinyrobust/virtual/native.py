@@ -20,7 +20,7 @@ from typing import Any
 import platformdirs
 
 from tinyrobust.errors import BuildError
-from tinyrobust.virtual import code_ram, cycles, peripherals, thumb
+from tinyrobust.virtual import code_ram, cycles, needs, peripherals, thumb
 from tinyrobust.virtual.code_ram import CodeRange
 from tinyrobust.virtual.engine import UcError, unicorn
 from tinyrobust.virtual.faults import Fault
@@ -28,7 +28,7 @@ from tinyrobust.virtual.hooks import Clock, Requests, Span, State
 from tinyrobust.virtual.mpu import Mpu
 from tinyrobust.virtual.peripherals import RegisterMap, Role
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("hooks.c", "cycles.h"))
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("hooks.c", "cycles.h", "needs.h"))
 _REGIONS = 16
 
 
@@ -50,6 +50,18 @@ class _Span(ctypes.Structure):
         ("is_flash", ctypes.c_uint32),
         ("bytes", ctypes.c_void_p),
     )
+
+
+class _Condition(ctypes.Structure):
+    _fields_ = (
+        ("rate_hz", ctypes.c_uint64),
+        *((name, ctypes.c_uint32) for name in ("address", "mask", "shift", "low", "high",
+                                               "before")),
+    )  # fmt: skip
+
+
+class _Need(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint32) for name in ("low", "high", "reads", "writes", "when"))
 
 
 class _Shared(ctypes.Structure):
@@ -113,8 +125,11 @@ def _definitions() -> list[str]:
         "CMSDK_RECEIVE_FULL": peripherals.CMSDK_RX_FULL,
         "DATA_CACHE_ID": peripherals.DATA_CACHE_ID,
         "INSTRUCTION_CACHE_ID": peripherals.INSTRUCTION_CACHE_ID,
+        "WAITS": peripherals.WAITS,
+        "RATE_TOLERANCE": needs.TOLERANCE,
     }
-    return [f"-D{name}={value:#x}u" for name, value in values.items()]
+    lists = [f"-DRATES={','.join(str(rate) for rate in needs.RATES)}"]
+    return [f"-D{name}={value:#x}u" for name, value in values.items()] + lists
 
 
 def compiler() -> str | None:
@@ -201,6 +216,11 @@ def _load() -> ctypes.CDLL:
     library.tr_code_ram.argtypes = [
         ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32,
     ]  # fmt: skip
+    library.tr_needs.argtypes = [
+        ctypes.c_void_p, ctypes.POINTER(_Need), ctypes.c_uint32, ctypes.POINTER(_Condition),
+        ctypes.c_uint32,
+    ]  # fmt: skip
+    library.tr_needs.restype = None
     library.tr_unguard.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     if library.tr_sizeof_shared() != ctypes.sizeof(_Shared):
         raise BuildError("the virtual board's hooks and native.py disagree about their data")
@@ -245,12 +265,26 @@ class NativeHooks:
         )  # fmt: skip
         if error.value:
             raise UcError(error.value)
+        self._tell_needs(registers)
         if code is not None:
             failed = self._library.tr_code_ram(self._board, code.low, code.high, int(code.cached))
             if failed:
                 raise UcError(failed)
         self._shared = self._library.tr_state(self._board).contents
         self._guards: list[int] = []
+
+    def _tell_needs(self, registers: RegisterMap) -> None:
+        rows = [
+            _Need(n.low, n.high, int(n.reads), int(n.writes), len(n.when)) for n in registers.needs
+        ]
+        conditions = [
+            _Condition(c.rate_hz, c.address, c.mask, c.shift, c.low, c.high, int(c.before))
+            for c in needs.conditions(registers.needs)
+        ]
+        self._library.tr_needs(
+            self._board, (_Need * len(rows))(*rows), len(rows),
+            (_Condition * len(conditions))(*conditions), len(conditions),
+        )  # fmt: skip
 
     @property
     def count(self) -> int:

@@ -8,11 +8,12 @@ the board's YAML file says them). Out: a ``RegisterMap`` that both kinds of hook
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from tinyrobust.boards.schema import Board, Peripheral
 from tinyrobust.errors import BoardError
+from tinyrobust.virtual.needs import Need, needs
 
 PAGE = 0x1000  # the granularity of Unicorn's memory-mapped input and output
 
@@ -42,6 +43,12 @@ class Role(IntEnum):
     TIMER_CONTROL = 19
     TIMER_VALUE = 20  # counts down
     CACHE_OPERATION = 21  # by address or by set and way
+
+
+_SPEAKING = {Role.UART_TRANSMIT, Role.CMSDK_DATA}
+# Firmware that reads the same register so often and nothing else waits for ever; a UART that may
+# receive is no such register.
+WAITS = 100_000
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class RegisterMap:
 
     blocks: tuple[Block, ...]
     registers: Mapping[int, Register]
+    needs: tuple[Need, ...] = ()
 
     @property
     def pages(self) -> list[int]:
@@ -134,7 +142,10 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
         if old is None:
             raise BoardError(f"{board.id}: no register at {address:#010x} to override")
         registers[address] = Register(old.name, address, value, old.ones, old.role, old.follows)
-    return RegisterMap(tuple(blocks), registers)
+    made = RegisterMap(tuple(blocks), registers)
+    names = {made.name_of(address): address for address in registers}
+    speaks = [r.address for r in registers.values() if r.role in _SPEAKING]
+    return replace(made, needs=needs(board, names, speaks))
 
 
 Rows = tuple[Block, list[Register]]
@@ -260,6 +271,7 @@ def _armv7m_scs(peripheral: Peripheral, board: Board) -> Rows:
     base = peripheral.base
     rows = [
         Register("CPUID", base + 0xD00, _CPUID[board.core], role=Role.CONSTANT),
+        Register("VTOR", base + 0xD08),
         Register("AIRCR", base + 0xD0C, 0xFA050000, role=Role.RESET_CONTROL),
         Register("CCR", base + 0xD14, 0x00040200),
         Register("CLIDR", base + 0xD78, _CLIDR[board.core], role=Role.CONSTANT),

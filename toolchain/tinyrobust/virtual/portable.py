@@ -18,7 +18,8 @@ from tinyrobust.virtual.engine import arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.hooks import Clock, Requests, Span, State
 from tinyrobust.virtual.mpu import Mpu
-from tinyrobust.virtual.peripherals import RegisterMap, Role
+from tinyrobust.virtual.needs import Condition, first_broken
+from tinyrobust.virtual.peripherals import Register, RegisterMap, Role
 
 _POLLS_BEFORE_READ, _POLLS_BEFORE_SLEEP = 16, 64
 _SLEEP_S, _GIVE_UP_S = 0.05, 5.0
@@ -74,6 +75,7 @@ class PortableHooks:
         self._expected = self._last_load = 0
         self._cycles_run, self._cycles_from, self._cycles_frozen = False, 0, 0
         self._idle_polls = 0
+        self._waits, self._waits_for = 0, (0, 0)
         self._sent_at = 0
         self._rx, self._tx = bytearray(), bytearray()
         self._checks: dict[int, int] = {}
@@ -284,9 +286,11 @@ class PortableHooks:
 
     def _on_read(self, _uc: Any, offset: int, size: int, page: int) -> int:
         address = page + offset
-        if not self._allowed(address, size, False):
+        if not self._allowed(address, size, False) or not self._ready(address & ~3):
             return 0
-        value = self._read_word(address & ~3) >> 8 * (address & 3)
+        word = self._read_word(address & ~3)
+        self._count_wait(address & ~3, word)
+        value = word >> 8 * (address & 3)
         return value if size >= 4 else value & ((1 << 8 * size) - 1)
 
     def _on_write(self, _uc: Any, offset: int, size: int, value: int, page: int) -> None:
@@ -300,7 +304,34 @@ class PortableHooks:
             shift = 8 * (address & 3)
             mask = ((1 << 8 * size) - 1) << shift
             value = (self._words.get(word, 0) & ~mask) | (value << shift & mask)
-        self._write_word(word, role, value & 0xFFFFFFFF)
+        self._waits_for = (0, 0)
+        if self._ready(word, value & 0xFFFFFFFF):
+            self._write_word(word, role, value & 0xFFFFFFFF)
+
+    def _ready(self, address: int, written: int | None = None) -> bool:
+        """True when no need (needs.py) forbids the access; ``written`` is what a write leaves."""
+
+        def word_of(c: Condition) -> int:
+            new = c.address == address and not c.before and written is not None
+            word = written if new and written is not None else self._words.get(c.address, 0)
+            register = self._map.registers.get(c.address)
+            return word if register is None else _seen(register, word)
+
+        broken = first_broken(self._map.needs, address, written is not None, word_of)
+        if broken is not None:
+            self._raise(Fault.UNREADY, address, broken, written is not None)
+        return broken is None
+
+    def _count_wait(self, address: int, value: int) -> None:
+        """Firmware that reads ``value`` of one register for ever waits for what does not come."""
+        register = self._map.registers.get(address)
+        serves = register is not None and register.role in (Role.CMSDK_STATE, Role.UART_STATUS)
+        if (address, value) != self._waits_for or (serves and self._uart_on(peripherals.USART_RE)):
+            self._waits, self._waits_for = 0, (address, value)
+            return
+        self._waits += 1
+        if self._waits > peripherals.WAITS:
+            self._raise(Fault.WAITING, address, value, False)
 
     def _read_word(self, address: int) -> int:
         stored = self._words.get(address, 0)
@@ -333,11 +364,7 @@ class PortableHooks:
                 return self._mpu_base[self._mpu_number] | self._mpu_number
             case Role.MPU_ATTRIBUTES:
                 return self._mpu_attributes[self._mpu_number]
-        value = stored | register.ones
-        for follow in register.follows:
-            mask = (1 << follow.width) - 1
-            value = (value & ~(mask << follow.to)) | ((stored >> follow.of & mask) << follow.to)
-        return value
+        return _seen(register, stored)
 
     def _write_word(self, address: int, role: Role, value: int) -> None:
         match role:
@@ -409,3 +436,12 @@ class PortableHooks:
                 return  # watched here, not by the engine's rights
         if self._mpu_control & 1:
             self._requests |= Requests.MPU
+
+
+def _seen(register: Register, stored: int) -> int:
+    """What a plain register that holds ``stored`` reads as."""
+    value = stored | register.ones
+    for follow in register.follows:
+        mask = (1 << follow.width) - 1
+        value = (value & ~(mask << follow.to)) | ((stored >> follow.of & mask) << follow.to)
+    return value
