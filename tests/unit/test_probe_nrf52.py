@@ -1,4 +1,4 @@
-"""The virtual probe's second chip, nRF52840: its flash's rules, its lock, and the real pyOCD on it."""
+"""The virtual probe's second chip, nRF52840: its flash's rules, its lock, the real pyOCD on it."""
 
 from __future__ import annotations
 

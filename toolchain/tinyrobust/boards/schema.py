@@ -159,19 +159,38 @@ class Follow(_Strict):
 
 
 class Condition(_Strict):
-    """The bits ``mask`` of register ``of`` (PERIPHERAL.REGISTER) are ``value``, or lie between
-    ``at_least`` and ``at_most``; all of them unshifted, as the register holds them."""
+    """Bits of a register that are as they should be: ``mask`` of ``of`` (``PERIPHERAL.REGISTER``).
 
-    of: Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")]
-    mask: Address = 0xFFFFFFFF
+    They equal ``value`` (all set, when nothing is said), or lie in ``at_least`` to ``at_most``
+    (the mask moved down to bit 0), or are a divider of ``rate_hz`` that gives a serial port's usual
+    rate. ``before``: at a write to this very register, its bits before the write.
+    """
+
+    of: Annotated[str, Field(pattern=r"^[A-Z0-9_]+\.[A-Z0-9_]+$")]
+    mask: Annotated[int, Field(gt=0, lt=1 << 32)] = 0xFFFFFFFF
     value: Address | None = None
-    at_least: Address = 0
-    at_most: Address = 0xFFFFFFFF
+    at_least: Address | None = None
+    at_most: Address | None = None
+    rate_hz: Annotated[int, Field(gt=0, lt=1 << 40)] | None = None
+    before: bool = False
 
-    @property
+    @model_validator(mode="after")
+    def _one_kind(self) -> Condition:
+        ranged = self.at_least is not None or self.at_most is not None
+        if sum((self.value is not None, ranged, self.rate_hz is not None)) > 1:
+            raise At("one of value, at_least and at_most, rate_hz", "mask")
+        if (self.value or 0) & ~self.mask:
+            raise At(f"value {self.value:#x} has bits outside mask {self.mask:#x}", "value")
+        return self
+
     def bounds(self) -> tuple[int, int]:
-        """The lowest and the highest value that will do."""
-        return (self.at_least, self.at_most) if self.value is None else (self.value, self.value)
+        """Lowest and highest value of the bits, moved down to bit 0."""
+        shift = (self.mask & -self.mask).bit_length() - 1
+        if self.at_least is not None or self.at_most is not None:
+            high = self.mask >> shift if self.at_most is None else self.at_most
+            return self.at_least or 0, high
+        value = (self.mask if self.value is None else self.value) >> shift
+        return value, value
 
 
 class Shown(_Strict):
@@ -193,16 +212,28 @@ class Register(_Strict):
     constant: bool = False  # writes are ignored
 
 
+class Need(Condition):
+    """A condition that must hold at an access, or hardware would not do what it is asked.
+
+    Checked at reads and writes of the registers ``on`` of this peripheral (of all, when there are
+    none), if all of ``when`` hold; the condition sees the word that is being written. ``why`` is
+    what the fault report says.
+    """
+
+    on: list[str] = []
+    access: Literal["any", "read", "write"] = "any"
+    when: list[Condition] = []
+    why: Annotated[str, Field(min_length=1)]
+
+
 class Peripheral(_Strict):
     """A peripheral as the virtual board sees it.
 
     ``model`` names the behaviour: ``registers`` only remembers what was written and applies
     ``registers`` below; the others are written out in ``virtual/``. ``text`` fills a ``rom``.
-
-    ``needs``: what must hold before it answers (its clock runs, it is out of reset); an access
-    before is a fault. ``transmits`` and ``receives``: what must hold for a UART's bytes to go out
-    on and come in from the board's pins; else they are lost. ``clock_hz``: what its baud rate is
-    divided from; in strict mode a rate that is not the line's garbles every byte.
+    ``needs`` is what must hold before it works: its clock, its pins, the order of writes.
+    ``clock_hz`` is what a UART's baud rate is made of, where its model knows: in strict mode a rate
+    that is not the one the port was opened with garbles every byte.
     """
 
     name: str
@@ -213,10 +244,8 @@ class Peripheral(_Strict):
         "nrf52-uart", "pl011-uart",
     ] = "registers"  # fmt: skip
     registers: list[Register] = []
+    needs: list[Need] = []
     text: str | None = None
-    needs: list[Condition] = []
-    transmits: list[Condition] = []
-    receives: list[Condition] = []
     clock_hz: Annotated[int, Field(gt=0)] | None = None
 
 

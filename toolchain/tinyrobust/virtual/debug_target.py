@@ -134,9 +134,7 @@ class DebugTarget:
                 _SYSTEM[0] + offset: value}), None,
         )  # fmt: skip
         for begin, end in self._flashes():
-            uc.hook_add(
-                unicorn.UC_HOOK_MEM_WRITE, self._on_flash_write, begin=begin, end=end - 1
-            )
+            uc.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._on_flash_write, begin=begin, end=end - 1)
         uc.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         return uc
 

@@ -8,13 +8,12 @@ the board's YAML file says them). Out: a ``RegisterMap`` that both kinds of hook
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from tinyrobust.boards import schema as boards_schema
 from tinyrobust.boards.schema import Board, Peripheral
 from tinyrobust.errors import BoardError
-from tinyrobust.registry import nearest
+from tinyrobust.virtual.needs import Need, Shown, needs, shown
 
 PAGE = 0x1000  # the granularity of Unicorn's memory-mapped input and output
 
@@ -60,6 +59,12 @@ class Role(IntEnum):
     PL011_CONTROL = 34
 
 
+_SPEAKING = {Role.UART_TRANSMIT, Role.CMSDK_DATA, Role.NRF_TXD, Role.PL011_DATA}
+# Firmware that reads the same register so often and nothing else waits for ever; a UART that may
+# receive is no such register.
+WAITS = 100_000
+
+
 @dataclass(frozen=True)
 class Follow:
     """``width`` bits from bit ``to`` read as the ``width`` bits from bit ``of``."""
@@ -69,39 +74,10 @@ class Follow:
     width: int = 1
 
 
-@dataclass(frozen=True)
-class Condition:
-    """``low <= (the register at address & mask) <= high``."""
-
-    address: int
-    mask: int
-    low: int
-    high: int
-
-
 # In strict mode bytes sent at a rate further from the line's than this arrive garbled: what a
 # receiver tolerates over ten bits, half a bit at either end.
 RATE_TOLERANCE_PERCENT = 4
 GARBLE = 0x5A  # what they are garbled with
-
-
-class RuleKind(IntEnum):
-    """What a rule is about. The numbers are shared with ``hooks.c``."""
-
-    SHOWS = 0  # bits ``size`` of the register at ``base``
-    NEEDS = 1  # accesses to the ``size`` bytes at ``base``
-    TRANSMITS = 2  # the UART's bytes go out
-    RECEIVES = 3  # the UART's bytes come in
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Something that is so only while all ``conditions`` hold."""
-
-    kind: RuleKind
-    base: int
-    size: int
-    conditions: tuple[Condition, ...]
 
 
 @dataclass(frozen=True)
@@ -133,12 +109,13 @@ class Block:
 
 @dataclass(frozen=True)
 class RegisterMap:
-    """All blocks and registers of a board, and what depends on what. ``uart_hz``: the clock that
-    the UART divides, 0 when its rate is not looked at."""
+    """All blocks and registers of a board, and what depends on what. ``uart_hz``: what the UART's
+    baud rate is made of, 0 when it is not looked at."""
 
     blocks: tuple[Block, ...]
     registers: Mapping[int, Register]
-    rules: tuple[Rule, ...] = ()
+    needs: tuple[Need, ...] = ()
+    shown: tuple[Shown, ...] = ()
     uart_hz: int = 0
 
     @property
@@ -188,72 +165,13 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
         if old is None:
             raise BoardError(f"{board.id}: no register at {address:#010x} to override")
         registers[address] = Register(old.name, address, value, old.ones, old.role, old.follows)
-    return RegisterMap(
-        tuple(blocks), registers, _rules(board, blocks, registers),
-        next((p.clock_hz for p in board.unicorn.peripherals if p.clock_hz), 0),
+    made = RegisterMap(tuple(blocks), registers)
+    names = {made.name_of(address): address for address in registers}
+    speaks = [r.address for r in registers.values() if r.role in _SPEAKING]
+    return replace(
+        made, needs=needs(board, names, speaks), shown=shown(board, names),
+        uart_hz=next((p.clock_hz for p in board.unicorn.peripherals if p.clock_hz), 0),
     )  # fmt: skip
-
-
-def _rules(
-    board: Board, blocks: list[Block], registers: Mapping[int, Register]
-) -> tuple[Rule, ...]:
-    """The rules of all peripherals, with registers found by name.
-
-    Raises BoardError for a register that is not listed, and for bits that depend on themselves.
-    """
-    assert board.unicorn is not None
-    bases = {block.name: block for block in blocks}
-    by_name = {
-        f"{block.name}.{row.name}": row
-        for row in registers.values()
-        for block in blocks if block.base <= row.address < block.end
-    }  # fmt: skip
-
-    def resolve(conditions: list[boards_schema.Condition]) -> tuple[Condition, ...]:
-        found = []
-        for condition in conditions:
-            row = by_name.get(condition.of)
-            if row is None:
-                raise BoardError(
-                    f"{board.id}: no register {condition.of} for a condition to look at",
-                    nearest(condition.of, by_name),
-                )
-            found.append(Condition(row.address, condition.mask, *condition.bounds))
-        return tuple(found)
-
-    rules = []
-    for peripheral in board.unicorn.peripherals:
-        block = bases[peripheral.name]
-        for kind, conditions in (
-            (RuleKind.NEEDS, peripheral.needs),
-            (RuleKind.TRANSMITS, peripheral.transmits),
-            (RuleKind.RECEIVES, peripheral.receives),
-        ):
-            if conditions:
-                rules.append(Rule(kind, block.base, block.size, resolve(conditions)))
-        for row in peripheral.registers:
-            for shown in row.shows:
-                address = peripheral.base + row.offset
-                rules.append(Rule(RuleKind.SHOWS, address, shown.bits, resolve(shown.when)))
-    _refuse_circles(board, rules)
-    return tuple(rules)
-
-
-def _refuse_circles(board: Board, rules: list[Rule]) -> None:
-    needs: dict[int, set[int]] = {}
-    for rule in rules:
-        if rule.kind is RuleKind.SHOWS:
-            needs.setdefault(rule.base, set()).update(c.address for c in rule.conditions)
-    for start in needs:
-        seen: set[int] = set()
-        ahead = set(needs[start])
-        while ahead:
-            address = ahead.pop()
-            if address == start:
-                raise BoardError(f"{board.id}: the register at {start:#010x} depends on itself")
-            if address not in seen:
-                seen.add(address)
-                ahead |= needs.get(address, set())
 
 
 Rows = tuple[Block, list[Register]]
@@ -438,6 +356,7 @@ def _armv7m_scs(peripheral: Peripheral, board: Board) -> Rows:
     base = peripheral.base
     rows = [
         Register("CPUID", base + 0xD00, _CPUID[board.core], role=Role.CONSTANT),
+        Register("VTOR", base + 0xD08),
         Register("AIRCR", base + 0xD0C, 0xFA050000, role=Role.RESET_CONTROL),
         Register("CCR", base + 0xD14, 0x00040200),
         Register("CLIDR", base + 0xD78, _CLIDR[board.core], role=Role.CONSTANT),

@@ -19,13 +19,15 @@ from tinyrobust.virtual.engine import arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.hooks import Clock, Requests, Span, State
 from tinyrobust.virtual.mpu import Mpu
-from tinyrobust.virtual.peripherals import RegisterMap, Role, Rule, RuleKind
+from tinyrobust.virtual.needs import Condition, first_broken
+from tinyrobust.virtual.peripherals import RegisterMap, Role
 
 _POLLS_BEFORE_READ, _POLLS_BEFORE_SLEEP = 16, 64
 _SLEEP_S, _GIVE_UP_S = 0.05, 5.0
 _FLUSH_AFTER_INSTRUCTIONS = 200_000
 _REGIONS = 16
 _DATA = (Role.UART_TRANSMIT, Role.PL011_DATA, Role.CMSDK_DATA)  # often written as bytes
+_SERVING = (Role.CMSDK_STATE, Role.UART_STATUS, Role.NRF_RECEIVED, Role.PL011_FLAGS)
 _RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600, 1000000)
 _CCR = 0xE000ED14
 _REGISTERS = [
@@ -79,6 +81,7 @@ class PortableHooks:
         self._nrf_loaded = False
         self._cycles_run, self._cycles_from, self._cycles_frozen = False, 0, 0
         self._idle_polls = 0
+        self._waits, self._waits_for = 0, (0, 0)
         self._sent_at = 0
         self._rx, self._tx = bytearray(), bytearray()
         self._checks: dict[int, int] = {}
@@ -235,19 +238,8 @@ class PortableHooks:
         self._requests |= Requests.FAULT
         self._uc.emu_stop()
 
-    # Rules: what depends on other registers.
-
-    def _holds(self, rule: Rule) -> bool:
-        return all(
-            c.low <= self._shown(c.address, self._words.get(c.address, 0)) & c.mask <= c.high
-            for c in rule.conditions
-        )
-
-    def _all_hold(self, kind: RuleKind) -> bool:
-        return all(self._holds(rule) for rule in self._map.rules if rule.kind is kind)
-
-    def _shown(self, address: int, stored: int) -> int:
-        """What a plain register reads as."""
+    def _seen(self, address: int, stored: int) -> int:
+        """What a plain register that holds ``stored`` reads as."""
         register = self._map.registers.get(address)
         if register is None:
             return stored
@@ -255,9 +247,13 @@ class PortableHooks:
         for follow in register.follows:
             mask = (1 << follow.width) - 1
             value = (value & ~(mask << follow.to)) | ((stored >> follow.of & mask) << follow.to)
-        for rule in self._map.rules:
-            if rule.kind is RuleKind.SHOWS and rule.base == address:
-                value = value | rule.size if self._holds(rule) else value & ~rule.size
+        for row in self._map.shown:
+            if row.address == address:
+                holds = all(
+                    c.holds(self._seen(c.address, self._words.get(c.address, 0)))
+                    for c in row.conditions
+                )
+                value = value | row.bits if holds else value & ~row.bits
         return value
 
     # The UART.
@@ -284,8 +280,6 @@ class PortableHooks:
 
     def _transmit(self, value: int) -> None:
         self._idle_polls = 0
-        if not self._all_hold(RuleKind.TRANSMITS):
-            return
         if len(self._tx) >= 4096:
             self.flush()
         self._tx.append(value & 0xFF)
@@ -314,9 +308,7 @@ class PortableHooks:
                 self.flush()
                 wait = _SLEEP_S if self._idle_polls > _POLLS_BEFORE_SLEEP else 0
                 if select.select([self._fd], [], [], wait)[0]:
-                    data = bytearray(os.read(self._fd, 65536))
-                    if self._all_hold(RuleKind.RECEIVES):  # else it went by on another pin
-                        self._rx += self._through_the_line(data)
+                    self._rx += self._through_the_line(bytearray(os.read(self._fd, 65536)))
         return value | (peripherals.USART_RXNE if self._rx else 0)
 
     # The cycle counter.
@@ -345,14 +337,6 @@ class PortableHooks:
         if block is None:
             self._raise(Fault.UNMAPPED, address, size, is_write)
             return False
-        for rule in self._map.rules:
-            if (
-                rule.kind is RuleKind.NEEDS
-                and rule.base <= address < rule.base + rule.size
-                and not self._holds(rule)
-            ):
-                self._raise(Fault.PERIPHERAL_OFF, address, size, is_write)
-                return False
         if self._strict and not block.open and address & ~3 not in self._map.registers:
             self._raise(Fault.REGISTER, address, size, is_write)
             return False
@@ -360,9 +344,11 @@ class PortableHooks:
 
     def _on_read(self, _uc: Any, offset: int, size: int, page: int) -> int:
         address = page + offset
-        if not self._allowed(address, size, False):
+        if not self._allowed(address, size, False) or not self._ready(address & ~3):
             return 0
-        value = self._read_word(address & ~3) >> 8 * (address & 3)
+        word = self._read_word(address & ~3)
+        self._count_wait(address & ~3, word)
+        value = word >> 8 * (address & 3)
         return value if size >= 4 else value & ((1 << 8 * size) - 1)
 
     def _on_write(self, _uc: Any, offset: int, size: int, value: int, page: int) -> None:
@@ -376,7 +362,33 @@ class PortableHooks:
             shift = 8 * (address & 3)
             mask = ((1 << 8 * size) - 1) << shift
             value = (self._words.get(word, 0) & ~mask) | (value << shift & mask)
-        self._write_word(word, role, value & 0xFFFFFFFF)
+        self._waits_for = (0, 0)
+        if self._ready(word, value & 0xFFFFFFFF):
+            self._write_word(word, role, value & 0xFFFFFFFF)
+
+    def _ready(self, address: int, written: int | None = None) -> bool:
+        """True when no need (needs.py) forbids the access; ``written`` is what a write leaves."""
+
+        def word_of(c: Condition) -> int:
+            new = c.address == address and not c.before and written is not None
+            word = written if new and written is not None else self._words.get(c.address, 0)
+            return self._seen(c.address, word)
+
+        broken = first_broken(self._map.needs, address, written is not None, word_of)
+        if broken is not None:
+            self._raise(Fault.UNREADY, address, broken, written is not None)
+        return broken is None
+
+    def _count_wait(self, address: int, value: int) -> None:
+        """Firmware that reads ``value`` of one register for ever waits for what does not come."""
+        register = self._map.registers.get(address)
+        serves = register is not None and register.role in _SERVING
+        if (address, value) != self._waits_for or (serves and self._uart_on(peripherals.USART_RE)):
+            self._waits, self._waits_for = 0, (address, value)
+            return
+        self._waits += 1
+        if self._waits > peripherals.WAITS:
+            self._raise(Fault.WAITING, address, value, False)
 
     def _read_word(self, address: int) -> int:
         stored = self._words.get(address, 0)
@@ -424,7 +436,7 @@ class PortableHooks:
                 return self._mpu_base[self._mpu_number] | self._mpu_number
             case Role.MPU_ATTRIBUTES:
                 return self._mpu_attributes[self._mpu_number]
-        return self._shown(address, stored)
+        return self._seen(address, stored)
 
     def _write_word(self, address: int, role: Role, value: int) -> None:
         match role:

@@ -2,9 +2,9 @@
 
 In: register accesses, writes to flash addresses, accesses of access port 1. Out: flash that changes
 only by the rules of the nRF52840 Product Specification v1.7, chapters "NVMC", "UICR" and "Debug and
-trace": pages of 4 KiB are erased while CONFIG says so, whole aligned words are written while it says
-that, and a write only clears bits. What breaks them is refused and counted, where silicon faults
-or does nothing.
+trace": pages of 4 KiB are erased while CONFIG says so, whole aligned words are written while it
+says that, and a write only clears bits. What breaks them is refused and counted, where silicon
+faults or does nothing.
 
 The chip is of revision F, whose access port is locked after every reset unless UICR.APPROTECT is
 HwDisabled. Only erasing everything through the control access port opens it, until another reset
@@ -112,7 +112,9 @@ class Nvmc:
     def store(self, address: int, data: bytes) -> None:
         """A write to flash: a word's zeros are added to those it has."""
         in_user = UICR <= address < UICR + UICR_BYTES
-        memory, at = (self._user, address - UICR) if in_user else (self._code, address - self.origin)
+        memory, at = (
+            (self._user, address - UICR) if in_user else (self._code, address - self.origin)
+        )
         self._changes.setdefault(address & ~3, 4)
         if self._config != WRITE or len(data) != 4 or address % 4:
             self.refused += 1
