@@ -96,9 +96,10 @@ class Flasher(_Strict):
     usb: UsbId | None = None  # dfu-util, bossac: the boot loader's ids
     alt: Annotated[int, Field(ge=0, le=255)] = 0  # dfu-util: alternate setting, the flash
     offset: Address = 0  # bossac: where in the flash the image starts, bytes
-    # The boot loader starts when the serial port is opened and closed at 1200 baud; null: what is
-    # usual for the flasher (bossac: yes, others: no).
-    touch: bool | None = None
+    # dfu-util, bossac, uf2: the USB port of the running firmware (an Arduino sketch) that calls the
+    # boot loader when it is opened and closed at 1200 baud; null: bossac takes the board's serial
+    # port, the others call nothing.
+    touch: UsbId | None = None
     fqbn: Annotated[str, Field(pattern=r"^[^:\s]+:[^:\s]+:[^:\s]+(:[^:\s]+)?$")] | None = None
     volume: str | None = None  # uf2: label of the boot loader's drive
     family: Address | None = None  # uf2: family id (the UF2 specification's families.json)
