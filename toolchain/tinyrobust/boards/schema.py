@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Core = Literal["cortex-m4", "cortex-m7", "host"]
+from tinyrobust.boards.cores import CORES, Core, Traits
+
 MemoryKind = Literal["flash", "ram", "itcm", "dtcm"]
 Use = Literal[
     "code", "weights", "tables", "arena", "scratch", "buffers", "data", "stack", "code_ram"
@@ -376,6 +377,11 @@ class Board(_Strict):
     def image_room(self) -> int:
         """Bytes of the flash from ``image_origin`` to its end."""
         return self.flash.end - self.image_origin
+
+    @property
+    def traits(self) -> Traits:
+        """What follows from the core."""
+        return CORES[self.core]
 
     @property
     def is_host(self) -> bool:
