@@ -15,7 +15,8 @@ from tinyrobust.boards.cores import CORES, Core, Traits
 
 MemoryKind = Literal["flash", "ram", "itcm", "dtcm"]
 Use = Literal[
-    "code", "weights", "tables", "arena", "scratch", "buffers", "data", "stack", "code_ram"
+    "code", "weights", "tables", "arena", "scratch", "buffers", "data", "stack", "code_ram",
+    "hot_code",
 ]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Address = Annotated[int, Field(ge=0, lt=1 << 32)]
@@ -235,7 +236,8 @@ class Peripheral(_Strict):
     ``registers`` below; the others are written out in ``virtual/``. ``text`` fills a ``rom``.
     ``needs`` is what must hold before it works: its clock, its pins, the order of writes.
     ``clock_hz`` is what a UART's baud rate is made of, where its model knows: in strict mode a rate
-    that is not the one the port was opened with garbles every byte.
+    that is not the one the port was opened with garbles every byte. ``tick_cycles``: core cycles
+    of one tick of a timer.
     """
 
     name: str
@@ -243,12 +245,13 @@ class Peripheral(_Strict):
     size: Annotated[int, Field(gt=0)]
     model: Literal[
         "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom",
-        "nrf52-uart", "pl011-uart",
+        "nrf52-uart", "pl011-uart", "rp2040-timer",
     ] = "registers"  # fmt: skip
     registers: list[Register] = []
     needs: list[Need] = []
     text: str | None = None
     clock_hz: Annotated[int, Field(gt=0)] | None = None
+    tick_cycles: Annotated[int, Field(gt=0)] | None = None
 
 
 class Unicorn(_Strict):
@@ -258,6 +261,16 @@ class Unicorn(_Strict):
     """
 
     peripherals: list[Peripheral]
+    # What the boot block must have set up before the flash can be read, on boards that have one.
+    boot_ready: list[Need] = []
+
+
+class BootBlock(_Strict):
+    """The first bytes of the image that the chip's boot ROM copies to ``copy_to`` and runs there when
+    the CRC-32 in their last word is right (``image/boot_block.py``). The vector table follows."""
+
+    bytes: Annotated[int, Field(gt=4, le=4096, multiple_of=256)]
+    copy_to: Address
 
 
 class Board(_Strict):
@@ -287,6 +300,7 @@ class Board(_Strict):
     flash_word_bytes: Annotated[int, Field(ge=4, multiple_of=4)]
     flash_sector_bytes: Annotated[int, Field(gt=0)] | None = None
     load_address: Address | None = None
+    boot_block: BootBlock | None = None
     clock_hz: Annotated[int, Field(gt=0)]
     clock_tree: ClockTree | None = None
     cycle_counter: Literal["dwt", "timer", "none"]
@@ -372,6 +386,11 @@ class Board(_Strict):
     def image_origin(self) -> int:
         """Address of the image's first byte, its vector table: behind the bootloader, if any."""
         return self.flash.origin if self.load_address is None else self.load_address
+
+    @property
+    def vector_table(self) -> int:
+        """Address of the vector table: at the image's start, or behind its boot block."""
+        return self.image_origin + (self.boot_block.bytes if self.boot_block else 0)
 
     @property
     def image_room(self) -> int:

@@ -38,6 +38,7 @@ class Fault(IntEnum):
     UNREADY = 17
     WAITING = 18
     VECTORS = 19
+    BOOT_BLOCK = 20
 
 
 TEXT = {
@@ -62,6 +63,7 @@ TEXT = {
     Fault.UNREADY: "access to hardware that is not ready for it",
     Fault.WAITING: "waits for a register that never changes",
     Fault.VECTORS: "the vector table is wrong",
+    Fault.BOOT_BLOCK: "the boot ROM does not get into the image",
 }
 
 

@@ -242,7 +242,7 @@ def _load() -> ctypes.CDLL:
     library.tr_needs.restype = None
     library.tr_shown.argtypes = [
         ctypes.c_void_p, ctypes.POINTER(_Shown), ctypes.c_uint32, ctypes.POINTER(_Condition),
-        ctypes.c_uint32, ctypes.c_uint32,
+        ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32,
     ]  # fmt: skip
     library.tr_shown.restype = None
     library.tr_unguard.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
@@ -315,6 +315,7 @@ class NativeHooks:
         self._library.tr_shown(
             self._board, (_Shown * len(rows))(*rows), len(rows),
             (_Condition * len(conditions))(*conditions), len(conditions), registers.uart_hz,
+            registers.tick_cycles,
         )  # fmt: skip
 
     def _tell_needs(self, registers: RegisterMap) -> None:

@@ -100,6 +100,15 @@ def needs(board: Board, names: Mapping[str, int], speaks: Iterable[int] = ()) ->
     return (*found, *_processor(board, names, speaks))
 
 
+def boot_ready(board: Board, names: Mapping[str, int]) -> tuple[Need, ...]:
+    """What the boot block must have set up; only their ``must`` counts."""
+    assert board.unicorn is not None  # checked by the board's schema
+    return tuple(
+        Need(0, 0, False, False, (), _condition(board, "boot_ready", row, names), row.why, row.of)
+        for row in board.unicorn.boot_ready
+    )
+
+
 @dataclass(frozen=True)
 class Shown:
     """``bits`` of the register at ``address`` read as ones while all ``conditions`` hold, as zeros
@@ -119,7 +128,7 @@ def shown(board: Board, names: Mapping[str, int]) -> tuple[Shown, ...]:
     rows = tuple(
         Shown(
             peripheral.base + register.offset, row.bits,
-            tuple(_condition(board, peripheral, c, names) for c in row.when),
+            tuple(_condition(board, peripheral.name, c, names) for c in row.when),
         )
         for peripheral in board.unicorn.peripherals
         for register in peripheral.registers
@@ -142,11 +151,11 @@ def shown(board: Board, names: Mapping[str, int]) -> tuple[Shown, ...]:
 
 
 def _condition(
-    board: Board, peripheral: Peripheral, c: schema.Condition, names: Mapping[str, int]
+    board: Board, who: str, c: schema.Condition, names: Mapping[str, int]
 ) -> Condition:
     if c.of not in names:
         raise BoardError(
-            f"{board.id}: {peripheral.name} needs {c.of}, which no peripheral has",
+            f"{board.id}: {who} needs {c.of}, which no peripheral has",
             "name it PERIPHERAL.REGISTER, as the unicorn section does",
         )
     return Condition(names[c.of], c.mask, *c.bounds(), c.rate_hz or 0, c.before)
@@ -156,7 +165,7 @@ def _compile(
     board: Board, peripheral: Peripheral, row: schema.Need, names: Mapping[str, int]
 ) -> Iterator[Need]:
     def condition(c: schema.Condition) -> Condition:
-        return _condition(board, peripheral, c, names)
+        return _condition(board, peripheral.name, c, names)
 
     def address(name: str) -> int:
         return condition(schema.Condition(of=name)).address
@@ -173,7 +182,7 @@ def _compile(
 def _processor(board: Board, names: Mapping[str, int], speaks: Iterable[int]) -> Iterator[Need]:
     """What start-up owes every firmware, asked when it speaks: VTOR, the FPU."""
     table = "VTOR is not the image's vector table: a fault would be taken elsewhere"
-    wants = [("SCS.VTOR", 0xFFFFFF80, board.image_origin >> 7, table)]
+    wants = [("SCS.VTOR", 0xFFFFFF80, board.vector_table >> 7, table)]
     if board.fpu is not None:
         wants.append(("SCS.CPACR", 0xF << 20, 0xF,
                       "the floating-point unit is off: code that uses it would fault"))  # fmt: skip

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from tinyrobust.boards.schema import Board, Peripheral
 from tinyrobust.errors import BoardError
-from tinyrobust.virtual.needs import Need, Shown, needs, shown
+from tinyrobust.virtual.needs import Need, Shown, boot_ready, needs, shown
 
 PAGE = 0x1000  # the granularity of Unicorn's memory-mapped input and output
 
@@ -63,6 +63,7 @@ class Role(IntEnum):
     PL011_FLAGS = 50
     PL011_LINE = 51  # LCR_H: only writing it takes the divisors over
     PL011_CONTROL = 52
+    TICKS = 53  # counts up, one in tick_cycles
 
 
 _SPEAKING = {Role.UART_TRANSMIT, Role.CMSDK_DATA, Role.NRF_TXD, Role.PL011_DATA}
@@ -116,13 +117,15 @@ class Block:
 @dataclass(frozen=True)
 class RegisterMap:
     """All blocks and registers of a board, and what depends on what. ``uart_hz``: what the UART's
-    baud rate is made of, 0 when it is not looked at."""
+    baud rate is made of, 0 when it is not looked at; ``tick_cycles``: core cycles of a timer's tick."""
 
     blocks: tuple[Block, ...]
     registers: Mapping[int, Register]
     needs: tuple[Need, ...] = ()
     shown: tuple[Shown, ...] = ()
+    boot_ready: tuple[Need, ...] = ()
     uart_hz: int = 0
+    tick_cycles: int = 1
 
     @property
     def pages(self) -> list[int]:
@@ -176,7 +179,9 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
     speaks = [r.address for r in registers.values() if r.role in _SPEAKING]
     return replace(
         made, needs=needs(board, names, speaks), shown=shown(board, names),
+        boot_ready=boot_ready(board, names),
         uart_hz=next((p.clock_hz for p in board.unicorn.peripherals if p.clock_hz), 0),
+        tick_cycles=next((p.tick_cycles for p in board.unicorn.peripherals if p.tick_cycles), 1),
     )  # fmt: skip
 
 
@@ -324,6 +329,18 @@ def _pl011_uart(peripheral: Peripheral, _board: Board) -> Rows:
     return Block(peripheral.name, base, peripheral.size), rows
 
 
+def _rp2040_timer(peripheral: Peripheral, _board: Board) -> Rows:
+    # RP2040 datasheet, "Timer": microseconds since power-on, raw, and what latches them.
+    base = peripheral.base
+    rows = [
+        Register("TIMEHR", base + 0x08),
+        Register("TIMELR", base + 0x0C, role=Role.TICKS),
+        Register("TIMERAWH", base + 0x24),
+        Register("TIMERAWL", base + 0x28, role=Role.TICKS),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
 def _armv7m_dwt(peripheral: Peripheral, _board: Board) -> Rows:
     # DDI0403 C1.8; the lock access register is a Cortex-M7 matter (CoreSight, B2.3.10).
     base = peripheral.base
@@ -408,6 +425,7 @@ _MODELS: dict[str, Callable[[Peripheral, Board], Rows]] = {
     "cmsdk-timer": _cmsdk_timer,
     "nrf52-uart": _nrf52_uart,
     "pl011-uart": _pl011_uart,
+    "rp2040-timer": _rp2040_timer,
     "armv7m-dwt": _armv7m_dwt,
     "armv7m-scs": _armv7m_scs,
 }
