@@ -115,6 +115,7 @@ class Machine:
         self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._uc.ctl_set_cpu_model(MODELS[board.core])
         self._closed = False  # the boot block has not made the flash readable yet
+        self._in_block = False  # and may still run, until the image sets up the MPU
         self._buffers: list[mmap.mmap] = []  # Unicorn uses the memory: it must stay alive
         self._spans = [self._map_memory(memory, flash) for memory in board.memories]
         self._rights: dict[int, tuple[int, int]] = {}  # start -> end, rights
@@ -166,7 +167,7 @@ class Machine:
             return 0
         rights = mpu.READ if is_flash else mpu.READ | mpu.WRITE
         holds_code = is_flash or not {"code", "hot_code"}.isdisjoint(memory.use)
-        if self._closed and block and memory.origin <= block.copy_to < memory.end:
+        if self._in_block and block and memory.origin <= block.copy_to < memory.end:
             holds_code = True
         return rights | mpu.EXECUTE if holds_code or not self.strict else rights
 
@@ -209,12 +210,13 @@ class Machine:
                 resets += 1
                 pc = self._boot()
             elif state.requests:
+                self._in_block = False
                 self._protect()
 
     def _boot(self) -> int | None:
         """What the processor does at reset; the entry point, None when flash holds none."""
         self.hooks.reset()
-        self._closed = self.board.boot_block is not None
+        self._closed = self._in_block = self.board.boot_block is not None
         self._protect()
         for name, register in _REGISTERS.items():
             self._uc.reg_write(register, 1 << 24 if name == "xpsr" else 0)
