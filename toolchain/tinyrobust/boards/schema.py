@@ -72,12 +72,53 @@ class Serial(_Strict):
     usb_ids: list[UsbId] = []
 
 
+# What each flasher's row needs, then what else it may have; others than these may have any key.
+_FLASHER_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "pyocd": (("target",), ()),
+    "openocd": (("config",), ()),
+    "st-flash": ((), ()),
+    "stm32cubeprogrammer": ((), ()),
+    "dfu-util": (("usb",), ("alt", "touch")),
+    "bossac": (("usb",), ("offset", "touch")),
+    "arduino-cli": (("fqbn",), ()),
+    "uf2": (("volume", "family"), ("touch",)),
+    "gdb": ((), ("remote",)),
+    "virtual": ((), ()),
+}
+
+
 class Flasher(_Strict):
     """One way to program the board; the first one that is installed is the default."""
 
     id: Identifier
-    target: str | None = None  # the flasher's own name of the chip
-    config: str | None = None  # a configuration file of the flasher
+    target: str | None = None  # pyocd: its own name of the chip
+    config: str | None = None  # openocd: a configuration file of its own
+    usb: UsbId | None = None  # dfu-util, bossac: the boot loader's ids
+    alt: Annotated[int, Field(ge=0, le=255)] = 0  # dfu-util: alternate setting, the flash
+    offset: Address = 0  # bossac: where in the flash the image starts, bytes
+    # The boot loader starts when the serial port is opened and closed at 1200 baud; null: what is
+    # usual for the flasher (bossac: yes, others: no).
+    touch: bool | None = None
+    fqbn: Annotated[str, Field(pattern=r"^[^:\s]+:[^:\s]+:[^:\s]+(:[^:\s]+)?$")] | None = None
+    volume: str | None = None  # uf2: label of the boot loader's drive
+    family: Address | None = None  # uf2: family id (the UF2 specification's families.json)
+    remote: Annotated[str, Field(pattern=r"^\S+:\d+$")] | None = None  # gdb: HOST:PORT of the stub
+
+    @model_validator(mode="after")
+    def _keys_of_this_flasher(self) -> Flasher:
+        if self.id not in _FLASHER_KEYS:
+            return self
+        needed, optional = _FLASHER_KEYS[self.id]
+        for key in needed:
+            if getattr(self, key) is None:
+                raise ValueError(f"flasher {self.id} needs '{key}'")
+        allowed = ("id", *needed, *optional)
+        for key, field in type(self).model_fields.items():
+            if key not in allowed and getattr(self, key) != field.default:
+                raise ValueError(
+                    f"flasher {self.id} has no key '{key}'; its keys are {', '.join(allowed)}"
+                )
+        return self
 
 
 class Budget(_Strict):
@@ -117,6 +158,61 @@ class Follow(_Strict):
     width: Annotated[int, Field(ge=1, le=8)] = 1
 
 
+class Condition(_Strict):
+    """The bits ``mask`` of register ``of`` (PERIPHERAL.REGISTER) are ``value``, or lie between
+    ``at_least`` and ``at_most``, or, when nothing is said, are all set; all of them unshifted, as
+    the register holds them. ``before``: at a write to this very register, its old bits."""
+
+    of: Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")]
+    mask: Annotated[int, Field(gt=0, lt=1 << 32)] = 0xFFFFFFFF
+    value: Address | None = None
+    at_least: Address | None = None
+    at_most: Address | None = None
+    before: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Condition:
+        if self.value is not None and (self.at_least, self.at_most) != (None, None):
+            raise At("give value, or at_least and at_most", "value")
+        for name in ("value", "at_least", "at_most"):
+            if (wanted := getattr(self, name) or 0) & ~self.mask:
+                raise At(f"{name} {wanted:#x} has bits outside mask {self.mask:#x}", name)
+        return self
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The lowest and the highest value that will do."""
+        if self.at_least is not None or self.at_most is not None:
+            return self.at_least or 0, self.mask if self.at_most is None else self.at_most
+        wanted = self.mask if self.value is None else self.value
+        return wanted, wanted
+
+
+class Reason(Condition):
+    """A condition with what a fault report says when it does not hold."""
+
+    why: str = ""
+
+
+class Need(Reason):
+    """A condition that must hold at an access, or hardware would not do what it is asked.
+
+    Checked at reads and writes of the registers ``on`` of this peripheral (of all, when there are
+    none), if all of ``when`` hold. It sees the word that is being written.
+    """
+
+    on: list[str] = []
+    access: Literal["any", "read", "write"] = "any"
+    when: list[Condition] = []
+
+
+class Shown(_Strict):
+    """``bits`` read as ones while all of ``when`` hold, as zeros otherwise."""
+
+    bits: Address
+    when: Annotated[list[Condition], Field(min_length=1)]
+
+
 class Register(_Strict):
     """A register of a virtual peripheral: its reset value, and bits that hardware would set."""
 
@@ -125,55 +221,8 @@ class Register(_Strict):
     reset: Address = 0
     ones: Address = 0  # bits that always read as one
     follows: list[Follow] = []
-
-
-class Condition(_Strict):
-    """Bits of a register that are as they should be: ``mask`` of ``of`` (``PERIPHERAL.REGISTER``).
-
-    They equal ``value`` (all set, when nothing is said), or lie in ``at_least`` to ``at_most``
-    (the mask moved down to bit 0), or are a divider of ``rate_hz`` that gives a serial port's usual
-    rate. ``before``: at a write to this very register, its bits before the write.
-    """
-
-    of: Annotated[str, Field(pattern=r"^[A-Z0-9_]+\.[A-Z0-9_]+$")]
-    mask: Annotated[int, Field(gt=0, lt=1 << 32)] = 0xFFFFFFFF
-    value: Address | None = None
-    at_least: Address | None = None
-    at_most: Address | None = None
-    rate_hz: Annotated[int, Field(gt=0, lt=1 << 40)] | None = None
-    before: bool = False
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Condition:
-        ranged = self.at_least is not None or self.at_most is not None
-        if sum((self.value is not None, ranged, self.rate_hz is not None)) > 1:
-            raise At("one of value, at_least and at_most, rate_hz", "mask")
-        if (self.value or 0) & ~self.mask:
-            raise At(f"value {self.value:#x} has bits outside mask {self.mask:#x}", "value")
-        return self
-
-    def bounds(self) -> tuple[int, int]:
-        """Lowest and highest value of the bits, moved down to bit 0."""
-        shift = (self.mask & -self.mask).bit_length() - 1
-        if self.at_least is not None or self.at_most is not None:
-            high = self.mask >> shift if self.at_most is None else self.at_most
-            return self.at_least or 0, high
-        value = (self.mask if self.value is None else self.value) >> shift
-        return value, value
-
-
-class Need(Condition):
-    """A condition that must hold at an access, or hardware would not do what it is asked.
-
-    Checked at reads and writes of the registers ``on`` of this peripheral (of all, when there are
-    none), if all of ``when`` hold; the condition sees the word that is being written. ``why`` is
-    what the fault report says.
-    """
-
-    on: list[str] = []
-    access: Literal["any", "read", "write"] = "any"
-    when: list[Condition] = []
-    why: Annotated[str, Field(min_length=1)]
+    shows: list[Shown] = []  # bits that depend on other registers
+    constant: bool = False  # writes are ignored
 
 
 class Peripheral(_Strict):
@@ -181,18 +230,27 @@ class Peripheral(_Strict):
 
     ``model`` names the behaviour: ``registers`` only remembers what was written and applies
     ``registers`` below; the others are written out in ``virtual/``. ``text`` fills a ``rom``.
-    ``needs`` is what must hold before it works: its clock, its pins, the order of writes.
+
+    ``needs``: what must hold before it answers (its clock runs, it is out of reset) or before a
+    certain write; an access before is a fault. ``transmits`` and ``receives``: what must hold for a
+    UART's bytes to go out on and come in from the board's pins; else they are lost, and in strict
+    mode that is a fault. ``clock_hz``: what its baud rate is
+    divided from; in strict mode a rate that is not the line's garbles every byte.
     """
 
     name: str
     base: Address
     size: Annotated[int, Field(gt=0)]
     model: Literal[
-        "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom"
-    ] = "registers"
+        "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom",
+        "nrf52-uart", "pl011-uart",
+    ] = "registers"  # fmt: skip
     registers: list[Register] = []
-    needs: list[Need] = []
     text: str | None = None
+    needs: list[Need] = []
+    transmits: list[Reason] = []
+    receives: list[Reason] = []
+    clock_hz: Annotated[int, Field(gt=0)] | None = None
 
 
 class Unicorn(_Strict):

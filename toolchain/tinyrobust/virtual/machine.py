@@ -307,10 +307,10 @@ class Machine:
                 fault, address, "write" if is_write else "read", size,
                 detail=self._map.name_of(address) if self._map.block_at(address) else "",
             )  # fmt: skip
-        if fault is Fault.UNREADY:  # the size is the number of the need
-            return self._report(
+        if fault in (Fault.PERIPHERAL_OFF, Fault.UNREADY, Fault.UNCONNECTED):
+            return self._report(  # the size is the number of the rule
                 fault, address, "write" if is_write else "read", 4,
-                detail=f"{self._map.name_of(address)}: {self._map.needs[size].text()}",
+                detail=f"{self._map.name_of(address)}: {self._map.rules[size].text()}",
             )  # fmt: skip
         if fault is Fault.WAITING:  # the size is what it reads
             return self._report(
