@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Core = Literal["cortex-m4", "cortex-m7", "host"]
+from tinyrobust.boards.cores import CORES, Core, Traits
+
 MemoryKind = Literal["flash", "ram", "itcm", "dtcm"]
 Use = Literal[
     "code", "weights", "tables", "arena", "scratch", "buffers", "data", "stack", "code_ram"
@@ -271,9 +272,8 @@ class Board(_Strict):
     after start-up, the highest of the silicon revisions; the device reports its own in ``hello``.
 
     ``load_address`` is where the image starts when a bootloader keeps the first bytes of the
-    flash; without it the image starts where the flash does. ``stack_guard`` says what catches a
-    stack overflow: an MPU region below the stack, a stack limit register, or nothing. ``notes``
-    are what somebody with the board in hand should know: jumpers, wires, what is not used.
+    flash; without it the image starts where the flash does. ``notes`` are what somebody with the
+    board in hand should know: jumpers, wires, what is not used.
     """
 
     id: Identifier
@@ -292,7 +292,6 @@ class Board(_Strict):
     clock_hz: Annotated[int, Field(gt=0)]
     clock_tree: ClockTree | None = None
     cycle_counter: Literal["dwt", "timer", "none"]
-    stack_guard: Literal["mpu", "limit", "none"] = "mpu"
     serial: Serial
     flashers: list[Flasher] = []
     budget: Budget
@@ -379,6 +378,19 @@ class Board(_Strict):
     def image_room(self) -> int:
         """Bytes of the flash from ``image_origin`` to its end."""
         return self.flash.end - self.image_origin
+
+    @property
+    def traits(self) -> Traits:
+        """What follows from the core."""
+        return CORES[self.core]
+
+    @property
+    def stack_guard(self) -> str:
+        """What catches a stack overflow."""
+        if self.is_host:
+            return "none"
+        n_bytes = self.traits.guard_bytes
+        return f"MPU, {n_bytes} bytes below the stack" if n_bytes else "stack limit register"
 
     @property
     def is_host(self) -> bool:

@@ -226,7 +226,7 @@ def _replace(work: Path, out: Path) -> None:
 def _include(board: Board, generated: codegen.Generated) -> list[Path]:
     firmware = resources.root() / "firmware"
     ports = firmware / "ports"
-    shared = [] if board.is_host else [ports / "armv7m"]
+    shared = [ports / name for name in core_folders(board)]
     found = [*generated.include_dirs, firmware / "include", firmware / "protocol",
              ports / board.port, *shared]  # fmt: skip
     return list(dict.fromkeys(found))
@@ -237,8 +237,7 @@ def _sources(
 ) -> list[Source]:
     firmware = resources.root() / "firmware"
     folders = ["app", "protocol", f"ports/{board.port}"]
-    if not board.is_host:
-        folders.append("ports/armv7m")
+    folders += [f"ports/{name}" for name in core_folders(board)]
     if not (firmware / "ports" / board.port).is_dir():
         known = {path.parent.name for path in firmware.glob("ports/*/port.cpp")}
         raise BoardError(f"board '{board.id}': no port '{board.port}'", nearest(board.port, known))
@@ -252,6 +251,14 @@ def _sources(
         *sources,
         Source(work / "generated/tr_board.cpp", "generated/tr_board.cpp", OTHER_FLAGS),
     ]
+
+
+def core_folders(board: Board) -> tuple[str, ...]:
+    """Folders of ``firmware/ports`` with what belongs to the board's core, not to its family."""
+    if board.is_host:
+        return ()
+    name = board.traits.architecture
+    return (name, "cortexm") if name == "armv6m" else (name, "mainline", "cortexm")
 
 
 def model_sources(plan: memory.Plan, generated: codegen.Generated, work: Path) -> list[Source]:
@@ -270,7 +277,7 @@ def firmware_source(path: Path) -> Source:
     name = path.relative_to(resources.root() / "firmware").as_posix()
     fast = name.startswith(("kernels/", "runtime/"))
     flags: tuple[str, ...] = KERNEL_FLAGS if fast else OTHER_FLAGS
-    if name == "ports/armv7m/memory.cpp":
+    if name == "ports/cortexm/memory.cpp":
         flags = (*flags, "-fno-tree-loop-distribute-patterns")
     if path.suffix == ".S":
         flags = (*flags, "-g0")  # the assembler would write this computer's paths

@@ -20,7 +20,6 @@ from tinyrobust.errors import BoardError
 from tinyrobust.image.compilers import Compiler
 from tinyrobust.image.elf import Elf
 
-GUARD_BYTES = 32  # the smallest MPU region (DDI0403, "MPU Region Attribute and Size Register")
 _UNLIMITED = 0x04000000
 # Output sections by use; those of one use lie together.
 USES = {
@@ -130,7 +129,7 @@ def _placement(
 
 def _script(board: Board, placement: Placement) -> str:
     folder = resources.root() / "firmware" / "ports"
-    own, shared = folder / board.port / "image.ld.j2", folder / "armv7m" / "image.ld.j2"
+    own, shared = folder / board.port / "image.ld.j2", folder / "cortexm" / "image.ld.j2"
     template = own if own.is_file() else shared
     used = {m.name for use in (*USES, CODE_RAM) for m in board.placed(use)}
     flash = board.flash.name
@@ -147,6 +146,6 @@ def _script(board: Board, placement: Placement) -> str:
         flash=flash,
         place=placement,
         stack_bytes=board.budget.stack_bytes,
-        guard_bytes=GUARD_BYTES,
+        guard_bytes=board.traits.guard_bytes,
         flash_word_bytes=board.flash_word_bytes,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from tinyrobust.image.objects import Object
 
 SCHEMA: Literal["tinyrobust.memory/1"] = "tinyrobust.memory/1"
 
-# Output sections of ports/armv7m/image.ld.j2 by what they hold; anything else is code.
+# Output sections of ports/cortexm/image.ld.j2 by what they hold; anything else is code.
 _FLASH_PARTS = {
     ".tr_weights": "weights", ".tr_tables": "tables", ".rodata": "constants", ".data": "data",
     ".tr_tail": "padding",

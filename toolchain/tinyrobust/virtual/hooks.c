@@ -46,6 +46,7 @@ typedef struct {
   uint64_t cycles; /* of the Cortex-M4 model: an estimate */
   uint32_t request;
   uint32_t fault, fault_address, fault_size, fault_is_write;
+  uint32_t mpu_v8; /* base and limit, not base and size */
   uint32_t mpu_control, mpu_number, mpu_base[MPU_REGIONS], mpu_attributes[MPU_REGIONS];
 } tr_shared;
 
@@ -55,6 +56,7 @@ typedef struct {
   uint8_t* bytes;   /* RAM: a copy, since code there may change */
   uint8_t* checks;  /* strict mode: one byte per half word, or NULL when there are none */
   int synchronises; /* ends with DSB, ISB */
+  uint32_t absent;  /* 1 + offset of the first instruction that the core does not have, or 0 */
 } slot;
 
 /* Executable RAM that firmware writes, see code_ram.py. The three views of its bytes: the
@@ -80,6 +82,7 @@ struct board {
   tr_shared shared;
   uc_engine* uc;
   int fd, strict;
+  uint32_t level; /* which instructions the core has, see thumb.py */
   tr_row* rows;
   int32_t* next; /* the next row with the same address, -1 */
   uint32_t row_count;
@@ -106,7 +109,9 @@ struct board {
   uint32_t expected;  /* where the code goes on when no branch is taken */
   uint32_t last_load; /* the register that the last instruction loads, as a mask */
   uint32_t timer_control;
-  uint64_t rearm_at; /* count at which Python wants the guard armed again */
+  uint32_t systick_control, systick_reload;
+  uint64_t systick_from; /* count at which it was 0 */
+  uint64_t rearm_at;     /* count at which Python wants the guard armed again */
   uint32_t idle_polls;
   uint64_t sent_at;
   uint32_t waits, waits_address, waits_value; /* reads of one register and nothing else */
@@ -132,6 +137,34 @@ uint32_t tr_checks(uint32_t first, uint32_t second) {
     return CHECK_DIVISOR | (second & 15);
   }
   return 0;
+}
+
+static int is_dsp(uint32_t first, uint32_t second) {
+  const uint32_t operation = second >> 4 & 15;
+  if ((first & 0xFFE0) == 0xEAC0) return 1;
+  if ((first & 0xFF70) == 0xF320) return !(second & 0x70C0);
+  if ((first & 0xFF00) == 0xFA00 && (second & 0xF000) == 0xF000) {
+    if (!(first & 0x0080)) {
+      return operation >= 8 && ((first & 0x0060) == 0x0020 || (first & 15) != 15);
+    }
+    return operation < 8 || (operation < 12 && !(first & 0x0010));
+  }
+  if ((first & 0xFF80) == 0xFB00) return (first & 0x0070) != 0;
+  if ((first & 0xFF80) == 0xFB80) return (first >> 4 & 7) >= 4 && operation != 0;
+  return 0;
+}
+
+uint32_t tr_absent(uint32_t first, uint32_t second, uint32_t level) {
+  if (level == LEVEL_ALL) return 0;
+  if (!is_wide(first)) {
+    if (level != LEVEL_ARMV6M) return 0;
+    return (first & 0xF500) == 0xB100 || ((first & 0xFF00) == 0xBF00 && (first & 15));
+  }
+  if (level != LEVEL_ARMV6M) return (uint32_t)is_dsp(first, second);
+  if (first >> 11 != 0x1E || !(second & 0x8000)) return 1;
+  if ((second & 0xD000) == 0xD000) return 0;
+  const int moves = first == 0xF3BF || first == 0xF3EF || (first & 0xFFF0) == 0xF380;
+  return !(moves && (second & 0xD000) == 0x8000);
 }
 
 static void raise_fault(board* b, uint32_t kind, uint32_t address, uint32_t size, int is_write) {
@@ -311,6 +344,15 @@ static void gate_cycles(board* b) {
   set_cycles(b, value);
 }
 
+/* SysTick: down from its reload value, with the core's clock only. */
+static int systick_runs(const board* b) { return (b->systick_control & 5) == 5; }
+
+static uint32_t systick_value(const board* b) {
+  const uint64_t elapsed = systick_runs(b) ? now(b) - b->systick_from : 0;
+  const uint32_t period = b->systick_reload + 1;
+  return elapsed ? b->systick_reload - (uint32_t)((elapsed - 1) % period) : 0;
+}
+
 /* Executable RAM. */
 static int cache_on(board* b, uint32_t bit) {
   page* p = page_at(b, CCR_ADDRESS);
@@ -379,10 +421,19 @@ static void synchronise(board* b) {
   }
 }
 
+static uint32_t region_start(const tr_shared* s, uint32_t i) { return s->mpu_base[i] & ~31u; }
+static int region_never(const tr_shared* s, uint32_t i) { /* execute-never */
+  return s->mpu_v8 ? s->mpu_base[i] & 1 : (s->mpu_attributes[i] & MPU_EXECUTE_NEVER) != 0;
+}
+static int region_read_only(const tr_shared* s, uint32_t i) {
+  return s->mpu_v8 ? s->mpu_base[i] & 4 : (s->mpu_attributes[i] >> 24 & 7) >= 5;
+}
+
 /* The MPU region that holds it, -1 when there is none. */
 static int code_region(const board* b) {
   for (int i = MPU_REGIONS - 1; i >= 0 && b->shared.mpu_control & 1; i--) {
-    if ((b->shared.mpu_attributes[i] & 1) && b->shared.mpu_base[i] == b->code.low) return i;
+    const tr_shared* s = &b->shared;
+    if ((s->mpu_attributes[i] & 1) && region_start(s, (uint32_t)i) == b->code.low) return i;
   }
   return -1;
 }
@@ -395,7 +446,7 @@ static void raise_code(board* b, uint32_t kind, uint32_t address, uint32_t reaso
 static int may_run(board* b, uint32_t address, uint32_t size) {
   const code_ram* c = &b->code;
   const int region = code_region(b);
-  if (region >= 0 && (b->shared.mpu_attributes[region] & MPU_EXECUTE_NEVER)) {
+  if (region >= 0 && region_never(&b->shared, (uint32_t)region)) {
     raise_code(b, FAULT_WRITABLE_CODE, address, 0);
     return 0;
   }
@@ -417,7 +468,7 @@ static void on_code_write(uc_engine* uc, uc_mem_type type, uint64_t address, int
   (void)uc;
   (void)type;
   (void)value;
-  if (region >= 0 && (b->shared.mpu_attributes[region] >> 24 & 7) >= 5) {
+  if (region >= 0 && region_read_only(&b->shared, (uint32_t)region)) {
     raise_fault(b, FAULT_PROTECTION, (uint32_t)address, (uint32_t)size, 1);
   }
 }
@@ -484,6 +535,11 @@ static uint32_t read_word(board* b, page* p, uint32_t index) {
       return b->shared.mpu_number;
     case ROLE_MPU_BASE:
       return b->shared.mpu_base[b->shared.mpu_number] | b->shared.mpu_number;
+    case ROLE_MPU_BASE_V8:
+      return b->shared.mpu_base[b->shared.mpu_number];
+    case ROLE_SYSTICK_VALUE:
+      return systick_value(b);
+    case ROLE_MPU_LIMIT:
     case ROLE_MPU_ATTRIBUTES:
       return b->shared.mpu_attributes[b->shared.mpu_number];
     default:
@@ -594,11 +650,23 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
       s->mpu_base[s->mpu_number] = value & ~31u;
       if (s->mpu_control & 1) s->request |= REQUEST_MPU;
       return;
+    case ROLE_MPU_BASE_V8:
+    case ROLE_MPU_LIMIT:
     case ROLE_MPU_ATTRIBUTES:
-      s->mpu_attributes[s->mpu_number] = value;
+      (role == ROLE_MPU_BASE_V8 ? s->mpu_base : s->mpu_attributes)[s->mpu_number] = value;
       /* Executable RAM is watched here, not by the engine's rights (code_ram.py). */
-      if (b->code.high > b->code.low && s->mpu_base[s->mpu_number] == b->code.low) return;
+      if (b->code.high > b->code.low && region_start(s, s->mpu_number) == b->code.low) return;
       if (s->mpu_control & 1) s->request |= REQUEST_MPU;
+      return;
+    case ROLE_SYSTICK_CONTROL:
+      if ((value & 5) == 5 && !systick_runs(b)) b->systick_from = now(b);
+      b->systick_control = value;
+      break;
+    case ROLE_SYSTICK_RELOAD:
+      b->systick_reload = value & 0xFFFFFF;
+      break;
+    case ROLE_SYSTICK_VALUE:
+      b->systick_from = now(b);
       return;
     default:
       break;
@@ -610,7 +678,7 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
 static void count_wait(board* b, page* p, uint32_t index, uint32_t value) {
   const uint32_t address = p->base + 4 * index;
   const uint32_t role = p->row[index] < 0 ? ROLE_PLAIN : b->rows[p->row[index]].role;
-  const int serves = LISTENING >> role & 1;
+  const int serves = (uint64_t)LISTENING >> role & 1;
   if (address != b->waits_address || value != b->waits_value ||
       (serves && uart_on(b, UART_RECEIVER))) {
     b->waits_address = address;
@@ -676,11 +744,14 @@ static void analyse(board* b, slot* s, const uint8_t* code, uint32_t address, ui
   s->synchronises = size >= 8 && !memcmp(code + size - 8, barriers, 8);
   free(s->checks);
   s->checks = NULL;
-  if (!b->strict) return;
+  s->absent = 0;
+  if (!b->strict && b->level == LEVEL_ALL) return;
   for (uint32_t i = 0; i < size;) {
     const uint32_t first = half_at(code + i);
     const int wide = is_wide(first);
-    const uint32_t check = tr_checks(first, wide ? half_at(code + i + 2) : 0);
+    const uint32_t second = wide ? half_at(code + i + 2) : 0;
+    if (!s->absent && tr_absent(first, second, b->level)) s->absent = 1 + i;
+    const uint32_t check = b->strict ? tr_checks(first, second) : 0;
     if (check) {
       if (!s->checks) s->checks = calloc(size / 2, 1);
       s->checks[i / 2] = (uint8_t)check;
@@ -732,6 +803,10 @@ static void on_block(uc_engine* uc, uint64_t address64, uint32_t size, void* use
     if (!s) return;
   }
   b->current = s;
+  if (__builtin_expect(s->absent != 0, 0)) {
+    raise_fault(b, FAULT_UNDEFINED, address + s->absent - 1, 0, 0);
+    return;
+  }
   b->shared.count += s->cost.instructions;
   b->shared.cycles += s->cost.cycles;
   if (address != b->expected) {
@@ -777,6 +852,17 @@ static void on_code(uc_engine* uc, uint64_t address, uint32_t size, void* user) 
   if ((check & CHECK_DIVISOR) && !value) raise_fault(b, FAULT_DIVISION, 0, 0, 0);
 }
 
+/* Armv6-M in strict mode: no access may be misaligned. */
+static void on_access(uc_engine* uc, uc_mem_type type, uint64_t address, int size, int64_t value,
+                      void* user) {
+  (void)uc;
+  (void)type;
+  (void)value;
+  if (address & (uint64_t)(size - 1)) {
+    raise_fault(user, FAULT_MISALIGNED, (uint32_t)address, (uint32_t)size, 0);
+  }
+}
+
 static void on_guard(uc_engine* uc, uc_mem_type type, uint64_t address, int size, int64_t value,
                      void* user) {
   (void)uc;
@@ -800,10 +886,13 @@ void tr_reset(board* b) {
     }
   }
   const uint64_t count = b->shared.count, cycles = b->shared.cycles;
+  const uint32_t mpu_v8 = b->shared.mpu_v8;
   memset(&b->shared, 0, sizeof b->shared);
   b->shared.count = count;
   b->shared.cycles = cycles;
   b->uart_rate = b->nrf_loaded = 0;
+  b->shared.mpu_v8 = mpu_v8;
+  b->systick_control = b->systick_reload = 0;
   b->uart_control = b->cpacr = b->dwt_control = b->demcr = b->timer_control = 0;
   b->expected = b->last_load = 0;
   b->cycles_run = 0;
@@ -923,7 +1012,7 @@ static void lay_out(board* b, const uint32_t* pages, const tr_block* blocks, uin
   }
 }
 
-board* tr_attach(uc_engine* uc, int fd, int strict, int clock, const tr_row* rows,
+board* tr_attach(uc_engine* uc, int fd, int strict, int clock, int level, const tr_row* rows,
                  uint32_t row_count, const tr_block* blocks, uint32_t block_count,
                  const uint32_t* pages, uint32_t page_count, const tr_span* spans,
                  uint32_t span_count, uc_err* error) {
@@ -932,6 +1021,8 @@ board* tr_attach(uc_engine* uc, int fd, int strict, int clock, const tr_row* row
   b->fd = fd;
   b->strict = strict;
   b->clock = clock;
+  b->level = (uint32_t)level;
+  for (uint32_t i = 0; i < row_count; i++) b->shared.mpu_v8 |= rows[i].role == ROLE_MPU_LIMIT;
   b->rows = malloc(sizeof *rows * (row_count + 1));
   memcpy(b->rows, rows, sizeof *rows * row_count);
   b->next = malloc(sizeof *b->next * (row_count + 1));
@@ -955,6 +1046,10 @@ board* tr_attach(uc_engine* uc, int fd, int strict, int clock, const tr_row* row
   *error = uc_hook_add(uc, &hook, UC_HOOK_BLOCK, (void*)on_block, b, (uint64_t)1, (uint64_t)0);
   if (*error == UC_ERR_OK && strict) {
     *error = uc_hook_add(uc, &hook, UC_HOOK_CODE, (void*)on_code, b, (uint64_t)1, (uint64_t)0);
+  }
+  if (*error == UC_ERR_OK && strict && b->level == LEVEL_ARMV6M) {
+    *error = uc_hook_add(uc, &hook, UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, (void*)on_access, b,
+                         (uint64_t)1, (uint64_t)0);
   }
   for (uint32_t i = 0; i < page_count && *error == UC_ERR_OK; i++) {
     *error = uc_mmio_map(uc, pages[i], 4096, on_read, &b->pages[i], on_write, &b->pages[i]);

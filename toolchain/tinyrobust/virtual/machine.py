@@ -2,8 +2,10 @@
 
 In: a ``Board`` with a ``unicorn`` section, the content of its flash, the ELF for names, a
 descriptor for the UART. Out: ``run()`` comes back only with a ``FaultReport``. A system reset
-starts the firmware again. Always enforced: unmapped access, writes to flash, the MPU's rights.
-In strict mode also: floating point before CPACR, misaligned LDRD/LDM/STM, division by zero
+starts the firmware again. Always enforced: unmapped access, writes to flash, the MPU's rights,
+instructions that the core does not have, the stack limit of Armv8-M.
+In strict mode also: floating point before CPACR, misaligned LDRD/LDM/STM (on Armv6-M every
+misaligned access), division by zero
 (whatever CCR.DIV_0_TRP says), execution from memories in which the board puts no code, and
 peripheral registers that are not modelled. Time is counted in instructions, or in estimated cycles
 of the model in ``cycles.py``: a read of CYCCNT counts the straight run of instructions that it
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyrobust.boards.cores import CORES, Core
 from tinyrobust.boards.schema import Board, Memory
 from tinyrobust.virtual import mpu
 from tinyrobust.virtual.code_ram import STALE_TEXT, CodeRange, Stale
@@ -27,14 +30,18 @@ from tinyrobust.virtual.engine import UcError, arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import TEXT, Fault, FaultReport, Symbols
 from tinyrobust.virtual.hooks import Clock, Hooks, Requests, Span, State, attach
 from tinyrobust.virtual.peripherals import register_map
+from tinyrobust.virtual.thumb import Level
 
 _PAGE = 1024  # the granularity of rights in Unicorn's M-profile
 _MAP = 4096  # and of mappings
 _OPEN_INSTRUCTIONS = 2_000_000  # how long a page with mixed rights stays open
 _NOWHERE = 0xFFFFFFFE  # the engine's end address, which code never reaches
 _MODELS = {
+    "cortex-m0plus": arm_const.UC_CPU_ARM_CORTEX_M0,
+    "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
     "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
     "cortex-m7": arm_const.UC_CPU_ARM_CORTEX_M7,
+    "cortex-m33": arm_const.UC_CPU_ARM_CORTEX_M33,
 }
 _REGISTERS = {
     **{f"r{i}": getattr(arm_const, f"UC_ARM_REG_R{i}") for i in range(13)},
@@ -43,8 +50,12 @@ _REGISTERS = {
     "pc": arm_const.UC_ARM_REG_PC,
     "xpsr": arm_const.UC_ARM_REG_XPSR,
 }
-_INTERRUPTS = {1: Fault.UNDEFINED, 2: Fault.SUPERVISOR_CALL, 7: Fault.BREAKPOINT, 17: Fault.NO_FPU}
 _VECTORS = {1: "reset", 2: "NMI", 3: "HardFault"}  # that every core takes
+# QEMU, target/arm/cpu.h: EXCP_*
+_INTERRUPTS = {
+    1: Fault.UNDEFINED, 2: Fault.SUPERVISOR_CALL, 7: Fault.BREAKPOINT, 17: Fault.NO_FPU,
+    19: Fault.STACK_GUARD,
+}  # fmt: skip
 _READS = {unicorn_const.UC_MEM_READ_UNMAPPED, unicorn_const.UC_MEM_READ_PROT}
 _WRITES = {unicorn_const.UC_MEM_WRITE_UNMAPPED, unicorn_const.UC_MEM_WRITE_PROT}
 
@@ -72,6 +83,13 @@ def _pattern(size: int) -> bytes:
         state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
         block[i : i + 4] = state.to_bytes(4, "little")
     return bytes(block) * (size // len(block) + 1)
+
+
+def level_of(core: Core) -> Level:
+    """The instructions that the engine's model of ``core`` runs and the core does not have."""
+    if CORES[core].architecture == "armv6m":
+        return Level.ARMV6M
+    return Level.ALL if "dsp" in CORES[core].features else Level.NO_DSP
 
 
 class Machine:
@@ -108,7 +126,7 @@ class Machine:
         self._code = self._code_range(symbols)
         self.hooks, self.helper_note = attach(
             self._uc, self._map, self._spans, fd, strict=strict, portable=portable, clock=clock,
-            code=self._code,
+            code=self._code, level=level_of(board.core),
         )  # fmt: skip
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)
@@ -138,7 +156,7 @@ class Machine:
         home = next((m for m in takers if m.origin <= low and high <= m.end), None)
         if home is None or low >= high:
             return None
-        return CodeRange(low, high, home.kind == "ram" and self.board.core == "cortex-m7")
+        return CodeRange(low, high, home.kind == "ram" and self.board.traits.cached)
 
     def _hardware(self, memory: Memory) -> int:
         rights = mpu.READ if memory.kind == "flash" else mpu.READ | mpu.WRITE
@@ -321,6 +339,8 @@ class Machine:
             return self._report(fault, address, "fetch", detail=STALE_TEXT[Stale(size)])
         if fault is Fault.WRITABLE_CODE:
             return self._report(fault, address, "fetch")
+        if fault is Fault.UNDEFINED:
+            return self._report(fault, None, detail=f"{self.board.core} has no such instruction")
         if fault is Fault.MISALIGNED:
             return self._report(fault, None, detail=f"base register {address:#010x}")
         if fault is not Fault.NONE:

@@ -74,6 +74,7 @@ class _Shared(ctypes.Structure):
         ("fault_address", ctypes.c_uint32),
         ("fault_size", ctypes.c_uint32),
         ("fault_is_write", ctypes.c_uint32),
+        ("mpu_v8", ctypes.c_uint32),
         ("mpu_control", ctypes.c_uint32),
         ("mpu_number", ctypes.c_uint32),
         ("mpu_base", ctypes.c_uint32 * _REGIONS),
@@ -109,6 +110,8 @@ def _definitions() -> list[str]:
         "CHECK_FPU": thumb.CHECK_FPU,
         "CHECK_DIVISOR": thumb.CHECK_DIVISOR,
         "CHECK_REGISTER": thumb.REGISTER,
+        "LEVEL_ALL": thumb.Level.ALL,
+        "LEVEL_ARMV6M": thumb.Level.ARMV6M,
         "COST_CYCLES": cycles.CYCLES,
         "COST_LOAD": cycles.LOAD,
         "COST_TARGET_SHIFT": cycles.TARGET_SHIFT,
@@ -211,7 +214,7 @@ def _load() -> ctypes.CDLL:
         library = ctypes.CDLL(str(build()))
     library.tr_attach.restype = ctypes.c_void_p
     library.tr_attach.argtypes = [
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int,
+        ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int,
         ctypes.POINTER(_Row), ctypes.c_uint32, ctypes.POINTER(_Block), ctypes.c_uint32,
         ctypes.POINTER(ctypes.c_uint32), ctypes.c_uint32, ctypes.POINTER(_Span), ctypes.c_uint32,
         ctypes.POINTER(ctypes.c_int),
@@ -248,6 +251,11 @@ def checks(first: int, second: int) -> int:
     return int(_load().tr_checks(first, second))
 
 
+def absent(first: int, second: int, level: thumb.Level) -> bool:
+    """``thumb.absent`` as the C code does it."""
+    return bool(_load().tr_absent(first, second, int(level)))
+
+
 def cost(first: int, second: int) -> int:
     """``cycles.cost`` as the C code does it."""
     return int(_load().tr_cost(first, second))
@@ -260,7 +268,7 @@ class NativeHooks:
 
     def __init__(
         self, uc: Any, registers: RegisterMap, spans: Sequence[Span], fd: int, strict: bool,
-        clock: Clock, code: CodeRange | None = None,
+        clock: Clock, code: CodeRange | None = None, level: thumb.Level = thumb.Level.ALL,
     ) -> None:  # fmt: skip
         self._library = _load()
         rows = []
@@ -274,7 +282,7 @@ class NativeHooks:
         pages = registers.pages
         error = ctypes.c_int(0)
         self._board = self._library.tr_attach(
-            uc._uch, fd, int(strict), int(clock),
+            uc._uch, fd, int(strict), int(clock), int(level),
             (_Row * len(rows))(*rows), len(rows), (_Block * len(blocks))(*blocks), len(blocks),
             (ctypes.c_uint32 * len(pages))(*pages), len(pages),
             (_Span * len(areas))(*areas), len(areas), ctypes.byref(error),
@@ -334,7 +342,7 @@ class NativeHooks:
     def mpu(self) -> Mpu:
         """The MPU's registers."""
         s = self._shared
-        return Mpu(s.mpu_control, tuple(s.mpu_base), tuple(s.mpu_attributes))
+        return Mpu(s.mpu_control, tuple(s.mpu_base), tuple(s.mpu_attributes), bool(s.mpu_v8))
 
     def reset(self) -> None:
         """All registers to their reset values; the count goes on."""

@@ -58,6 +58,11 @@ class Role(IntEnum):
     PL011_LINE = 33  # LCR_H: only writing it takes the divisors over
     PL011_CONTROL = 34
     STM32_RATE = 35
+    MPU_BASE_V8 = 36
+    MPU_LIMIT = 37
+    SYSTICK_CONTROL = 38
+    SYSTICK_RELOAD = 39
+    SYSTICK_VALUE = 40
 
 
 # Registers whose writing sends a byte, and those that are polled for one.
@@ -345,26 +350,31 @@ class CacheOperation(IntEnum):
     DCCISW = 0xF74
 
 
-# Cache levels: one of each on the Cortex-M7, none on the Cortex-M4.
-_CLIDR = {"cortex-m7": 0x09000003, "cortex-m4": 0}
-# CPUID (DDI0403 B3.2.3): the processors' technical reference manuals, r1p1 and r0p1.
-_CPUID = {"cortex-m7": 0x411FC271, "cortex-m4": 0x410FC241}
+# Regions of the MPU: 8 of a Cortex-M0+ (DDI0484), as many as ST's Cortex-M7 have (PM0253), and 8 of
+# the Cortex-M33 (RM0456, "Memory protection unit").
+_REGIONS = {"pmsav6": 8, "pmsav7": 16, "pmsav8": 8}
 
 
 def _armv7m_scs(peripheral: Peripheral, board: Board) -> Rows:
-    # DDI0403 B3.2 (system control), B3.5 (MPU), B4.8 (cache identification), C1.6 (debug).
-    base = peripheral.base
+    # DDI0403 B3.2 (system control), B3.3 (SysTick), B3.5 (MPU), B4.8 (cache identification), C1.6
+    # (debug); DDI0419 and DDI0553 where the core is Armv6-M or Armv8-M. SysTick counts where it has
+    # the core's clock (there is no other); its COUNTFLAG and interrupt are not modelled.
+    base, mpu = peripheral.base, board.traits.mpu
+    fpu = Role.FPU_ACCESS if board.fpu else Role.CONSTANT
     rows = [
-        Register("CPUID", base + 0xD00, _CPUID[board.core], role=Role.CONSTANT),
+        Register("SYST_CSR", base + 0x010, role=Role.SYSTICK_CONTROL),
+        Register("SYST_RVR", base + 0x014, role=Role.SYSTICK_RELOAD),
+        Register("SYST_CVR", base + 0x018, role=Role.SYSTICK_VALUE),
+        Register("CPUID", base + 0xD00, board.traits.cpuid, role=Role.CONSTANT),
         Register("VTOR", base + 0xD08),
         Register("AIRCR", base + 0xD0C, 0xFA050000, role=Role.RESET_CONTROL),
         Register("CCR", base + 0xD14, 0x00040200),
-        Register("CLIDR", base + 0xD78, _CLIDR[board.core], role=Role.CONSTANT),
+        Register("CLIDR", base + 0xD78, board.traits.clidr, role=Role.CONSTANT),
         Register("CTR", base + 0xD7C, 0x8303C003, role=Role.CONSTANT),
         Register("CCSIDR", base + 0xD80, role=Role.CACHE_SIZE),
         Register("CSSELR", base + 0xD84),
-        Register("CPACR", base + 0xD88, role=Role.FPU_ACCESS),
-        Register("MPU_TYPE", base + 0xD90, 16 << 8, role=Role.CONSTANT),
+        Register("CPACR", base + 0xD88, role=fpu),
+        Register("MPU_TYPE", base + 0xD90, _REGIONS[mpu] << 8, role=Role.CONSTANT),
         Register("MPU_CTRL", base + 0xD94, role=Role.MPU_CONTROL),
         Register("MPU_RNR", base + 0xD98, role=Role.MPU_NUMBER),
         Register("DEMCR", base + 0xDFC, role=Role.DEBUG_CONTROL),
@@ -372,6 +382,11 @@ def _armv7m_scs(peripheral: Peripheral, board: Board) -> Rows:
         Register("MVFR1", base + 0xF44, 0x12000011, role=Role.CONSTANT),
     ]
     rows += [Register(op.name, base + op, role=Role.CACHE_OPERATION) for op in CacheOperation]
+    if mpu == "pmsav8":
+        rows.append(Register("MPU_RBAR", base + 0xD9C, role=Role.MPU_BASE_V8))
+        rows.append(Register("MPU_RLAR", base + 0xDA0, role=Role.MPU_LIMIT))
+        rows += [Register(f"MPU_MAIR{i}", base + 0xDC0 + 4 * i) for i in range(2)]
+        return Block(peripheral.name, base, peripheral.size, open=True), rows
     for alias in range(4):  # RBAR and RASR, and their three aliases
         suffix = f"_A{alias}" if alias else ""
         rows.append(Register(f"MPU_RBAR{suffix}", base + 0xD9C + 8 * alias, role=Role.MPU_BASE))

@@ -37,6 +37,10 @@ _REGISTERS = [
 ]
 
 
+# Its bytes, cost, checks by offset, and the offset of an instruction that the core does not have.
+_Block = tuple[bytes, Straight, dict[int, int], int | None]
+
+
 class PortableHooks:
     """The hooks in Python; see ``hooks.Hooks``."""
 
@@ -44,20 +48,25 @@ class PortableHooks:
 
     def __init__(
         self, uc: Any, registers: RegisterMap, spans: Sequence[Span], fd: int, strict: bool,
-        clock: Clock, code: CodeRange | None = None,
+        clock: Clock, code: CodeRange | None = None, level: thumb.Level = thumb.Level.ALL,
     ) -> None:  # fmt: skip
         self._code: CodeRam | None = None
         self.count = 0
         self.cycles = 0
         self._clock = clock
+        self._level = level
+        self._v8 = any(r.role is Role.MPU_LIMIT for r in registers.registers.values())
         self._uc, self._map, self._spans, self._fd, self._strict = uc, registers, spans, fd, strict
         self._blocks = {b.base: b for b in registers.blocks}
-        self._known: dict[tuple[int, int], tuple[bytes, Straight, dict[int, int]]] = {}
+        self._known: dict[tuple[int, int], _Block] = {}
         self._guards: list[Any] = []
         self.reset_state()
         uc.hook_add(unicorn.UC_HOOK_BLOCK, self._on_block)
         if strict:
             uc.hook_add(unicorn.UC_HOOK_CODE, self._on_code)
+            if level is thumb.Level.ARMV6M:
+                kinds = unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE
+                uc.hook_add(kinds, self._on_access)
         if code is not None:
             self._code = CodeRam(code, self._bytes, lambda: self._words.get(_CCR, 0))
             if strict:
@@ -75,6 +84,7 @@ class PortableHooks:
         self._mpu_base, self._mpu_attributes = [0] * _REGIONS, [0] * _REGIONS
         self._uart_control = self._cpacr = self._dwt_control = self._demcr = 0
         self._timer_control = 0
+        self._systick_control = self._systick_reload = self._systick_from = 0
         self._expected = self._last_load = 0
         self._uart_rate = 0
         self._nrf_loaded = False
@@ -99,7 +109,8 @@ class PortableHooks:
 
     def mpu(self) -> Mpu:
         """The MPU's registers."""
-        return Mpu(self._mpu_control, tuple(self._mpu_base), tuple(self._mpu_attributes))
+        bases, attributes = tuple(self._mpu_base), tuple(self._mpu_attributes)
+        return Mpu(self._mpu_control, bases, attributes, self._v8)
 
     def reset(self) -> None:
         """All registers to their reset values; the count goes on."""
@@ -171,9 +182,13 @@ class PortableHooks:
             code = bytes(span.data[address - span.base : address - span.base + size])
             if known is None or known[0] != code:
                 found = thumb.block_checks(code) if self._strict else {}
-                known = self._known[address, size] = (code, straight(code), found)
-        code, cost, self._checks = known
+                absent = thumb.block_absent(code, self._level)
+                known = self._known[address, size] = (code, straight(code), found, absent)
+        code, cost, self._checks, missing = known
         self._block = (address, code)
+        if missing is not None:
+            self._raise(Fault.UNDEFINED, address + missing, 0, False)
+            return
         self.count += cost.instructions
         self.cycles += cost.cycles
         if address != self._expected:
@@ -190,14 +205,20 @@ class PortableHooks:
         span = next(s for s in self._spans if s.base <= low < s.base + s.size)
         return bytes(span.data[low - span.base : high - span.base])
 
-    def _code_attributes(self, code: CodeRam) -> int:
-        """MPU_RASR of the region that begins where the code does, 0 when there is none."""
+    def _code_region(self, code: CodeRam) -> tuple[bool, bool]:
+        """(execute-never, read-only) of the region that begins where the code does; neither when
+        there is none."""
         pairs = zip(self._mpu_base, self._mpu_attributes, strict=True)
-        found = [a for base, a in pairs if base == code.where.low and a & 1]
-        return found[-1] if found and self._mpu_control & 1 else 0
+        found = [(b, a) for b, a in pairs if b & ~31 == code.where.low and a & 1]
+        if not found or not self._mpu_control & 1:
+            return False, False
+        base, attributes = found[-1]
+        if self._v8:
+            return bool(base & 1), bool(base & 4)
+        return bool(attributes & EXECUTE_NEVER), attributes >> 24 & 7 >= 5
 
     def _may_run(self, code: CodeRam, address: int, size: int) -> bool:
-        if self._code_attributes(code) & EXECUTE_NEVER:
+        if self._code_region(code)[0]:
             self._raise(Fault.WRITABLE_CODE, address, 0, False)
             return False
         stale = code.stale(address, size)
@@ -208,7 +229,7 @@ class PortableHooks:
     def _on_code_write(
         self, _uc: Any, _kind: int, address: int, size: int, _value: int, _user: object
     ) -> None:
-        if self._code is not None and self._code_attributes(self._code) >> 24 & 7 >= 5:
+        if self._code is not None and self._code_region(self._code)[1]:
             self._raise(Fault.PROTECTION, address, size, True)
 
     def _on_code(self, uc: Any, address: int, _size: int, _user: object) -> None:
@@ -225,6 +246,12 @@ class PortableHooks:
             self._raise(Fault.MISALIGNED, value, 0, False)
         if check & thumb.CHECK_DIVISOR and not value:
             self._raise(Fault.DIVISION, 0, 0, False)
+
+    def _on_access(
+        self, _uc: Any, _kind: int, address: int, size: int, _value: int, _user: object
+    ) -> None:
+        if address & (size - 1):
+            self._raise(Fault.MISALIGNED, address, size, False)
 
     def _on_guard(
         self, _uc: Any, kind: int, address: int, size: int, _value: int, _user: object
@@ -367,6 +394,11 @@ class PortableHooks:
         self._cycles_frozen = value
         self._cycles_from = self._now() - value
 
+    def _systick(self) -> int:
+        elapsed = self._now() - self._systick_from if self._systick_control & 5 == 5 else 0
+        reload = self._systick_reload
+        return reload - (elapsed - 1) % (reload + 1) if elapsed else 0
+
     def _gate_cycles(self) -> None:
         now = self._cycles()
         dwt = self._dwt_control & 1 and self._demcr >> 24 & 1
@@ -453,7 +485,11 @@ class PortableHooks:
                 return self._mpu_number
             case Role.MPU_BASE:
                 return self._mpu_base[self._mpu_number] | self._mpu_number
-            case Role.MPU_ATTRIBUTES:
+            case Role.MPU_BASE_V8:
+                return self._mpu_base[self._mpu_number]
+            case Role.SYSTICK_VALUE:
+                return self._systick()
+            case Role.MPU_ATTRIBUTES | Role.MPU_LIMIT:
                 return self._mpu_attributes[self._mpu_number]
         return self._shown(address, stored)
 
@@ -525,6 +561,18 @@ class PortableHooks:
             case Role.MPU_CONTROL | Role.MPU_NUMBER | Role.MPU_BASE | Role.MPU_ATTRIBUTES:
                 self._write_mpu(role, value)
                 return
+            case Role.MPU_BASE_V8 | Role.MPU_LIMIT:
+                self._write_mpu(role, value)
+                return
+            case Role.SYSTICK_CONTROL:
+                if value & 5 == 5 and self._systick_control & 5 != 5:
+                    self._systick_from = self._now()
+                self._systick_control = value
+            case Role.SYSTICK_RELOAD:
+                self._systick_reload = value & 0xFFFFFF
+            case Role.SYSTICK_VALUE:
+                self._systick_from = self._now()
+                return
         self._words[address] = value
 
     def _write_nrf(self, address: int, role: Role, value: int) -> None:
@@ -562,9 +610,10 @@ class PortableHooks:
                 self._mpu_number = value & (_REGIONS - 1)
             self._mpu_base[self._mpu_number] = value & ~31
         else:
-            self._mpu_attributes[self._mpu_number] = value
+            words = self._mpu_base if role is Role.MPU_BASE_V8 else self._mpu_attributes
+            words[self._mpu_number] = value
             code = self._code
-            if code is not None and self._mpu_base[self._mpu_number] == code.where.low:
+            if code is not None and self._mpu_base[self._mpu_number] & ~31 == code.where.low:
                 return  # watched here, not by the engine's rights
         if self._mpu_control & 1:
             self._requests |= Requests.MPU
