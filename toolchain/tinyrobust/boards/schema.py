@@ -15,7 +15,15 @@ from tinyrobust.boards.cores import CORES, Core, Traits
 
 MemoryKind = Literal["flash", "ram", "itcm", "dtcm"]
 Use = Literal[
-    "code", "weights", "tables", "arena", "scratch", "buffers", "data", "stack", "code_ram",
+    "code",
+    "weights",
+    "tables",
+    "arena",
+    "scratch",
+    "buffers",
+    "data",
+    "stack",
+    "code_ram",
     "hot_code",
 ]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -162,38 +170,51 @@ class Follow(_Strict):
 
 
 class Condition(_Strict):
-    """Bits of a register that are as they should be: ``mask`` of ``of`` (``PERIPHERAL.REGISTER``).
+    """The bits ``mask`` of register ``of`` (PERIPHERAL.REGISTER) are ``value``, or lie between
+    ``at_least`` and ``at_most``, or, when nothing is said, are all set; all of them unshifted, as
+    the register holds them. ``before``: at a write to this very register, its old bits."""
 
-    They equal ``value`` (all set, when nothing is said), or lie in ``at_least`` to ``at_most``
-    (the mask moved down to bit 0), or are a divider of ``rate_hz`` that gives a serial port's usual
-    rate. ``before``: at a write to this very register, its bits before the write.
-    """
-
-    of: Annotated[str, Field(pattern=r"^[A-Z0-9_]+\.[A-Z0-9_]+$")]
+    of: Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")]
     mask: Annotated[int, Field(gt=0, lt=1 << 32)] = 0xFFFFFFFF
     value: Address | None = None
     at_least: Address | None = None
     at_most: Address | None = None
-    rate_hz: Annotated[int, Field(gt=0, lt=1 << 40)] | None = None
     before: bool = False
 
     @model_validator(mode="after")
     def _one_kind(self) -> Condition:
-        ranged = self.at_least is not None or self.at_most is not None
-        if sum((self.value is not None, ranged, self.rate_hz is not None)) > 1:
-            raise At("one of value, at_least and at_most, rate_hz", "mask")
-        if (self.value or 0) & ~self.mask:
-            raise At(f"value {self.value:#x} has bits outside mask {self.mask:#x}", "value")
+        if self.value is not None and (self.at_least, self.at_most) != (None, None):
+            raise At("give value, or at_least and at_most", "value")
+        for name in ("value", "at_least", "at_most"):
+            if (wanted := getattr(self, name) or 0) & ~self.mask:
+                raise At(f"{name} {wanted:#x} has bits outside mask {self.mask:#x}", name)
         return self
 
+    @property
     def bounds(self) -> tuple[int, int]:
-        """Lowest and highest value of the bits, moved down to bit 0."""
-        shift = (self.mask & -self.mask).bit_length() - 1
+        """The lowest and the highest value that will do."""
         if self.at_least is not None or self.at_most is not None:
-            high = self.mask >> shift if self.at_most is None else self.at_most
-            return self.at_least or 0, high
-        value = (self.mask if self.value is None else self.value) >> shift
-        return value, value
+            return self.at_least or 0, self.mask if self.at_most is None else self.at_most
+        wanted = self.mask if self.value is None else self.value
+        return wanted, wanted
+
+
+class Reason(Condition):
+    """A condition with what a fault report says when it does not hold."""
+
+    why: str = ""
+
+
+class Need(Reason):
+    """A condition that must hold at an access, or hardware would not do what it is asked.
+
+    Checked at reads and writes of the registers ``on`` of this peripheral (of all, when there are
+    none), if all of ``when`` hold. It sees the word that is being written.
+    """
+
+    on: list[str] = []
+    access: Literal["any", "read", "write"] = "any"
+    when: list[Condition] = []
 
 
 class Shown(_Strict):
@@ -215,29 +236,17 @@ class Register(_Strict):
     constant: bool = False  # writes are ignored
 
 
-class Need(Condition):
-    """A condition that must hold at an access, or hardware would not do what it is asked.
-
-    Checked at reads and writes of the registers ``on`` of this peripheral (of all, when there are
-    none), if all of ``when`` hold; the condition sees the word that is being written. ``why`` is
-    what the fault report says.
-    """
-
-    on: list[str] = []
-    access: Literal["any", "read", "write"] = "any"
-    when: list[Condition] = []
-    why: Annotated[str, Field(min_length=1)]
-
-
 class Peripheral(_Strict):
     """A peripheral as the virtual board sees it.
 
     ``model`` names the behaviour: ``registers`` only remembers what was written and applies
     ``registers`` below; the others are written out in ``virtual/``. ``text`` fills a ``rom``.
-    ``needs`` is what must hold before it works: its clock, its pins, the order of writes.
-    ``clock_hz`` is what a UART's baud rate is made of, where its model knows: in strict mode a rate
-    that is not the one the port was opened with garbles every byte. ``tick_cycles``: core cycles
-    of one tick of a timer.
+
+    ``needs``: what must hold before it answers (its clock runs, it is out of reset) or before a
+    certain write; an access before is a fault. ``transmits`` and ``receives``: what must hold for a
+    UART's bytes to go out on and come in from the board's pins; else they are lost, and in strict
+    mode that is a fault. ``clock_hz``: what its baud rate is divided from; in strict mode a rate
+    that is not the line's garbles every byte. ``tick_cycles``: core cycles of a timer's tick.
     """
 
     name: str
@@ -248,8 +257,10 @@ class Peripheral(_Strict):
         "nrf52-uart", "pl011-uart", "rp2040-timer",
     ] = "registers"  # fmt: skip
     registers: list[Register] = []
-    needs: list[Need] = []
     text: str | None = None
+    needs: list[Need] = []
+    transmits: list[Reason] = []
+    receives: list[Reason] = []
     clock_hz: Annotated[int, Field(gt=0)] | None = None
     tick_cycles: Annotated[int, Field(gt=0)] | None = None
 
@@ -262,7 +273,7 @@ class Unicorn(_Strict):
 
     peripherals: list[Peripheral]
     # What the boot block must have set up before the flash can be read, on boards that have one.
-    boot_ready: list[Need] = []
+    boot_ready: list[Reason] = []
 
 
 class BootBlock(_Strict):

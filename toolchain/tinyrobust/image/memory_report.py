@@ -298,7 +298,15 @@ def _ram(elf: Elf, board: Board) -> Total:
         part = _RAM_PARTS.get(section.name)
         if part is not None:
             sizes[part] = sizes.get(part, 0) + section.bytes
-    order = ("arena", "code_ram", *([HOT] if HOT in sizes else []), "gap", "buffers", "data", "stack")
+    order = (
+        "arena",
+        "code_ram",
+        *([HOT] if HOT in sizes else []),
+        "gap",
+        "buffers",
+        "data",
+        "stack",
+    )
     return _total(sizes, board.budget.ram_bytes, order)
 
 

@@ -15,11 +15,11 @@
 #include <unistd.h>
 
 #include "cycles.h"
-#include "needs.h"
 
 enum { PAGE_WORDS = 1024, KIB = 1024, MPU_REGIONS = 16, RAM_SLOTS = 1 << 14 };
 enum { POLLS_BEFORE_READ = 16, POLLS_BEFORE_SLEEP = 64, SLEEP_MS = 50, GIVE_UP_MS = 5000 };
 enum { FLUSH_AFTER_INSTRUCTIONS = 200000 };
+enum { RULED_SHOWS = 1, RULED_NEEDS = 2, ACCESS_READ = 1, ACCESS_WRITE = 2 };
 
 /* What native.py passes in; mirrored there. */
 typedef struct {
@@ -34,8 +34,11 @@ typedef struct {
 } tr_span;
 
 typedef struct {
-  uint32_t address, bits, first, count; /* conditions first to first + count */
-} tr_row_shown;
+  uint32_t address, mask, low, high, before;
+} tr_condition;
+typedef struct {
+  uint32_t kind, base, size, first, count, access; /* conditions first to first + count */
+} tr_rule;
 
 /* What native.py reads; mirrored there. */
 typedef struct {
@@ -72,7 +75,7 @@ typedef struct {
   uint32_t word[PAGE_WORDS];
   int32_t row[PAGE_WORDS];     /* first row, -1 when the register is not listed */
   uint8_t covered[PAGE_WORDS]; /* 0: no block here, 1: a block, 2: an open block */
-  uint8_t shows[PAGE_WORDS];   /* of other registers */
+  uint8_t ruled[PAGE_WORDS];   /* RULED_SHOWS, RULED_NEEDS */
 } page;
 
 struct board {
@@ -93,9 +96,9 @@ struct board {
   slot* ram_slots;
   const slot* current;
   code_ram code;
-  tr_row_shown* shown;
-  tr_condition* shown_conditions;
-  uint32_t shown_count, uart_hz, tick_cycles;
+  tr_rule* rules;
+  tr_condition* conditions;
+  uint32_t rule_count, uart_hz, tick_cycles;
   uint32_t uart_rate;  /* baud, 0: not looked at */
   uint32_t nrf_loaded; /* RXD holds a byte that was not read */
   uint32_t uart_control, cpacr, cssel_address, dwt_control, demcr;
@@ -111,9 +114,6 @@ struct board {
   uint64_t rearm_at;     /* count at which Python wants the guard armed again */
   uint32_t idle_polls;
   uint64_t sent_at;
-  tr_need* needs;
-  tr_condition* conditions;
-  uint32_t need_count;
   uint32_t waits, waits_address, waits_value; /* reads of one register and nothing else */
   uint8_t rx[65536], tx[4096];
   uint32_t rx_at, rx_end, tx_end;
@@ -178,6 +178,57 @@ static void raise_fault(board* b, uint32_t kind, uint32_t address, uint32_t size
   uc_emu_stop(b->uc);
 }
 
+/* Rules: what depends on other registers. */
+static page* page_at(board* b, uint32_t address);
+static uint32_t apply_rows(board* b, page* p, uint32_t index, uint32_t value);
+
+/* `value` is what a write is about to leave in the register `written` (0: nothing). */
+static int condition_holds(board* b, const tr_condition* c, uint32_t written, uint32_t value) {
+  page* p = page_at(b, c->address);
+  const uint32_t index = (c->address & 4095) >> 2;
+  if (!p) return c->low == 0;
+  const uint32_t word = c->address == written && !c->before ? value : p->word[index];
+  const uint32_t bits = apply_rows(b, p, index, word) & c->mask;
+  return c->low <= bits && bits <= c->high;
+}
+
+static int holds(board* b, const tr_rule* rule) {
+  for (uint32_t i = rule->first; i < rule->first + rule->count; i++) {
+    if (!condition_holds(b, &b->conditions[i], 0, 0)) return 0;
+  }
+  return 1;
+}
+
+/* 1 when a byte passes the line of that kind; in strict mode one that does not is a fault. */
+static int passes(board* b, uint32_t kind) {
+  for (uint32_t i = 0; i < b->rule_count; i++) {
+    if (b->rules[i].kind != kind || holds(b, &b->rules[i])) continue;
+    if (b->strict) raise_fault(b, FAULT_UNCONNECTED, b->rules[i].base, i, kind == RULE_TRANSMITS);
+    return 0;
+  }
+  return 1;
+}
+
+/* 1 when no need forbids the access (rules.py): its last condition holds, or one before does
+ * not. */
+static int ready(page* p, uint32_t index, uint32_t access, uint32_t value) {
+  board* b = p->owner;
+  const uint32_t address = p->base + 4 * index, written = access == ACCESS_WRITE ? address : 0;
+  if (!(p->ruled[index] & RULED_NEEDS)) return 1;
+  for (uint32_t i = 0; i < b->rule_count; i++) {
+    const tr_rule* rule = &b->rules[i];
+    if (rule->kind != RULE_NEEDS || address - rule->base >= rule->size) continue;
+    if (!(rule->access & access)) continue;
+    const tr_condition *c = &b->conditions[rule->first], *must = c + rule->count - 1;
+    while (c != must && condition_holds(b, c, written, value)) c++;
+    if (c != must || condition_holds(b, must, written, value)) continue;
+    raise_fault(b, rule->size > 4 ? FAULT_PERIPHERAL_OFF : FAULT_UNREADY, address, i,
+                access == ACCESS_WRITE);
+    return 0;
+  }
+  return 1;
+}
+
 /* What the program at the other end has set, 0 when it cannot be known. */
 static uint32_t line_rate(const board* b) {
   static const struct {
@@ -228,6 +279,8 @@ static void refill(board* b, int timeout_ms) {
     const ssize_t n = read(b->fd, b->rx, sizeof b->rx);
     b->rx_at = 0;
     b->rx_end = n > 0 ? (uint32_t)n : 0;
+    /* it went by on another pin */
+    if (b->rx_end && !passes(b, RULE_RECEIVES)) b->rx_end = 0;
     through_the_line(b, b->rx, b->rx_end);
   }
 }
@@ -239,6 +292,7 @@ static void set_rate(board* b, uint64_t baud) {
 
 static void transmit(board* b, uint32_t value) {
   b->idle_polls = 0;
+  if (!passes(b, RULE_TRANSMITS)) return;
   if (b->tx_end == sizeof b->tx) flush(b);
   b->tx[b->tx_end++] = (uint8_t)value;
   b->sent_at = b->shared.count;
@@ -300,8 +354,6 @@ static uint32_t systick_value(const board* b) {
 }
 
 /* Executable RAM. */
-static page* page_at(board* b, uint32_t address);
-
 static int cache_on(board* b, uint32_t bit) {
   page* p = page_at(b, CCR_ADDRESS);
   return b->code.cached && p && (p->word[(CCR_ADDRESS & 4095) >> 2] & bit);
@@ -422,8 +474,6 @@ static void on_code_write(uc_engine* uc, uc_mem_type type, uint64_t address, int
 }
 
 /* Peripherals. */
-static uint32_t word_of(board* b, const tr_condition* c, uint32_t written, uint32_t value);
-
 static uint32_t apply_rows(board* b, page* p, uint32_t index, uint32_t value) {
   const uint32_t stored = value;
   for (int32_t i = p->row[index]; i >= 0; i = b->next[i]) {
@@ -434,13 +484,12 @@ static uint32_t apply_rows(board* b, page* p, uint32_t index, uint32_t value) {
       value = (value & ~(mask << r->to)) | ((stored >> r->of & mask) << r->to);
     }
   }
-  for (uint32_t i = 0; p->shows[index] && i < b->shown_count; i++) {
-    const tr_row_shown* s = &b->shown[i];
-    if (s->address != p->base + 4 * index) continue;
-    const tr_condition* c = b->shown_conditions + s->first;
-    const tr_condition* end = c + s->count;
-    while (c != end && holds(c, word_of(b, c, 0, 0))) c++;
-    value = c == end ? value | s->bits : value & ~s->bits;
+  if (p->ruled[index] & RULED_SHOWS) {
+    for (uint32_t i = 0; i < b->rule_count; i++) {
+      const tr_rule* rule = &b->rules[i];
+      if (rule->kind != RULE_SHOWS || rule->base != p->base + 4 * index) continue;
+      value = holds(b, rule) ? value | rule->size : value & ~rule->size;
+    }
   }
   return value;
 }
@@ -528,6 +577,9 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
       b->uart_control = (value & PL011_ENABLE ? UART_ENABLE : 0) |
                         (value & PL011_TX ? UART_TRANSMITTER : 0) |
                         (value & PL011_RX ? UART_RECEIVER : 0);
+      break;
+    case ROLE_STM32_RATE:
+      if (b->uart_hz) set_rate(b, value ? (b->uart_hz + value / 2) / value : 1);
       break;
     case ROLE_PL011_LINE: /* after UARTIBRD and UARTFBRD */
       if (b->uart_hz) {
@@ -625,40 +677,11 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
   p->word[index] = value;
 }
 
-/* What firmware reads of a register while `value` is being written to `written` (0: nothing). */
-static uint32_t word_of(board* b, const tr_condition* c, uint32_t written, uint32_t value) {
-  page* p = page_at(b, c->address);
-  const uint32_t index = (c->address & 4095) >> 2;
-  if (!p) return 0;
-  const uint32_t word = c->address == written && !c->before ? value : p->word[index];
-  return apply_rows(b, p, index, word);
-}
-
-/* 1 when no need (needs.h) forbids the access; `value` is what a write leaves in the register. */
-static int ready(board* b, uint32_t address, uint32_t value, int is_write) {
-  const uint32_t written = is_write ? address : 0;
-  const tr_condition* c = b->conditions;
-  for (uint32_t i = 0; i < b->need_count; i++) {
-    const tr_need* n = &b->needs[i];
-    const tr_condition* must = c + n->when;
-    if (address - n->low < n->high - n->low && (is_write ? n->writes : n->reads)) {
-      while (c != must && holds(c, word_of(b, c, written, value))) c++;
-      if (c == must && !holds(must, word_of(b, must, written, value))) {
-        raise_fault(b, FAULT_UNREADY, address, i, is_write);
-        return 0;
-      }
-    }
-    c = must + 1;
-  }
-  return 1;
-}
-
 /* Firmware that reads `value` of one register for ever waits for what does not come. */
 static void count_wait(board* b, page* p, uint32_t index, uint32_t value) {
   const uint32_t address = p->base + 4 * index;
   const uint32_t role = p->row[index] < 0 ? ROLE_PLAIN : b->rows[p->row[index]].role;
-  const int serves = role == ROLE_CMSDK_STATE || role == ROLE_UART_STATUS ||
-                     role == ROLE_NRF_RECEIVED || role == ROLE_PL011_FLAGS;
+  const int serves = (uint64_t)LISTENING >> role & 1;
   if (address != b->waits_address || value != b->waits_value ||
       (serves && uart_on(b, UART_RECEIVER))) {
     b->waits_address = address;
@@ -689,7 +712,7 @@ static uint64_t on_read(uc_engine* uc, uint64_t offset, unsigned size, void* use
   (void)uc;
   if (!allowed(p, (uint32_t)offset, size, 0)) return 0;
   const uint32_t shift = 8 * ((uint32_t)offset & 3), index = (uint32_t)offset >> 2;
-  if (!ready(p->owner, p->base + 4 * index, 0, 0)) return 0;
+  if (!ready(p, index, ACCESS_READ, 0)) return 0;
   const uint32_t word = read_word(p->owner, p, index);
   count_wait(p->owner, p, index, word);
   const uint64_t value = word >> shift;
@@ -711,7 +734,7 @@ static void on_write(uc_engine* uc, uint64_t offset, unsigned size, uint64_t val
     }
   }
   p->owner->waits_address = 0;
-  if (!ready(p->owner, p->base + 4 * index, (uint32_t)value, 1)) return;
+  if (!ready(p, index, ACCESS_WRITE, (uint32_t)value)) return;
   write_word(p->owner, p, index, (uint32_t)value);
 }
 
@@ -887,19 +910,24 @@ void tr_reset(board* b) {
   }
 }
 
-/* Tell what registers show of others; once. */
-void tr_shown(board* b, const tr_row_shown* rows, uint32_t count, const tr_condition* conditions,
+/* Tell what depends on other registers; once. */
+void tr_rules(board* b, const tr_rule* rules, uint32_t rule_count, const tr_condition* conditions,
               uint32_t condition_count, uint32_t uart_hz, uint32_t tick_cycles) {
   b->tick_cycles = tick_cycles;
-  b->shown = malloc(sizeof *rows * (count + 1));
-  memcpy(b->shown, rows, sizeof *rows * count);
-  b->shown_conditions = malloc(sizeof *conditions * (condition_count + 1));
-  memcpy(b->shown_conditions, conditions, sizeof *conditions * condition_count);
-  b->shown_count = count;
+  b->rules = malloc(sizeof *rules * (rule_count + 1));
+  memcpy(b->rules, rules, sizeof *rules * rule_count);
+  b->conditions = malloc(sizeof *conditions * (condition_count + 1));
+  memcpy(b->conditions, conditions, sizeof *conditions * condition_count);
+  b->rule_count = rule_count;
   b->uart_hz = uart_hz;
-  for (uint32_t i = 0; i < count; i++) {
-    page* p = page_at(b, rows[i].address);
-    if (p) p->shows[(rows[i].address & 4095) >> 2] = 1;
+  for (uint32_t i = 0; i < rule_count; i++) {
+    const int shows = rules[i].kind == RULE_SHOWS;
+    if (!shows && rules[i].kind != RULE_NEEDS) continue;
+    const uint32_t bytes = shows ? 4 : rules[i].size;
+    for (uint32_t a = rules[i].base; a < rules[i].base + bytes; a += 4) {
+      page* p = page_at(b, a);
+      if (p) p->ruled[(a & 4095) >> 2] |= shows ? RULED_SHOWS : RULED_NEEDS;
+    }
   }
 }
 
@@ -924,16 +952,6 @@ uc_err tr_code_ram(board* b, uint32_t low, uint32_t high, uint32_t cached) {
                        (uint64_t)high - 1);
   }
   return UC_ERR_ARG;
-}
-
-/* Tell what must hold at accesses; once. */
-void tr_needs(board* b, const tr_need* needs, uint32_t count, const tr_condition* conditions,
-              uint32_t condition_count) {
-  b->needs = malloc(sizeof *needs * (count + 1));
-  memcpy(b->needs, needs, sizeof *needs * count);
-  b->conditions = malloc(sizeof *conditions * (condition_count + 1));
-  memcpy(b->conditions, conditions, sizeof *conditions * condition_count);
-  b->need_count = count;
 }
 
 static page* page_at(board* b, uint32_t address) {

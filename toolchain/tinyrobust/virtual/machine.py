@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyrobust.boards.cores import CORES, Core
 from tinyrobust.boards.boot_block import CRC_BYTES, crc, is_sealed
+from tinyrobust.boards.cores import CORES, Core
 from tinyrobust.boards.schema import Board, BootBlock, Memory
 from tinyrobust.virtual import mpu
 from tinyrobust.virtual.code_ram import STALE_TEXT, CodeRange, Stale
@@ -51,12 +51,12 @@ _REGISTERS = {
     "pc": arm_const.UC_ARM_REG_PC,
     "xpsr": arm_const.UC_ARM_REG_XPSR,
 }
+_VECTORS = {1: "reset", 2: "NMI", 3: "HardFault"}  # that every core takes
 # QEMU, target/arm/cpu.h: EXCP_*
 _INTERRUPTS = {
     1: Fault.UNDEFINED, 2: Fault.SUPERVISOR_CALL, 7: Fault.BREAKPOINT, 17: Fault.NO_FPU,
     19: Fault.STACK_GUARD,
 }  # fmt: skip
-_VECTORS = {1: "reset", 2: "NMI", 3: "HardFault"}  # that every core takes
 _READS = {unicorn_const.UC_MEM_READ_UNMAPPED, unicorn_const.UC_MEM_READ_PROT}
 _WRITES = {unicorn_const.UC_MEM_WRITE_UNMAPPED, unicorn_const.UC_MEM_WRITE_PROT}
 
@@ -257,9 +257,9 @@ class Machine:
 
     def _unmet(self) -> str:
         """What the boot block has not set up that reading the flash needs, or nothing."""
-        for need in self._map.boot_ready:
-            if not need.must.holds(self.hooks.peek(need.must.address)):
-                return f"the flash cannot be read yet: {need.text()}"
+        for rule in self._map.boot_ready:
+            if rule.is_broken(lambda c: self.hooks.peek(c.address)):
+                return f"the flash cannot be read yet: {rule.text()}"
         return ""
 
     def _wrong_vector(self, words: tuple[int, ...]) -> str:
@@ -370,10 +370,10 @@ class Machine:
                 fault, address, "write" if is_write else "read", size,
                 detail=self._map.name_of(address) if self._map.block_at(address) else "",
             )  # fmt: skip
-        if fault is Fault.UNREADY:  # the size is the number of the need
-            return self._report(
+        if fault in (Fault.PERIPHERAL_OFF, Fault.UNREADY, Fault.UNCONNECTED):
+            return self._report(  # the size is the number of the rule
                 fault, address, "write" if is_write else "read", 4,
-                detail=f"{self._map.name_of(address)}: {self._map.needs[size].text()}",
+                detail=f"{self._map.name_of(address)}: {self._map.rules[size].text()}",
             )  # fmt: skip
         if fault is Fault.WAITING:  # the size is what it reads
             return self._report(

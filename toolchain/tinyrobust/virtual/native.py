@@ -20,15 +20,16 @@ from typing import Any
 import platformdirs
 
 from tinyrobust.errors import BuildError
-from tinyrobust.virtual import code_ram, cycles, needs, peripherals, thumb
+from tinyrobust.virtual import code_ram, cycles, peripherals, thumb
 from tinyrobust.virtual.code_ram import CodeRange
 from tinyrobust.virtual.engine import UcError, unicorn
 from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.hooks import Clock, Requests, Span, State
 from tinyrobust.virtual.mpu import Mpu
 from tinyrobust.virtual.peripherals import RegisterMap, Role
+from tinyrobust.virtual.rules import RuleKind
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("hooks.c", "cycles.h", "needs.h"))
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("hooks.c", "cycles.h"))
 _REGIONS = 16
 
 
@@ -53,19 +54,15 @@ class _Span(ctypes.Structure):
 
 
 class _Condition(ctypes.Structure):
-    _fields_ = (
-        ("rate_hz", ctypes.c_uint64),
-        *((name, ctypes.c_uint32) for name in ("address", "mask", "shift", "low", "high",
-                                               "before")),
-    )  # fmt: skip
+    _fields_ = tuple(
+        (name, ctypes.c_uint32) for name in ("address", "mask", "low", "high", "before")
+    )
 
 
-class _Need(ctypes.Structure):
-    _fields_ = tuple((name, ctypes.c_uint32) for name in ("low", "high", "reads", "writes", "when"))
-
-
-class _Shown(ctypes.Structure):
-    _fields_ = tuple((name, ctypes.c_uint32) for name in ("address", "bits", "first", "count"))
+class _Rule(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint32) for name in ("kind", "base", "size", "first", "count", "access")
+    )
 
 
 class _Shared(ctypes.Structure):
@@ -90,6 +87,7 @@ def _definitions() -> list[str]:
     values = {f"ROLE_{r.name}": int(r) for r in Role}
     values |= {f"FAULT_{f.name}": int(f) for f in Fault}
     values |= {f"REQUEST_{r.name}": int(r) for r in Requests}
+    values |= {f"RULE_{k.name}": int(k) for k in RuleKind}
     values |= {f"STALE_{s.name}": int(s) for s in code_ram.Stale}
     scs = 0xE000E000  # the System Control Space of every Armv7-M
     operation = peripherals.CacheOperation
@@ -145,10 +143,12 @@ def _definitions() -> list[str]:
         "DATA_CACHE_ID": peripherals.DATA_CACHE_ID,
         "INSTRUCTION_CACHE_ID": peripherals.INSTRUCTION_CACHE_ID,
         "WAITS": peripherals.WAITS,
-        "RATE_TOLERANCE": needs.TOLERANCE,
+        "LISTENING": sum(1 << role for role in peripherals.LISTENING),
     }
-    lists = [f"-DRATES={','.join(str(rate) for rate in needs.RATES)}"]
-    return [f"-D{name}={value:#x}u" for name, value in values.items()] + lists
+    return [
+        f"-D{name}={value:#x}ull" if value >> 32 else f"-D{name}={value:#x}u"
+        for name, value in values.items()
+    ]
 
 
 def compiler() -> str | None:
@@ -235,16 +235,11 @@ def _load() -> ctypes.CDLL:
     library.tr_code_ram.argtypes = [
         ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32,
     ]  # fmt: skip
-    library.tr_needs.argtypes = [
-        ctypes.c_void_p, ctypes.POINTER(_Need), ctypes.c_uint32, ctypes.POINTER(_Condition),
-        ctypes.c_uint32,
-    ]  # fmt: skip
-    library.tr_needs.restype = None
-    library.tr_shown.argtypes = [
-        ctypes.c_void_p, ctypes.POINTER(_Shown), ctypes.c_uint32, ctypes.POINTER(_Condition),
+    library.tr_rules.argtypes = [
+        ctypes.c_void_p, ctypes.POINTER(_Rule), ctypes.c_uint32, ctypes.POINTER(_Condition),
         ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32,
     ]  # fmt: skip
-    library.tr_shown.restype = None
+    library.tr_rules.restype = None
     library.tr_unguard.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     if library.tr_sizeof_shared() != ctypes.sizeof(_Shared):
         raise BuildError("the virtual board's hooks and native.py disagree about their data")
@@ -264,10 +259,6 @@ def absent(first: int, second: int, level: thumb.Level) -> bool:
 def cost(first: int, second: int) -> int:
     """``cycles.cost`` as the C code does it."""
     return int(_load().tr_cost(first, second))
-
-
-def _condition(c: needs.Condition) -> _Condition:
-    return _Condition(c.rate_hz, c.address, c.mask, c.shift, c.low, c.high, int(c.before))
 
 
 class NativeHooks:
@@ -298,8 +289,7 @@ class NativeHooks:
         )  # fmt: skip
         if error.value:
             raise UcError(error.value)
-        self._tell_needs(registers)
-        self._tell_shown(registers)
+        self._set_rules(registers)
         if code is not None:
             failed = self._library.tr_code_ram(self._board, code.low, code.high, int(code.cached))
             if failed:
@@ -307,25 +297,27 @@ class NativeHooks:
         self._shared = self._library.tr_state(self._board).contents
         self._guards: list[int] = []
 
-    def _tell_shown(self, registers: RegisterMap) -> None:
-        rows, conditions = [], []
-        for shown in registers.shown:
-            rows.append(_Shown(shown.address, shown.bits, len(conditions), len(shown.conditions)))
-            conditions += [_condition(c) for c in shown.conditions]
-        self._library.tr_shown(
-            self._board, (_Shown * len(rows))(*rows), len(rows),
+    def _set_rules(self, registers: RegisterMap) -> None:
+        rules: list[_Rule] = []
+        conditions: list[_Condition] = []
+        for rule in registers.rules:
+            rules.append(
+                _Rule(
+                    int(rule.kind),
+                    rule.base,
+                    rule.size,
+                    len(conditions),
+                    len(rule.conditions),
+                    rule.access,
+                )
+            )
+            conditions += [
+                _Condition(c.address, c.mask, c.low, c.high, int(c.before)) for c in rule.conditions
+            ]
+        self._library.tr_rules(
+            self._board, (_Rule * len(rules))(*rules), len(rules),
             (_Condition * len(conditions))(*conditions), len(conditions), registers.uart_hz,
             registers.tick_cycles,
-        )  # fmt: skip
-
-    def _tell_needs(self, registers: RegisterMap) -> None:
-        rows = [
-            _Need(n.low, n.high, int(n.reads), int(n.writes), len(n.when)) for n in registers.needs
-        ]
-        conditions = [_condition(c) for c in needs.conditions(registers.needs)]
-        self._library.tr_needs(
-            self._board, (_Need * len(rows))(*rows), len(rows),
-            (_Condition * len(conditions))(*conditions), len(conditions),
         )  # fmt: skip
 
     @property

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from tinyrobust.boards.schema import Board, Peripheral
 from tinyrobust.errors import BoardError
-from tinyrobust.virtual.needs import Need, Shown, boot_ready, needs, shown
+from tinyrobust.virtual.rules import Rule, boot_ready, rules
 
 PAGE = 0x1000  # the granularity of Unicorn's memory-mapped input and output
 
@@ -43,30 +43,32 @@ class Role(IntEnum):
     TIMER_CONTROL = 19
     TIMER_VALUE = 20  # counts down
     CACHE_OPERATION = 21  # by address or by set and way
-    MPU_BASE_V8 = 22
-    MPU_LIMIT = 23
-    SYSTICK_CONTROL = 24
-    SYSTICK_RELOAD = 25
-    SYSTICK_VALUE = 26
-    # nRF52 UART
-    NRF_RATE = 40
-    NRF_START_RX = 41
-    NRF_STOP_RX = 42
-    NRF_START_TX = 43
-    NRF_STOP_TX = 44
-    NRF_RECEIVED = 45  # EVENTS_RXDRDY
-    NRF_ENABLE = 46
-    NRF_RXD = 47
-    NRF_TXD = 48
+    NRF_RATE = 22
+    NRF_START_RX = 23
+    NRF_STOP_RX = 24
+    NRF_START_TX = 25
+    NRF_STOP_TX = 26
+    NRF_RECEIVED = 27  # EVENTS_RXDRDY
+    NRF_ENABLE = 28
+    NRF_RXD = 29
+    NRF_TXD = 30
     # PL011
-    PL011_DATA = 49
-    PL011_FLAGS = 50
-    PL011_LINE = 51  # LCR_H: only writing it takes the divisors over
-    PL011_CONTROL = 52
-    TICKS = 53  # counts up, one in tick_cycles
+    PL011_DATA = 31
+    PL011_FLAGS = 32
+    PL011_LINE = 33  # LCR_H: only writing it takes the divisors over
+    PL011_CONTROL = 34
+    STM32_RATE = 35
+    MPU_BASE_V8 = 36
+    MPU_LIMIT = 37
+    SYSTICK_CONTROL = 38
+    SYSTICK_RELOAD = 39
+    SYSTICK_VALUE = 40
+    TICKS = 60  # counts up, one in tick_cycles
 
 
-_SPEAKING = {Role.UART_TRANSMIT, Role.CMSDK_DATA, Role.NRF_TXD, Role.PL011_DATA}
+# Registers whose writing sends a byte, and those that are polled for one.
+SPEAKING = {Role.UART_TRANSMIT, Role.CMSDK_DATA, Role.PL011_DATA, Role.NRF_TXD}
+LISTENING = {Role.UART_STATUS, Role.CMSDK_STATE, Role.PL011_FLAGS, Role.NRF_RECEIVED}
 # Firmware that reads the same register so often and nothing else waits for ever; a UART that may
 # receive is no such register.
 WAITS = 100_000
@@ -116,14 +118,14 @@ class Block:
 
 @dataclass(frozen=True)
 class RegisterMap:
-    """All blocks and registers of a board, and what depends on what. ``uart_hz``: what the UART's
-    baud rate is made of, 0 when it is not looked at; ``tick_cycles``: core cycles of a timer's tick."""
+    """All blocks and registers of a board, and what depends on what. ``uart_hz``: the clock that
+    the UART divides, 0 when its rate is not looked at; ``tick_cycles``: core cycles of a timer's
+    tick; ``boot_ready``: what a boot block must set up."""
 
     blocks: tuple[Block, ...]
     registers: Mapping[int, Register]
-    needs: tuple[Need, ...] = ()
-    shown: tuple[Shown, ...] = ()
-    boot_ready: tuple[Need, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    boot_ready: tuple[Rule, ...] = ()
     uart_hz: int = 0
     tick_cycles: int = 1
 
@@ -176,12 +178,12 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
         registers[address] = Register(old.name, address, value, old.ones, old.role, old.follows)
     made = RegisterMap(tuple(blocks), registers)
     names = {made.name_of(address): address for address in registers}
-    speaks = [r.address for r in registers.values() if r.role in _SPEAKING]
+    speaks = [r.address for r in registers.values() if r.role in SPEAKING]
+    uart_hz = next((p.clock_hz for p in board.unicorn.peripherals if p.clock_hz), 0)
+    ticks = next((p.tick_cycles for p in board.unicorn.peripherals if p.tick_cycles), 1)
     return replace(
-        made, needs=needs(board, names, speaks), shown=shown(board, names),
-        boot_ready=boot_ready(board, names),
-        uart_hz=next((p.clock_hz for p in board.unicorn.peripherals if p.clock_hz), 0),
-        tick_cycles=next((p.tick_cycles for p in board.unicorn.peripherals if p.tick_cycles), 1),
+        made, rules=rules(board, names, speaks), boot_ready=boot_ready(board, names),
+        uart_hz=uart_hz, tick_cycles=ticks,
     )  # fmt: skip
 
 
@@ -229,7 +231,7 @@ def _stm32_usart(peripheral: Peripheral, _board: Board) -> Rows:
         Register("CR1", base + 0x00, role=Role.UART_CONTROL),
         Register("CR2", base + 0x04),
         Register("CR3", base + 0x08),
-        Register("BRR", base + 0x0C),
+        Register("BRR", base + 0x0C, role=Role.STM32_RATE),
         Register("GTPR", base + 0x10),
         Register("RTOR", base + 0x14),
         Register("RQR", base + 0x18),

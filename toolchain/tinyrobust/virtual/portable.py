@@ -19,15 +19,14 @@ from tinyrobust.virtual.engine import arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.hooks import Clock, Requests, Span, State
 from tinyrobust.virtual.mpu import Mpu
-from tinyrobust.virtual.needs import Condition, first_broken
 from tinyrobust.virtual.peripherals import RegisterMap, Role
+from tinyrobust.virtual.rules import READS, WRITES, Condition, Rule, RuleKind
 
 _POLLS_BEFORE_READ, _POLLS_BEFORE_SLEEP = 16, 64
 _SLEEP_S, _GIVE_UP_S = 0.05, 5.0
 _FLUSH_AFTER_INSTRUCTIONS = 200_000
 _REGIONS = 16
 _DATA = (Role.UART_TRANSMIT, Role.PL011_DATA, Role.CMSDK_DATA)  # often written as bytes
-_SERVING = (Role.CMSDK_STATE, Role.UART_STATUS, Role.NRF_RECEIVED, Role.PL011_FLAGS)
 _RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600, 1000000)
 _CCR = 0xE000ED14
 _REGISTERS = [
@@ -265,8 +264,52 @@ class PortableHooks:
         self._requests |= Requests.FAULT
         self._uc.emu_stop()
 
-    def _seen(self, address: int, stored: int) -> int:
-        """What a plain register that holds ``stored`` reads as."""
+    # Rules: what depends on other registers.
+
+    def _holds(self, rule: Rule) -> bool:
+        return all(
+            c.low <= self._shown(c.address, self._words.get(c.address, 0)) & c.mask <= c.high
+            for c in rule.conditions
+        )
+
+    def _passes(self, kind: RuleKind) -> bool:
+        """True when a byte passes the line of that kind; in strict mode one that does not is a
+        fault."""
+        for number, rule in enumerate(self._map.rules):
+            if rule.kind is kind and not self._holds(rule):
+                if self._strict:
+                    is_write = kind is RuleKind.TRANSMITS
+                    self._raise(Fault.UNCONNECTED, rule.base, number, is_write)
+                return False
+        return True
+
+    def _ready(self, address: int, access: int, written: int = 0) -> bool:
+        """True when no need forbids the access; ``written`` is what a write leaves."""
+
+        def word_of(c: Condition) -> int:
+            new = c.address == address and access == WRITES and not c.before
+            return self._shown(c.address, written if new else self._words.get(c.address, 0))
+
+        for number, rule in enumerate(self._map.rules):
+            if rule.concerns(address, access) and rule.is_broken(word_of):
+                kind = Fault.PERIPHERAL_OFF if rule.size > 4 else Fault.UNREADY
+                self._raise(kind, address, number, access == WRITES)
+                return False
+        return True
+
+    def _count_wait(self, address: int, value: int) -> None:
+        """Firmware that reads ``value`` of one register for ever waits for what does not come."""
+        register = self._map.registers.get(address)
+        serves = register is not None and register.role in peripherals.LISTENING
+        if (address, value) != self._waits_for or (serves and self._uart_on(peripherals.USART_RE)):
+            self._waits, self._waits_for = 0, (address, value)
+            return
+        self._waits += 1
+        if self._waits > peripherals.WAITS:
+            self._raise(Fault.WAITING, address, value, False)
+
+    def _shown(self, address: int, stored: int) -> int:
+        """What a plain register reads as."""
         register = self._map.registers.get(address)
         if register is None:
             return stored
@@ -274,13 +317,9 @@ class PortableHooks:
         for follow in register.follows:
             mask = (1 << follow.width) - 1
             value = (value & ~(mask << follow.to)) | ((stored >> follow.of & mask) << follow.to)
-        for row in self._map.shown:
-            if row.address == address:
-                holds = all(
-                    c.holds(self._seen(c.address, self._words.get(c.address, 0)))
-                    for c in row.conditions
-                )
-                value = value | row.bits if holds else value & ~row.bits
+        for rule in self._map.rules:
+            if rule.kind is RuleKind.SHOWS and rule.base == address:
+                value = value | rule.size if self._holds(rule) else value & ~rule.size
         return value
 
     # The UART.
@@ -307,6 +346,8 @@ class PortableHooks:
 
     def _transmit(self, value: int) -> None:
         self._idle_polls = 0
+        if not self._passes(RuleKind.TRANSMITS):
+            return
         if len(self._tx) >= 4096:
             self.flush()
         self._tx.append(value & 0xFF)
@@ -335,7 +376,9 @@ class PortableHooks:
                 self.flush()
                 wait = _SLEEP_S if self._idle_polls > _POLLS_BEFORE_SLEEP else 0
                 if select.select([self._fd], [], [], wait)[0]:
-                    self._rx += self._through_the_line(bytearray(os.read(self._fd, 65536)))
+                    data = bytearray(os.read(self._fd, 65536))
+                    if data and self._passes(RuleKind.RECEIVES):  # else it went by on another pin
+                        self._rx += self._through_the_line(data)
         return value | (peripherals.USART_RXNE if self._rx else 0)
 
     # The cycle counter.
@@ -376,7 +419,7 @@ class PortableHooks:
 
     def _on_read(self, _uc: Any, offset: int, size: int, page: int) -> int:
         address = page + offset
-        if not self._allowed(address, size, False) or not self._ready(address & ~3):
+        if not self._allowed(address, size, False) or not self._ready(address & ~3, READS):
             return 0
         word = self._read_word(address & ~3)
         self._count_wait(address & ~3, word)
@@ -395,32 +438,8 @@ class PortableHooks:
             mask = ((1 << 8 * size) - 1) << shift
             value = (self._words.get(word, 0) & ~mask) | (value << shift & mask)
         self._waits_for = (0, 0)
-        if self._ready(word, value & 0xFFFFFFFF):
+        if self._ready(word, WRITES, value & 0xFFFFFFFF):
             self._write_word(word, role, value & 0xFFFFFFFF)
-
-    def _ready(self, address: int, written: int | None = None) -> bool:
-        """True when no need (needs.py) forbids the access; ``written`` is what a write leaves."""
-
-        def word_of(c: Condition) -> int:
-            new = c.address == address and not c.before and written is not None
-            word = written if new and written is not None else self._words.get(c.address, 0)
-            return self._seen(c.address, word)
-
-        broken = first_broken(self._map.needs, address, written is not None, word_of)
-        if broken is not None:
-            self._raise(Fault.UNREADY, address, broken, written is not None)
-        return broken is None
-
-    def _count_wait(self, address: int, value: int) -> None:
-        """Firmware that reads ``value`` of one register for ever waits for what does not come."""
-        register = self._map.registers.get(address)
-        serves = register is not None and register.role in _SERVING
-        if (address, value) != self._waits_for or (serves and self._uart_on(peripherals.USART_RE)):
-            self._waits, self._waits_for = 0, (address, value)
-            return
-        self._waits += 1
-        if self._waits > peripherals.WAITS:
-            self._raise(Fault.WAITING, address, value, False)
 
     def _read_word(self, address: int) -> int:
         stored = self._words.get(address, 0)
@@ -474,7 +493,7 @@ class PortableHooks:
                 return self._systick()
             case Role.MPU_ATTRIBUTES | Role.MPU_LIMIT:
                 return self._mpu_attributes[self._mpu_number]
-        return self._seen(address, stored)
+        return self._shown(address, stored)
 
     def _write_word(self, address: int, role: Role, value: int) -> None:
         match role:
@@ -501,6 +520,9 @@ class PortableHooks:
                     | (peripherals.USART_TE if value & peripherals.PL011_TX else 0)
                     | (peripherals.USART_RE if value & peripherals.PL011_RX else 0)
                 )
+            case Role.STM32_RATE:
+                if hz := self._map.uart_hz:
+                    self._set_rate((hz + value // 2) // value if value else 1)
             case Role.PL011_LINE:
                 if hz := self._map.uart_hz:  # after UARTIBRD and UARTFBRD
                     divisor = 64 * self._words[address - 8] + (self._words[address - 4] & 63)
