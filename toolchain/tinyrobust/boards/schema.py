@@ -277,8 +277,8 @@ class Unicorn(_Strict):
 
 
 class BootBlock(_Strict):
-    """The first bytes of the image that the chip's boot ROM copies to ``copy_to`` and runs there when
-    the CRC-32 in their last word is right (``image/boot_block.py``). The vector table follows."""
+    """The first bytes of the image that the chip's boot ROM copies to ``copy_to`` and runs there
+    when the CRC-32 in their last word is right (``boot_block.py``). The vector table follows."""
 
     bytes: Annotated[int, Field(gt=4, le=4096, multiple_of=256)]
     copy_to: Address
