@@ -25,10 +25,11 @@ from tinyrobust import boards, resources, yamlfile
 from tinyrobust.boards import Board
 from tinyrobust.errors import BoardError
 from tinyrobust.image import compilers
-from tinyrobust.image.build import board_text, core_folders, firmware_source
+from tinyrobust.image.build import board_text, firmware_source
 from tinyrobust.image.elf import Elf
 from tinyrobust.image.link import link
 from tinyrobust.image.objects import Source, compile_all
+from tinyrobust.image.ports import core_folders
 from tinyrobust.virtual.machine import Machine
 from tinyrobust.virtual.terminal import Terminal
 

@@ -27,6 +27,7 @@ Use = Literal[
     "hot_code",
 ]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Setting = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Address = Annotated[int, Field(ge=0, lt=1 << 32)]
 
 
@@ -287,8 +288,9 @@ class BootBlock(_Strict):
 class Board(_Strict):
     """One board: memories, core, clock, serial port, flashers, budget.
 
-    ``port`` is the folder of ``firmware/ports``; ``fpu`` is what gcc's ``-mfpu`` calls the
-    floating-point unit (start-up switches it on; the firmware itself computes in integers).
+    ``port`` is the folder of ``firmware/ports``, and ``settings`` what that wants to know of the
+    board (its port.yaml: the UART and its pins, for example); ``fpu`` is what gcc's ``-mfpu`` calls
+    the floating-point unit (start-up switches it on; the firmware itself computes in integers).
     ``virtual`` says how the firmware runs without the hardware. ``clock_hz`` is the core clock
     after start-up, the highest of the silicon revisions; the device reports its own in ``hello``.
 
@@ -304,6 +306,7 @@ class Board(_Strict):
     core: Core
     fpu: Literal["fpv4-sp-d16", "fpv5-sp-d16", "fpv5-d16"] | None = None
     port: Identifier
+    settings: dict[Setting, int | str] = {}
     virtual: Literal["unicorn", "qemu", "host"] | None = None
     qemu_machine: str | None = None
     unicorn: Unicorn | None = None
