@@ -32,7 +32,7 @@ class _Virtual:
             if len(before) not in (0, job.board.flash.length):
                 before = b""  # of an older board file
             array = FlashArray(job.board, before)
-            array.write(job.board.flash.origin, image)
+            array.write(job.board.image_origin, image)
             content = bytes(array.data)
         try:
             write_bytes(elf_file(job.board), job.image.elf.read_bytes())

@@ -148,7 +148,7 @@ def remeasure(image: Image, board: Board) -> MemoryReport:
     """
     elf = Elf(image.elf)
     if board.core != image.meta["core"] or (
-        not board.is_host and board.flash.origin != elf.flash_image()[0]
+        not board.is_host and board.image_origin != elf.flash_image()[0]
     ):
         raise BuildError(
             f"{image.folder} is for {image.meta['board']} and does not run on {board.id}",

@@ -138,7 +138,8 @@ def _script(board: Board, placement: Placement) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(template.read_text()).render(
         memories=[
-            {"name": m.name, "origin": m.origin, "length": _UNLIMITED}
+            {"name": m.name, "length": _UNLIMITED,
+             "origin": board.image_origin if m.name == flash else m.origin}
             for m in board.memories if m.name in used or m.name == flash
         ],
         ram=[m.name for m in board.memories if m.name in used],

@@ -339,9 +339,8 @@ def _regions(board: Board, ram: list[Section], flash: Total, total: Total) -> li
                     sizes[_RAM_PARTS[s.name]] = sizes.get(_RAM_PARTS[s.name], 0) + s.bytes
             parts = [Part(name=name, bytes=n) for name, n in sizes.items()]
         used = sum(p.bytes for p in parts)
-        regions.append(
-            Region(name=memory.name, used_bytes=used, size_bytes=memory.length, parts=parts)
-        )
+        size = board.image_room if memory == board.flash else memory.length
+        regions.append(Region(name=memory.name, used_bytes=used, size_bytes=size, parts=parts))
     return regions
 
 

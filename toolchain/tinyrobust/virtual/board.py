@@ -218,9 +218,9 @@ def start(
     for file in (flash_file, elf):
         if file is not None and not file.is_file():
             raise BoardError(f"no such file: {file}", "build it again: tinyrobust build")
-    flash = flash_file
+    flash, offset = flash_file, 0
     if flash is None and image is not None and board.virtual != "host":
-        flash = image.bin
+        flash, offset = image.bin, board.image_origin - board.flash.origin
     job = Job(
         board=board.as_dict(),
         parent=os.getpid(),
@@ -232,5 +232,6 @@ def start(
         terminal=(terminal.device, terminal.user) if terminal else None,
         kind="" if clock is None else "unicorn",
         clock=int(clock or 0),
+        flash_offset=offset,
     )
     return VirtualBoard(board, job, terminal)

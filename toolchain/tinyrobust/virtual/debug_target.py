@@ -226,7 +226,7 @@ class DebugTarget:
         if self._running:
             self._on_halt()
         self.controller.reset()
-        stack, entry = struct.unpack("<II", self._memory(self._flash.origin, 8))
+        stack, entry = struct.unpack("<II", self._memory(self._board.image_origin, 8))
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, stack & ~3)
         self._uc.reg_write(arm_const.UC_ARM_REG_PC, entry & ~1)
         self._uc.reg_write(arm_const.UC_ARM_REG_XPSR, 1 << 24)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unicorn/unicorn.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 enum { PAGE_WORDS = 1024, KIB = 1024, MPU_REGIONS = 16, RAM_SLOTS = 1 << 14 };
 enum { POLLS_BEFORE_READ = 16, POLLS_BEFORE_SLEEP = 64, SLEEP_MS = 50, GIVE_UP_MS = 5000 };
 enum { FLUSH_AFTER_INSTRUCTIONS = 200000 };
+enum { RULED_SHOWS = 1, RULED_NEEDS = 2, ACCESS_READ = 1, ACCESS_WRITE = 2 };
 
 /* What native.py passes in; mirrored there. */
 typedef struct {
@@ -30,6 +32,13 @@ typedef struct {
   uint32_t base, size, is_flash;
   const uint8_t* bytes;
 } tr_span;
+
+typedef struct {
+  uint32_t address, mask, low, high, before;
+} tr_condition;
+typedef struct {
+  uint32_t kind, base, size, first, count, access; /* conditions first to first + count */
+} tr_rule;
 
 /* What native.py reads; mirrored there. */
 typedef struct {
@@ -66,6 +75,7 @@ typedef struct {
   uint32_t word[PAGE_WORDS];
   int32_t row[PAGE_WORDS];     /* first row, -1 when the register is not listed */
   uint8_t covered[PAGE_WORDS]; /* 0: no block here, 1: a block, 2: an open block */
+  uint8_t ruled[PAGE_WORDS];   /* RULED_SHOWS, RULED_NEEDS */
 } page;
 
 struct board {
@@ -86,6 +96,11 @@ struct board {
   slot* ram_slots;
   const slot* current;
   code_ram code;
+  tr_rule* rules;
+  tr_condition* conditions;
+  uint32_t rule_count, uart_hz;
+  uint32_t uart_rate;  /* baud, 0: not looked at */
+  uint32_t nrf_loaded; /* RXD holds a byte that was not read */
   uint32_t uart_control, cpacr, cssel_address, dwt_control, demcr;
   uint64_t cycles_from; /* count at which CYCCNT was 0, while it runs */
   uint32_t cycles_frozen;
@@ -99,6 +114,7 @@ struct board {
   uint64_t rearm_at;     /* count at which Python wants the guard armed again */
   uint32_t idle_polls;
   uint64_t sent_at;
+  uint32_t waits, waits_address, waits_value; /* reads of one register and nothing else */
   uint8_t rx[65536], tx[4096];
   uint32_t rx_at, rx_end, tx_end;
 };
@@ -162,10 +178,86 @@ static void raise_fault(board* b, uint32_t kind, uint32_t address, uint32_t size
   uc_emu_stop(b->uc);
 }
 
+/* Rules: what depends on other registers. */
+static page* page_at(board* b, uint32_t address);
+static uint32_t apply_rows(board* b, page* p, uint32_t index, uint32_t value);
+
+/* `value` is what a write is about to leave in the register `written` (0: nothing). */
+static int condition_holds(board* b, const tr_condition* c, uint32_t written, uint32_t value) {
+  page* p = page_at(b, c->address);
+  const uint32_t index = (c->address & 4095) >> 2;
+  if (!p) return c->low == 0;
+  const uint32_t word = c->address == written && !c->before ? value : p->word[index];
+  const uint32_t bits = apply_rows(b, p, index, word) & c->mask;
+  return c->low <= bits && bits <= c->high;
+}
+
+static int holds(board* b, const tr_rule* rule) {
+  for (uint32_t i = rule->first; i < rule->first + rule->count; i++) {
+    if (!condition_holds(b, &b->conditions[i], 0, 0)) return 0;
+  }
+  return 1;
+}
+
+/* 1 when a byte passes the line of that kind; in strict mode one that does not is a fault. */
+static int passes(board* b, uint32_t kind) {
+  for (uint32_t i = 0; i < b->rule_count; i++) {
+    if (b->rules[i].kind != kind || holds(b, &b->rules[i])) continue;
+    if (b->strict) raise_fault(b, FAULT_UNCONNECTED, b->rules[i].base, i, kind == RULE_TRANSMITS);
+    return 0;
+  }
+  return 1;
+}
+
+/* 1 when no need forbids the access (rules.py): its last condition holds, or one before does
+ * not. */
+static int ready(page* p, uint32_t index, uint32_t access, uint32_t value) {
+  board* b = p->owner;
+  const uint32_t address = p->base + 4 * index, written = access == ACCESS_WRITE ? address : 0;
+  if (!(p->ruled[index] & RULED_NEEDS)) return 1;
+  for (uint32_t i = 0; i < b->rule_count; i++) {
+    const tr_rule* rule = &b->rules[i];
+    if (rule->kind != RULE_NEEDS || address - rule->base >= rule->size) continue;
+    if (!(rule->access & access)) continue;
+    const tr_condition *c = &b->conditions[rule->first], *must = c + rule->count - 1;
+    while (c != must && condition_holds(b, c, written, value)) c++;
+    if (c != must || condition_holds(b, must, written, value)) continue;
+    raise_fault(b, rule->size > 4 ? FAULT_PERIPHERAL_OFF : FAULT_UNREADY, address, i,
+                access == ACCESS_WRITE);
+    return 0;
+  }
+  return 1;
+}
+
+/* What the program at the other end has set, 0 when it cannot be known. */
+static uint32_t line_rate(const board* b) {
+  static const struct {
+    speed_t code;
+    uint32_t baud;
+  } known[] = {{B1200, 1200},     {B2400, 2400},     {B4800, 4800},     {B9600, 9600},
+               {B19200, 19200},   {B38400, 38400},   {B57600, 57600},   {B115200, 115200},
+               {B230400, 230400}, {B460800, 460800}, {B921600, 921600}, {B1000000, 1000000}};
+  struct termios t;
+  if (tcgetattr(b->fd, &t)) return 0;
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    if (known[i].code == cfgetospeed(&t)) return known[i].baud;
+  }
+  return 0;
+}
+
+static void through_the_line(const board* b, uint8_t* bytes, uint32_t n) {
+  if (!b->strict || !b->uart_rate || !n) return;
+  const uint64_t line = line_rate(b), mine = b->uart_rate;
+  const uint64_t off = line > mine ? line - mine : mine - line;
+  if (!line || off * 100 <= line * RATE_TOLERANCE_PERCENT) return;
+  for (uint32_t i = 0; i < n; i++) bytes[i] ^= GARBLE;
+}
+
 /* The UART's two directions. */
 static void flush(board* b) {
   uint32_t done = 0;
   int waited = 0;
+  through_the_line(b, b->tx, b->tx_end);
   while (done < b->tx_end) {
     const ssize_t n = write(b->fd, b->tx + done, b->tx_end - done);
     if (n > 0) {
@@ -187,7 +279,23 @@ static void refill(board* b, int timeout_ms) {
     const ssize_t n = read(b->fd, b->rx, sizeof b->rx);
     b->rx_at = 0;
     b->rx_end = n > 0 ? (uint32_t)n : 0;
+    /* it went by on another pin */
+    if (b->rx_end && !passes(b, RULE_RECEIVES)) b->rx_end = 0;
+    through_the_line(b, b->rx, b->rx_end);
   }
+}
+
+static void set_rate(board* b, uint64_t baud) {
+  flush(b);
+  b->uart_rate = (uint32_t)baud;
+}
+
+static void transmit(board* b, uint32_t value) {
+  b->idle_polls = 0;
+  if (!passes(b, RULE_TRANSMITS)) return;
+  if (b->tx_end == sizeof b->tx) flush(b);
+  b->tx[b->tx_end++] = (uint8_t)value;
+  b->sent_at = b->shared.count;
 }
 
 static int uart_on(const board* b, uint32_t bit) {
@@ -208,6 +316,14 @@ static uint32_t uart_status(board* b) {
   }
   if (b->rx_at != b->rx_end) value |= UART_RECEIVED;
   return value;
+}
+
+/* A byte moves into RXD, with its event, when there is one and the last was read. */
+static void nrf_load(board* b, page* p, uint32_t index) {
+  if (!b->nrf_loaded && (uart_status(b) & UART_RECEIVED)) {
+    b->nrf_loaded = 1;
+    p->word[index] = 1;
+  }
 }
 
 /* DWT, or the timer of another board: counts instructions, or the model's cycles. */
@@ -238,8 +354,6 @@ static uint32_t systick_value(const board* b) {
 }
 
 /* Executable RAM. */
-static page* page_at(board* b, uint32_t address);
-
 static int cache_on(board* b, uint32_t bit) {
   page* p = page_at(b, CCR_ADDRESS);
   return b->code.cached && p && (p->word[(CCR_ADDRESS & 4095) >> 2] & bit);
@@ -360,14 +474,21 @@ static void on_code_write(uc_engine* uc, uc_mem_type type, uint64_t address, int
 }
 
 /* Peripherals. */
-static uint32_t apply_rows(const board* b, int32_t first, uint32_t value) {
+static uint32_t apply_rows(board* b, page* p, uint32_t index, uint32_t value) {
   const uint32_t stored = value;
-  for (int32_t i = first; i >= 0; i = b->next[i]) {
+  for (int32_t i = p->row[index]; i >= 0; i = b->next[i]) {
     const tr_row* r = &b->rows[i];
     value |= r->ones;
     if (r->width) {
       const uint32_t mask = (1u << r->width) - 1;
       value = (value & ~(mask << r->to)) | ((stored >> r->of & mask) << r->to);
+    }
+  }
+  if (p->ruled[index] & RULED_SHOWS) {
+    for (uint32_t i = 0; i < b->rule_count; i++) {
+      const tr_rule* rule = &b->rules[i];
+      if (rule->kind != RULE_SHOWS || rule->base != p->base + 4 * index) continue;
+      value = holds(b, rule) ? value | rule->size : value & ~rule->size;
     }
   }
   return value;
@@ -380,7 +501,21 @@ static uint32_t read_word(board* b, page* p, uint32_t index) {
   switch (b->rows[row].role) {
     case ROLE_UART_STATUS:
       return uart_status(b);
+    case ROLE_NRF_RECEIVED:
+      nrf_load(b, p, index);
+      return p->word[index];
+    case ROLE_NRF_RXD: {
+      if (!b->nrf_loaded) return 0;
+      const uint32_t value = b->rx_at != b->rx_end ? b->rx[b->rx_at++] : 0;
+      b->nrf_loaded = 0;
+      b->idle_polls = 0;
+      if (b->rx_at != b->rx_end) nrf_load(b, p, index - (NRF_RXD_OFFSET - NRF_EVENT_OFFSET) / 4);
+      return value;
+    }
+    case ROLE_PL011_FLAGS:
+      return PL011_TX_EMPTY | (uart_status(b) & UART_RECEIVED ? 0 : PL011_RX_EMPTY);
     case ROLE_UART_RECEIVE:
+    case ROLE_PL011_DATA:
     case ROLE_CMSDK_DATA:
       b->idle_polls = 0;
       return b->rx_at != b->rx_end ? b->rx[b->rx_at++] : 0;
@@ -408,7 +543,7 @@ static uint32_t read_word(board* b, page* p, uint32_t index) {
     case ROLE_MPU_ATTRIBUTES:
       return b->shared.mpu_attributes[b->shared.mpu_number];
     default:
-      return apply_rows(b, row, stored);
+      return apply_rows(b, p, index, stored);
   }
 }
 
@@ -419,7 +554,9 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
   switch (role) {
     case ROLE_CONSTANT:
     case ROLE_UART_STATUS:
+    case ROLE_PL011_FLAGS:
     case ROLE_CMSDK_STATE:
+    case ROLE_NRF_RXD:
       return;
     case ROLE_UART_CONTROL:
       b->uart_control = value;
@@ -429,12 +566,47 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
                         (value & CMSDK_RECEIVER ? UART_RECEIVER : 0);
       break;
     case ROLE_UART_TRANSMIT:
+    case ROLE_PL011_DATA:
     case ROLE_CMSDK_DATA:
-      b->idle_polls = 0;
-      if (!uart_on(b, UART_TRANSMITTER)) return;
-      if (b->tx_end == sizeof b->tx) flush(b);
-      b->tx[b->tx_end++] = (uint8_t)value;
-      b->sent_at = s->count;
+      if (uart_on(b, UART_TRANSMITTER)) transmit(b, value);
+      return;
+    case ROLE_PL011_CONTROL:
+      b->uart_control = (value & PL011_ENABLE ? UART_ENABLE : 0) |
+                        (value & PL011_TX ? UART_TRANSMITTER : 0) |
+                        (value & PL011_RX ? UART_RECEIVER : 0);
+      break;
+    case ROLE_STM32_RATE:
+      if (b->uart_hz) set_rate(b, value ? (b->uart_hz + value / 2) / value : 1);
+      break;
+    case ROLE_PL011_LINE: /* after UARTIBRD and UARTFBRD */
+      if (b->uart_hz) {
+        const uint64_t divisor = 64ull * p->word[index - 2] + (p->word[index - 1] & 63);
+        set_rate(b, divisor ? (4ull * b->uart_hz + divisor / 2) / divisor : 1);
+      }
+      break;
+    case ROLE_NRF_ENABLE:
+      b->uart_control = (value & 15) == NRF_UART_ON ? UART_ENABLE : 0;
+      b->nrf_loaded = 0;
+      break;
+    case ROLE_NRF_RATE:
+      if (b->uart_hz) set_rate(b, (uint64_t)value * b->uart_hz >> 32);
+      break;
+    case ROLE_NRF_START_RX:
+      if (value & 1) b->uart_control |= UART_RECEIVER;
+      return;
+    case ROLE_NRF_STOP_RX:
+      if (value & 1) b->uart_control &= ~UART_RECEIVER;
+      return;
+    case ROLE_NRF_START_TX:
+      if (value & 1) b->uart_control |= UART_TRANSMITTER;
+      return;
+    case ROLE_NRF_STOP_TX:
+      if (value & 1) b->uart_control &= ~UART_TRANSMITTER;
+      return;
+    case ROLE_NRF_TXD:
+      if (!uart_on(b, UART_TRANSMITTER)) return; /* and TXDRDY never comes */
+      transmit(b, value);
+      p->word[index - (NRF_TXD_OFFSET - NRF_SENT_OFFSET) / 4] = 1;
       return;
     case ROLE_DWT_CONTROL:
       b->dwt_control = value;
@@ -502,6 +674,21 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
   p->word[index] = value;
 }
 
+/* Firmware that reads `value` of one register for ever waits for what does not come. */
+static void count_wait(board* b, page* p, uint32_t index, uint32_t value) {
+  const uint32_t address = p->base + 4 * index;
+  const uint32_t role = p->row[index] < 0 ? ROLE_PLAIN : b->rows[p->row[index]].role;
+  const int serves = (uint64_t)LISTENING >> role & 1;
+  if (address != b->waits_address || value != b->waits_value ||
+      (serves && uart_on(b, UART_RECEIVER))) {
+    b->waits_address = address;
+    b->waits_value = value;
+    b->waits = 0;
+  } else if (++b->waits > WAITS) {
+    raise_fault(b, FAULT_WAITING, address, value, 0);
+  }
+}
+
 /* 1 when an access may go on. */
 static int allowed(page* p, uint32_t offset, uint32_t size, int is_write) {
   const uint32_t index = offset >> 2;
@@ -521,8 +708,11 @@ static uint64_t on_read(uc_engine* uc, uint64_t offset, unsigned size, void* use
   page* p = user;
   (void)uc;
   if (!allowed(p, (uint32_t)offset, size, 0)) return 0;
-  const uint32_t shift = 8 * ((uint32_t)offset & 3);
-  const uint64_t value = read_word(p->owner, p, (uint32_t)offset >> 2) >> shift;
+  const uint32_t shift = 8 * ((uint32_t)offset & 3), index = (uint32_t)offset >> 2;
+  if (!ready(p, index, ACCESS_READ, 0)) return 0;
+  const uint32_t word = read_word(p->owner, p, index);
+  count_wait(p->owner, p, index, word);
+  const uint64_t value = word >> shift;
   return size >= 4 ? value : value & ((1ull << 8 * size) - 1);
 }
 
@@ -534,12 +724,14 @@ static void on_write(uc_engine* uc, uint64_t offset, unsigned size, uint64_t val
   if (size < 4) { /* UART data registers are often written as bytes */
     const int32_t row = p->row[index];
     const uint32_t role = row < 0 ? ROLE_PLAIN : p->owner->rows[row].role;
-    if (role != ROLE_UART_TRANSMIT && role != ROLE_CMSDK_DATA) {
+    if (role != ROLE_UART_TRANSMIT && role != ROLE_CMSDK_DATA && role != ROLE_PL011_DATA) {
       const uint32_t shift = 8 * ((uint32_t)offset & 3);
       const uint32_t mask = ((1u << 8 * size) - 1) << shift;
       value = (p->word[index] & ~mask) | ((uint32_t)value << shift & mask);
     }
   }
+  p->owner->waits_address = 0;
+  if (!ready(p, index, ACCESS_WRITE, (uint32_t)value)) return;
   write_word(p->owner, p, index, (uint32_t)value);
 }
 
@@ -698,6 +890,7 @@ void tr_reset(board* b) {
   memset(&b->shared, 0, sizeof b->shared);
   b->shared.count = count;
   b->shared.cycles = cycles;
+  b->uart_rate = b->nrf_loaded = 0;
   b->shared.mpu_v8 = mpu_v8;
   b->systick_control = b->systick_reload = 0;
   b->uart_control = b->cpacr = b->dwt_control = b->demcr = b->timer_control = 0;
@@ -705,11 +898,32 @@ void tr_reset(board* b) {
   b->cycles_run = 0;
   b->cycles_frozen = 0;
   b->idle_polls = 0;
+  b->waits = b->waits_address = b->waits_value = 0;
   b->current = NULL;
   b->rearm_at = UINT64_MAX;
   if (b->code.high > b->code.low) { /* caches hold nothing after a reset */
     memcpy(b->code.stored, b->code.bytes, b->code.high - b->code.low);
     memcpy(b->code.fetched, b->code.bytes, b->code.high - b->code.low);
+  }
+}
+
+/* Tell what depends on other registers; once. */
+void tr_rules(board* b, const tr_rule* rules, uint32_t rule_count, const tr_condition* conditions,
+              uint32_t condition_count, uint32_t uart_hz) {
+  b->rules = malloc(sizeof *rules * (rule_count + 1));
+  memcpy(b->rules, rules, sizeof *rules * rule_count);
+  b->conditions = malloc(sizeof *conditions * (condition_count + 1));
+  memcpy(b->conditions, conditions, sizeof *conditions * condition_count);
+  b->rule_count = rule_count;
+  b->uart_hz = uart_hz;
+  for (uint32_t i = 0; i < rule_count; i++) {
+    const int shows = rules[i].kind == RULE_SHOWS;
+    if (!shows && rules[i].kind != RULE_NEEDS) continue;
+    const uint32_t bytes = shows ? 4 : rules[i].size;
+    for (uint32_t a = rules[i].base; a < rules[i].base + bytes; a += 4) {
+      page* p = page_at(b, a);
+      if (p) p->ruled[(a & 4095) >> 2] |= shows ? RULED_SHOWS : RULED_NEEDS;
+    }
   }
 }
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ _REGISTERS = {
     "pc": arm_const.UC_ARM_REG_PC,
     "xpsr": arm_const.UC_ARM_REG_XPSR,
 }
+_VECTORS = {1: "reset", 2: "NMI", 3: "HardFault"}  # that every core takes
 # QEMU, target/arm/cpu.h: EXCP_*
 _INTERRUPTS = {
     1: Fault.UNDEFINED, 2: Fault.SUPERVISOR_CALL, 7: Fault.BREAKPOINT, 17: Fault.NO_FPU,
@@ -117,8 +119,11 @@ class Machine:
         self._pieces: list[tuple[int, int, int]] = []
         self._watching = False
         self._refused: _Access | None = None
+        self._no_start: tuple[Fault, None, str, int, str] = (Fault.NO_IMAGE, None, "", 0, "")
         self.hooks: Hooks
-        self._code = self._code_range(Symbols(elf))
+        symbols = Symbols(elf)
+        self._table = symbols.value("tr_vectors")
+        self._code = self._code_range(symbols)
         self.hooks, self.helper_note = attach(
             self._uc, self._map, self._spans, fd, strict=strict, portable=portable, clock=clock,
             code=self._code, level=level_of(board.core),
@@ -169,7 +174,7 @@ class Machine:
         pc = self._boot()
         while True:
             if pc is None:
-                return self._report(Fault.NO_IMAGE, None)
+                return self._report(*self._no_start)
             self._refused = None
             failure: Exception | None = None
             try:
@@ -198,14 +203,39 @@ class Machine:
         self._protect()
         for name, register in _REGISTERS.items():
             self._uc.reg_write(register, 1 << 24 if name == "xpsr" else 0)
-        flash = self.board.flash
-        vectors = self._spans[self.board.memories.index(flash)].data
-        stack = int.from_bytes(vectors[0:4], "little")
-        entry = int.from_bytes(vectors[4:8], "little")
-        if not (flash.origin <= entry < flash.end and entry & 1):
+        flash, start = self.board.flash, self.board.image_origin
+        # A bootloader in front of the image would set VTOR and jump: none is run here.
+        vectors = self._spans[self.board.memories.index(flash)].data[start - flash.origin :]
+        words = struct.unpack_from("<16I", vectors)
+        stack, entry = words[0], words[1]
+        if not start <= entry < flash.end:
+            self._no_start = (Fault.NO_IMAGE, None, "", 0, "")
+            return None
+        if wrong := self._wrong_vector(words):
+            self._no_start = (Fault.VECTORS, None, "", 0, wrong)
             return None
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, stack & ~3)
         return entry & ~1
+
+    def _wrong_vector(self, words: tuple[int, ...]) -> str:
+        """What is wrong with a vector table (DDI0403, "The vector table"), or nothing. Of a table
+        that the ELF does not name only the first two words are known to be vectors."""
+        start = self.board.image_origin
+        ram = [m for m in self.board.memories if m.kind != "flash"]
+        if not any(m.origin < words[0] <= m.end for m in ram):
+            return f"the initial stack pointer {words[0]:#010x} is in no RAM"
+        if self._table not in (None, start):
+            return f"the table is at {self._table:#010x}, the image starts at {start:#010x}"
+        for number in range(1, 2 if self._table is None else len(words)):
+            name = f"vector {number}" + (f" ({_VECTORS[number]})" if number in _VECTORS else "")
+            word = words[number]
+            if word == 0 and number not in _VECTORS:
+                continue
+            if not start <= word < self.board.flash.end:
+                return f"{name}, {word:#010x}, is not in the image"
+            if not word & 1:
+                return f"{name}, {word:#010x}, has bit 0 clear: it is no Thumb code"
+        return ""
 
     # Rights: the memory's own, limited by the MPU. Unicorn gives rights to pages of 1 KiB. A page
     # that has more than one sort (a stack guard has 32 bytes) gets what all its parts allow; the
@@ -294,6 +324,16 @@ class Machine:
             return self._report(
                 fault, address, "write" if is_write else "read", size,
                 detail=self._map.name_of(address) if self._map.block_at(address) else "",
+            )  # fmt: skip
+        if fault in (Fault.PERIPHERAL_OFF, Fault.UNREADY, Fault.UNCONNECTED):
+            return self._report(  # the size is the number of the rule
+                fault, address, "write" if is_write else "read", 4,
+                detail=f"{self._map.name_of(address)}: {self._map.rules[size].text()}",
+            )  # fmt: skip
+        if fault is Fault.WAITING:  # the size is what it reads
+            return self._report(
+                fault, address, "read", 4,
+                detail=f"{self._map.name_of(address)}, which stays {size:#x}",
             )  # fmt: skip
         if fault is Fault.STALE_CODE:
             return self._report(fault, address, "fetch", detail=STALE_TEXT[Stale(size)])

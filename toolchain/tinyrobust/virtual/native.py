@@ -27,6 +27,7 @@ from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.hooks import Clock, Requests, Span, State
 from tinyrobust.virtual.mpu import Mpu
 from tinyrobust.virtual.peripherals import RegisterMap, Role
+from tinyrobust.virtual.rules import RuleKind
 
 _SOURCES = tuple(Path(__file__).with_name(name) for name in ("hooks.c", "cycles.h"))
 _REGIONS = 16
@@ -52,6 +53,18 @@ class _Span(ctypes.Structure):
     )
 
 
+class _Condition(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint32) for name in ("address", "mask", "low", "high", "before")
+    )
+
+
+class _Rule(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint32) for name in ("kind", "base", "size", "first", "count", "access")
+    )
+
+
 class _Shared(ctypes.Structure):
     _fields_ = (
         ("count", ctypes.c_uint64),
@@ -74,6 +87,7 @@ def _definitions() -> list[str]:
     values = {f"ROLE_{r.name}": int(r) for r in Role}
     values |= {f"FAULT_{f.name}": int(f) for f in Fault}
     values |= {f"REQUEST_{r.name}": int(r) for r in Requests}
+    values |= {f"RULE_{k.name}": int(k) for k in RuleKind}
     values |= {f"STALE_{s.name}": int(s) for s in code_ram.Stale}
     scs = 0xE000E000  # the System Control Space of every Armv7-M
     operation = peripherals.CacheOperation
@@ -114,10 +128,27 @@ def _definitions() -> list[str]:
         "CMSDK_TRANSMITTER": peripherals.CMSDK_TX,
         "CMSDK_RECEIVER": peripherals.CMSDK_RX,
         "CMSDK_RECEIVE_FULL": peripherals.CMSDK_RX_FULL,
+        "NRF_UART_ON": peripherals.NRF_UART_ON,
+        "NRF_EVENT_OFFSET": peripherals.NRF_RXDRDY,
+        "NRF_SENT_OFFSET": peripherals.NRF_TXDRDY,
+        "NRF_RXD_OFFSET": peripherals.NRF_RXD,
+        "NRF_TXD_OFFSET": peripherals.NRF_TXD,
+        "PL011_ENABLE": peripherals.PL011_ENABLE,
+        "PL011_TX": peripherals.PL011_TX,
+        "PL011_RX": peripherals.PL011_RX,
+        "PL011_TX_EMPTY": peripherals.PL011_TX_EMPTY,
+        "PL011_RX_EMPTY": peripherals.PL011_RX_EMPTY,
+        "RATE_TOLERANCE_PERCENT": peripherals.RATE_TOLERANCE_PERCENT,
+        "GARBLE": peripherals.GARBLE,
         "DATA_CACHE_ID": peripherals.DATA_CACHE_ID,
         "INSTRUCTION_CACHE_ID": peripherals.INSTRUCTION_CACHE_ID,
+        "WAITS": peripherals.WAITS,
+        "LISTENING": sum(1 << role for role in peripherals.LISTENING),
     }
-    return [f"-D{name}={value:#x}u" for name, value in values.items()]
+    return [
+        f"-D{name}={value:#x}ull" if value >> 32 else f"-D{name}={value:#x}u"
+        for name, value in values.items()
+    ]
 
 
 def compiler() -> str | None:
@@ -204,6 +235,11 @@ def _load() -> ctypes.CDLL:
     library.tr_code_ram.argtypes = [
         ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32,
     ]  # fmt: skip
+    library.tr_rules.argtypes = [
+        ctypes.c_void_p, ctypes.POINTER(_Rule), ctypes.c_uint32, ctypes.POINTER(_Condition),
+        ctypes.c_uint32, ctypes.c_uint32,
+    ]  # fmt: skip
+    library.tr_rules.restype = None
     library.tr_unguard.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     if library.tr_sizeof_shared() != ctypes.sizeof(_Shared):
         raise BuildError("the virtual board's hooks and native.py disagree about their data")
@@ -253,12 +289,35 @@ class NativeHooks:
         )  # fmt: skip
         if error.value:
             raise UcError(error.value)
+        self._set_rules(registers)
         if code is not None:
             failed = self._library.tr_code_ram(self._board, code.low, code.high, int(code.cached))
             if failed:
                 raise UcError(failed)
         self._shared = self._library.tr_state(self._board).contents
         self._guards: list[int] = []
+
+    def _set_rules(self, registers: RegisterMap) -> None:
+        rules: list[_Rule] = []
+        conditions: list[_Condition] = []
+        for rule in registers.rules:
+            rules.append(
+                _Rule(
+                    int(rule.kind),
+                    rule.base,
+                    rule.size,
+                    len(conditions),
+                    len(rule.conditions),
+                    rule.access,
+                )
+            )
+            conditions += [
+                _Condition(c.address, c.mask, c.low, c.high, int(c.before)) for c in rule.conditions
+            ]
+        self._library.tr_rules(
+            self._board, (_Rule * len(rules))(*rules), len(rules),
+            (_Condition * len(conditions))(*conditions), len(conditions), registers.uart_hz,
+        )  # fmt: skip
 
     @property
     def count(self) -> int:

@@ -8,11 +8,12 @@ the board's YAML file says them). Out: a ``RegisterMap`` that both kinds of hook
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from tinyrobust.boards.schema import Board, Peripheral
 from tinyrobust.errors import BoardError
+from tinyrobust.virtual.rules import Rule, rules
 
 PAGE = 0x1000  # the granularity of Unicorn's memory-mapped input and output
 
@@ -42,11 +43,34 @@ class Role(IntEnum):
     TIMER_CONTROL = 19
     TIMER_VALUE = 20  # counts down
     CACHE_OPERATION = 21  # by address or by set and way
-    MPU_BASE_V8 = 22
-    MPU_LIMIT = 23
-    SYSTICK_CONTROL = 24
-    SYSTICK_RELOAD = 25
-    SYSTICK_VALUE = 26
+    NRF_RATE = 22
+    NRF_START_RX = 23
+    NRF_STOP_RX = 24
+    NRF_START_TX = 25
+    NRF_STOP_TX = 26
+    NRF_RECEIVED = 27  # EVENTS_RXDRDY
+    NRF_ENABLE = 28
+    NRF_RXD = 29
+    NRF_TXD = 30
+    # PL011
+    PL011_DATA = 31
+    PL011_FLAGS = 32
+    PL011_LINE = 33  # LCR_H: only writing it takes the divisors over
+    PL011_CONTROL = 34
+    STM32_RATE = 35
+    MPU_BASE_V8 = 36
+    MPU_LIMIT = 37
+    SYSTICK_CONTROL = 38
+    SYSTICK_RELOAD = 39
+    SYSTICK_VALUE = 40
+
+
+# Registers whose writing sends a byte, and those that are polled for one.
+SPEAKING = {Role.UART_TRANSMIT, Role.CMSDK_DATA, Role.PL011_DATA, Role.NRF_TXD}
+LISTENING = {Role.UART_STATUS, Role.CMSDK_STATE, Role.PL011_FLAGS, Role.NRF_RECEIVED}
+# Firmware that reads the same register so often and nothing else waits for ever; a UART that may
+# receive is no such register.
+WAITS = 100_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +80,12 @@ class Follow:
     of: int
     to: int
     width: int = 1
+
+
+# In strict mode bytes sent at a rate further from the line's than this arrive garbled: what a
+# receiver tolerates over ten bits, half a bit at either end.
+RATE_TOLERANCE_PERCENT = 4
+GARBLE = 0x5A  # what they are garbled with
 
 
 @dataclass(frozen=True)
@@ -87,10 +117,13 @@ class Block:
 
 @dataclass(frozen=True)
 class RegisterMap:
-    """All blocks and registers of a board."""
+    """All blocks and registers of a board, and what depends on what. ``uart_hz``: the clock that
+    the UART divides, 0 when its rate is not looked at."""
 
     blocks: tuple[Block, ...]
     registers: Mapping[int, Register]
+    rules: tuple[Rule, ...] = ()
+    uart_hz: int = 0
 
     @property
     def pages(self) -> list[int]:
@@ -139,7 +172,11 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
         if old is None:
             raise BoardError(f"{board.id}: no register at {address:#010x} to override")
         registers[address] = Register(old.name, address, value, old.ones, old.role, old.follows)
-    return RegisterMap(tuple(blocks), registers)
+    made = RegisterMap(tuple(blocks), registers)
+    names = {made.name_of(address): address for address in registers}
+    speaks = [r.address for r in registers.values() if r.role in SPEAKING]
+    uart_hz = next((p.clock_hz for p in board.unicorn.peripherals if p.clock_hz), 0)
+    return replace(made, rules=rules(board, names, speaks), uart_hz=uart_hz)
 
 
 Rows = tuple[Block, list[Register]]
@@ -152,6 +189,7 @@ def _listed(peripheral: Peripheral) -> list[Register]:
             peripheral.base + row.offset,
             row.reset,
             row.ones,
+            role=Role.CONSTANT if row.constant else Role.PLAIN,
             follows=tuple(Follow(f.of, f.to, f.width) for f in row.follows),
         )
         for row in peripheral.registers
@@ -185,7 +223,7 @@ def _stm32_usart(peripheral: Peripheral, _board: Board) -> Rows:
         Register("CR1", base + 0x00, role=Role.UART_CONTROL),
         Register("CR2", base + 0x04),
         Register("CR3", base + 0x08),
-        Register("BRR", base + 0x0C),
+        Register("BRR", base + 0x0C, role=Role.STM32_RATE),
         Register("GTPR", base + 0x10),
         Register("RTOR", base + 0x14),
         Register("RQR", base + 0x18),
@@ -223,6 +261,64 @@ def _cmsdk_timer(peripheral: Peripheral, _board: Board) -> Rows:
         Register("CTRL", base + 0x00, role=Role.TIMER_CONTROL),
         Register("VALUE", base + 0x04, role=Role.TIMER_VALUE),
         Register("RELOAD", base + 0x08),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+# nRF52840 Product Specification v1.7, "UART": registers and tasks; the baud rate is
+# BAUDRATE / 2^32 of 16 MHz.
+NRF_UART_ON = 4  # ENABLE
+NRF_RXDRDY, NRF_TXDRDY, NRF_RXD, NRF_TXD = 0x108, 0x11C, 0x518, 0x51C
+
+
+def _nrf52_uart(peripheral: Peripheral, _board: Board) -> Rows:
+    base = peripheral.base
+    off = 0xFFFFFFFF  # PSEL: no pin
+    rows = [
+        Register("STARTRX", base + 0x000, role=Role.NRF_START_RX),
+        Register("STOPRX", base + 0x004, role=Role.NRF_STOP_RX),
+        Register("STARTTX", base + 0x008, role=Role.NRF_START_TX),
+        Register("STOPTX", base + 0x00C, role=Role.NRF_STOP_TX),
+        Register("CTS", base + 0x100),
+        Register("RXDRDY", base + NRF_RXDRDY, role=Role.NRF_RECEIVED),
+        Register("TXDRDY", base + NRF_TXDRDY),
+        Register("ERROR", base + 0x124),
+        Register("RXTO", base + 0x144),
+        Register("SHORTS", base + 0x200),
+        Register("INTENCLR", base + 0x308),
+        Register("ERRORSRC", base + 0x480, role=Role.CONSTANT),
+        Register("ENABLE", base + 0x500, role=Role.NRF_ENABLE),
+        Register("PSELRTS", base + 0x508, off),
+        Register("PSELTXD", base + 0x50C, off),
+        Register("PSELCTS", base + 0x510, off),
+        Register("PSELRXD", base + 0x514, off),
+        Register("RXD", base + NRF_RXD, role=Role.NRF_RXD),
+        Register("TXD", base + NRF_TXD, role=Role.NRF_TXD),
+        Register("BAUDRATE", base + 0x524, 0x04000000, role=Role.NRF_RATE),
+        Register("CONFIG", base + 0x56C),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+# DDI0183, PrimeCell UART (PL011) technical reference manual, "Summary of registers".
+PL011_RX_EMPTY, PL011_TX_EMPTY = 1 << 4, 1 << 7  # UARTFR
+PL011_ENABLE, PL011_TX, PL011_RX = 1 << 0, 1 << 8, 1 << 9  # UARTCR
+
+
+def _pl011_uart(peripheral: Peripheral, _board: Board) -> Rows:
+    base = peripheral.base
+    rows = [
+        Register("DR", base + 0x00, role=Role.PL011_DATA),
+        Register("RSR", base + 0x04),
+        Register("FR", base + 0x18, role=Role.PL011_FLAGS),
+        Register("IBRD", base + 0x24),
+        Register("FBRD", base + 0x28),
+        Register("LCR_H", base + 0x2C, role=Role.PL011_LINE),
+        Register("CR", base + 0x30, PL011_TX | PL011_RX, role=Role.PL011_CONTROL),
+        Register("IFLS", base + 0x34, 0x12),
+        Register("IMSC", base + 0x38),
+        Register("ICR", base + 0x44),
+        Register("DMACR", base + 0x48),
     ]
     return Block(peripheral.name, base, peripheral.size), rows
 
@@ -270,6 +366,7 @@ def _armv7m_scs(peripheral: Peripheral, board: Board) -> Rows:
         Register("SYST_RVR", base + 0x014, role=Role.SYSTICK_RELOAD),
         Register("SYST_CVR", base + 0x018, role=Role.SYSTICK_VALUE),
         Register("CPUID", base + 0xD00, board.traits.cpuid, role=Role.CONSTANT),
+        Register("VTOR", base + 0xD08),
         Register("AIRCR", base + 0xD0C, 0xFA050000, role=Role.RESET_CONTROL),
         Register("CCR", base + 0xD14, 0x00040200),
         Register("CLIDR", base + 0xD78, board.traits.clidr, role=Role.CONSTANT),
@@ -308,6 +405,8 @@ _MODELS: dict[str, Callable[[Peripheral, Board], Rows]] = {
     "stm32-usart": _stm32_usart,
     "cmsdk-uart": _cmsdk_uart,
     "cmsdk-timer": _cmsdk_timer,
+    "nrf52-uart": _nrf52_uart,
+    "pl011-uart": _pl011_uart,
     "armv7m-dwt": _armv7m_dwt,
     "armv7m-scs": _armv7m_scs,
 }
