@@ -20,10 +20,11 @@ from tinyrobust import boards, resources, virtual
 from tinyrobust.artefact import write_bytes
 from tinyrobust.boards import Board
 from tinyrobust.image import compilers
-from tinyrobust.image.build import board_text, core_folders, firmware_source
+from tinyrobust.image.build import board_text, firmware_source
 from tinyrobust.image.elf import Elf
 from tinyrobust.image.link import link
 from tinyrobust.image.objects import Source, compile_all
+from tinyrobust.image.ports import core_folders
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ GOOD: list[dict[str, Any]] = [
     {"id": "st-flash"},
     {"id": "stm32cubeprogrammer"},
     {"id": "dfu-util", "usb": {"vid": 0x2341, "pid": 0x035B}, "alt": 0},
-    {"id": "dfu-util", "usb": {"vid": 0x2341, "pid": 0x035B}, "touch": True},
+    {"id": "dfu-util", "usb": {"vid": 1, "pid": 2}, "touch": {"vid": 0x2341, "pid": 0x025B}},
     {"id": "bossac", "usb": {"vid": 0x03EB, "pid": 0x6124}, "offset": 0x10000},
     {"id": "arduino-cli", "fqbn": "arduino:mbed_nano:nano33ble"},
     {"id": "uf2", "volume": "RPI-RP2", "family": 0xE48BFF56},

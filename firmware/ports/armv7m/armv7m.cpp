@@ -8,6 +8,7 @@
 namespace tr::armv7m {
 namespace {
 
+constexpr uint32_t kMpuType = 0xE000ED90u;  // MPU Type Register, MPU_TYPE: DREGION
 constexpr uint32_t kMpuCtrl = 0xE000ED94u;  // MPU Control Register, MPU_CTRL
 constexpr uint32_t kMpuRnr = 0xE000ED98u;   // MPU Region Number Register, MPU_RNR
 constexpr uint32_t kMpuRbar = 0xE000ED9Cu;  // MPU Region Base Address Register, MPU_RBAR
@@ -49,6 +50,13 @@ void region(uint32_t number, uint32_t base, uint32_t log2_bytes, uint32_t attrib
 
 void protect(uint32_t image_base, uint32_t image_log2_bytes) {
   mainline::faults_on();
+  // Regions that a bootloader has left on would stay so.
+  reg(kMpuCtrl) = 0;
+  const uint32_t regions = (reg(kMpuType) >> 8) & 0xFFu;
+  for (uint32_t number = 0; number < regions; ++number) {
+    reg(kMpuRnr) = number;
+    reg(kMpuRasr) = 0;
+  }
   // External memories (0x60000000 to 0xDFFFFFFF): the board has none, and without this a Cortex-M7
   // may read them speculatively, because the default map calls them normal memory (AN4838,
   // "Introduction to memory protection unit management on STM32 MCUs"). Of 4 Gbytes in eighths,

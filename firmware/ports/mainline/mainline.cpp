@@ -33,6 +33,13 @@ void caches_on() {
   barrier();
   reg(kIciallu) = 0;
   barrier();
+  // A bootloader may have left the data cache on: its lines are valid, and to drop those that were
+  // not written back would lose what start-up has just written.
+  if ((reg(kCcr) & (1u << 16)) != 0) {
+    reg(kCcr) = reg(kCcr) | (1u << 17);
+    barrier();
+    return;
+  }
   reg(kCsselr) = 0;
   barrier();
   const uint32_t size = reg(kCcsidr);

@@ -15,9 +15,19 @@ from tinyrobust.boards.cores import CORES, Core, Traits
 
 MemoryKind = Literal["flash", "ram", "itcm", "dtcm"]
 Use = Literal[
-    "code", "weights", "tables", "arena", "scratch", "buffers", "data", "stack", "code_ram"
+    "code",
+    "weights",
+    "tables",
+    "arena",
+    "scratch",
+    "buffers",
+    "data",
+    "stack",
+    "code_ram",
+    "hot_code",
 ]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Setting = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Address = Annotated[int, Field(ge=0, lt=1 << 32)]
 
 
@@ -97,9 +107,10 @@ class Flasher(_Strict):
     usb: UsbId | None = None  # dfu-util, bossac: the boot loader's ids
     alt: Annotated[int, Field(ge=0, le=255)] = 0  # dfu-util: alternate setting, the flash
     offset: Address = 0  # bossac: where in the flash the image starts, bytes
-    # The boot loader starts when the serial port is opened and closed at 1200 baud; null: what is
-    # usual for the flasher (bossac: yes, others: no).
-    touch: bool | None = None
+    # dfu-util, bossac, uf2: the USB port of the running firmware (an Arduino sketch) that calls the
+    # boot loader when it is opened and closed at 1200 baud; null: bossac takes the board's serial
+    # port, the others call nothing.
+    touch: UsbId | None = None
     fqbn: Annotated[str, Field(pattern=r"^[^:\s]+:[^:\s]+:[^:\s]+(:[^:\s]+)?$")] | None = None
     volume: str | None = None  # uf2: label of the boot loader's drive
     family: Address | None = None  # uf2: family id (the UF2 specification's families.json)
@@ -235,8 +246,8 @@ class Peripheral(_Strict):
     ``needs``: what must hold before it answers (its clock runs, it is out of reset) or before a
     certain write; an access before is a fault. ``transmits`` and ``receives``: what must hold for a
     UART's bytes to go out on and come in from the board's pins; else they are lost, and in strict
-    mode that is a fault. ``clock_hz``: what its baud rate is
-    divided from; in strict mode a rate that is not the line's garbles every byte.
+    mode that is a fault. ``clock_hz``: what its baud rate is divided from; in strict mode a rate
+    that is not the line's garbles every byte. ``tick_cycles``: core cycles of a timer's tick.
     """
 
     name: str
@@ -244,7 +255,7 @@ class Peripheral(_Strict):
     size: Annotated[int, Field(gt=0)]
     model: Literal[
         "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom",
-        "nrf52-uart", "pl011-uart",
+        "nrf52-uart", "pl011-uart", "rp2040-timer",
     ] = "registers"  # fmt: skip
     registers: list[Register] = []
     text: str | None = None
@@ -252,6 +263,7 @@ class Peripheral(_Strict):
     transmits: list[Reason] = []
     receives: list[Reason] = []
     clock_hz: Annotated[int, Field(gt=0)] | None = None
+    tick_cycles: Annotated[int, Field(gt=0)] | None = None
 
 
 class Unicorn(_Strict):
@@ -261,19 +273,31 @@ class Unicorn(_Strict):
     """
 
     peripherals: list[Peripheral]
+    # What the boot block must have set up before the flash can be read, on boards that have one.
+    boot_ready: list[Reason] = []
+
+
+class BootBlock(_Strict):
+    """The first bytes of the image that the chip's boot ROM copies to ``copy_to`` and runs there when
+    the CRC-32 in their last word is right (``image/boot_block.py``). The vector table follows."""
+
+    bytes: Annotated[int, Field(gt=4, le=4096, multiple_of=256)]
+    copy_to: Address
 
 
 class Board(_Strict):
     """One board: memories, core, clock, serial port, flashers, budget.
 
-    ``port`` is the folder of ``firmware/ports``; ``fpu`` is what gcc's ``-mfpu`` calls the
-    floating-point unit (start-up switches it on; the firmware itself computes in integers).
+    ``port`` is the folder of ``firmware/ports``, and ``settings`` what that wants to know of the
+    board (its port.yaml: the UART and its pins, for example); ``fpu`` is what gcc's ``-mfpu`` calls
+    the floating-point unit (start-up switches it on; the firmware itself computes in integers).
     ``virtual`` says how the firmware runs without the hardware. ``clock_hz`` is the core clock
     after start-up, the highest of the silicon revisions; the device reports its own in ``hello``.
 
     ``load_address`` is where the image starts when a bootloader keeps the first bytes of the
-    flash; without it the image starts where the flash does. ``notes`` are what somebody with the
-    board in hand should know: jumpers, wires, what is not used.
+    flash; without it the image starts where the flash does. ``stack_guard`` says what catches a
+    stack overflow: an MPU region below the stack, a stack limit register, or nothing. ``notes``
+    are what somebody with the board in hand should know: jumpers, wires, what is not used.
     """
 
     id: Identifier
@@ -282,6 +306,7 @@ class Board(_Strict):
     core: Core
     fpu: Literal["fpv4-sp-d16", "fpv5-sp-d16", "fpv5-d16"] | None = None
     port: Identifier
+    settings: dict[Setting, int | str] = {}
     virtual: Literal["unicorn", "qemu", "host"] | None = None
     qemu_machine: str | None = None
     unicorn: Unicorn | None = None
@@ -289,9 +314,11 @@ class Board(_Strict):
     flash_word_bytes: Annotated[int, Field(ge=4, multiple_of=4)]
     flash_sector_bytes: Annotated[int, Field(gt=0)] | None = None
     load_address: Address | None = None
+    boot_block: BootBlock | None = None
     clock_hz: Annotated[int, Field(gt=0)]
     clock_tree: ClockTree | None = None
     cycle_counter: Literal["dwt", "timer", "none"]
+    stack_guard: Literal["mpu", "limit", "none"] = "mpu"
     serial: Serial
     flashers: list[Flasher] = []
     budget: Budget
@@ -375,6 +402,11 @@ class Board(_Strict):
         return self.flash.origin if self.load_address is None else self.load_address
 
     @property
+    def vector_table(self) -> int:
+        """Address of the vector table: at the image's start, or behind its boot block."""
+        return self.image_origin + (self.boot_block.bytes if self.boot_block else 0)
+
+    @property
     def image_room(self) -> int:
         """Bytes of the flash from ``image_origin`` to its end."""
         return self.flash.end - self.image_origin
@@ -383,14 +415,6 @@ class Board(_Strict):
     def traits(self) -> Traits:
         """What follows from the core."""
         return CORES[self.core]
-
-    @property
-    def stack_guard(self) -> str:
-        """What catches a stack overflow."""
-        if self.is_host:
-            return "none"
-        n_bytes = self.traits.guard_bytes
-        return f"MPU, {n_bytes} bytes below the stack" if n_bytes else "stack limit register"
 
     @property
     def is_host(self) -> bool:

@@ -21,9 +21,9 @@ from typing import Any
 from tinyrobust import __version__, codegen, memory, resources
 from tinyrobust.artefact import sha256, write_bytes, write_json, write_text
 from tinyrobust.boards import Board
-from tinyrobust.errors import BoardError, BuildError, TinyRobustError
+from tinyrobust.errors import BuildError, TinyRobustError
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.image import compilers, hexfile, stack
+from tinyrobust.image import compilers, hexfile, ports, stack
 from tinyrobust.image.elf import PADDING, Elf
 from tinyrobust.image.link import link
 from tinyrobust.image.memory_report import (
@@ -34,7 +34,7 @@ from tinyrobust.image.memory_report import (
     measure,
 )
 from tinyrobust.image.objects import Object, Source, compile_all
-from tinyrobust.registry import nearest
+from tinyrobust.image.ports import core_folders
 
 SCHEMA = "tinyrobust.image/1"
 KERNEL_FLAGS = ("-O3",)
@@ -225,10 +225,9 @@ def _replace(work: Path, out: Path) -> None:
 
 def _include(board: Board, generated: codegen.Generated) -> list[Path]:
     firmware = resources.root() / "firmware"
-    ports = firmware / "ports"
-    shared = [ports / name for name in core_folders(board)]
+    shared = [firmware / "ports" / name for name in core_folders(board)]
     found = [*generated.include_dirs, firmware / "include", firmware / "protocol",
-             ports / board.port, *shared]  # fmt: skip
+             firmware / "ports" / board.port, *shared]  # fmt: skip
     return list(dict.fromkeys(found))
 
 
@@ -238,9 +237,7 @@ def _sources(
     firmware = resources.root() / "firmware"
     folders = ["app", "protocol", f"ports/{board.port}"]
     folders += [f"ports/{name}" for name in core_folders(board)]
-    if not (firmware / "ports" / board.port).is_dir():
-        known = {path.parent.name for path in firmware.glob("ports/*/port.cpp")}
-        raise BoardError(f"board '{board.id}': no port '{board.port}'", nearest(board.port, known))
+    ports.check(board)
     sources = model_sources(plan, generated, work)
     for folder in folders:
         for path in sorted((firmware / folder).iterdir()):
@@ -251,14 +248,6 @@ def _sources(
         *sources,
         Source(work / "generated/tr_board.cpp", "generated/tr_board.cpp", OTHER_FLAGS),
     ]
-
-
-def core_folders(board: Board) -> tuple[str, ...]:
-    """Folders of ``firmware/ports`` with what belongs to the board's core, not to its family."""
-    if board.is_host:
-        return ()
-    name = board.traits.architecture
-    return (name, "cortexm") if name == "armv6m" else (name, "mainline", "cortexm")
 
 
 def model_sources(plan: memory.Plan, generated: codegen.Generated, work: Path) -> list[Source]:
@@ -305,8 +294,17 @@ def board_text(board: Board) -> str:
         'extern "C" {\n'
         f"const char tr_board_id[] = {json.dumps(board.id)};\n"
         f"const uint32_t tr_board_baud_max = {board.serial.baud_max};\n"
-        "}\n"
+        f"const uint32_t tr_board_flash_origin = {board.flash.origin:#x};\n"
+        f"const uint32_t tr_board_flash_bytes = {board.flash.length:#x};\n"
+        + "".join(_setting(name, value) for name, value in board.settings.items())
+        + "}\n"
     )
+
+
+def _setting(name: str, value: int | str) -> str:
+    if isinstance(value, str):
+        return f"extern const char tr_setting_{name}[] = {json.dumps(value)};\n"
+    return f"extern const uint32_t tr_setting_{name} = {value:#x};\n"
 
 
 def _steps(plan: memory.Plan, generated: codegen.Generated) -> list[dict[str, Any]]:

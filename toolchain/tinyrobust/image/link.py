@@ -17,6 +17,7 @@ from tinyrobust.artefact import write_text
 from tinyrobust.boards import Board
 from tinyrobust.boards.schema import Memory
 from tinyrobust.errors import BoardError
+from tinyrobust.image.boot_block import seal
 from tinyrobust.image.compilers import Compiler
 from tinyrobust.image.elf import Elf
 
@@ -29,6 +30,8 @@ USES = {
     "arena": (".tr_arena",),
 }
 CODE_RAM, CODE_SECTION = "code_ram", ".tr_code_ram"
+# Kernels, runtime and the generated model, copied into RAM beside .data on boards whose flash is slow.
+HOT_CODE, HOT_SECTION = "hot_code", ".tr_hot"
 _SMALLEST_REGION = 256  # with eighths that can be switched off (DDI0403, "MPU_RASR", SRD)
 
 
@@ -36,7 +39,8 @@ _SMALLEST_REGION = 256  # with eighths that can be switched off (DDI0403, "MPU_R
 class Placement:
     """Name of the memory for each use of RAM; "" for code on a board that runs none there.
 
-    ``code_align``: size of the MPU region that holds the code, to which it is aligned.
+    ``code_align``: size of the MPU region that holds the code, to which it is aligned. ``hot``: code
+    that counts is copied to RAM.
     """
 
     stack: str
@@ -45,6 +49,7 @@ class Placement:
     arena: str
     code_ram: str = ""
     code_align: int = _SMALLEST_REGION
+    hot: bool = False
 
 
 def link(
@@ -68,11 +73,13 @@ def link(
         {use: board.placed(use)[0].name for use in USES},
         codes[0].name if codes else "",
         _region_bytes(code_ram_bytes),
+        bool(board.placed(HOT_CODE)),
     )
     _link(board, compiler, objects, elf, first)
     better = _place(board, Elf(elf))
     if better != first:
         _link(board, compiler, objects, elf, better)
+    seal(elf, board)
     return elf
 
 
@@ -92,6 +99,7 @@ def _place(board: Board, elf: Elf) -> Placement:
     """First memory with room for each use, in the order stack, data, buffers, arena, code."""
     free = {m.name: m.length for m in board.memories}
     chosen: dict[str, str] = {}
+    used = elf.section_bytes(CODE_SECTION)
     for use, sections in USES.items():
         # each section starts and ends on 8 bytes
         need = sum(-(-elf.section_bytes(s) // 8) * 8 for s in sections)
@@ -99,14 +107,22 @@ def _place(board: Board, elf: Elf) -> Placement:
         fits = [m for m in allowed if free[m.name] >= need]
         memory = (fits or allowed)[0]
         free[memory.name] -= need
+        used += need
         chosen[use] = memory.name
+    hot_bytes = elf.section_bytes(HOT_SECTION)
+    hot = (
+        chosen["data"] in [m.name for m in board.placed(HOT_CODE)]
+        and hot_bytes <= min(free[chosen["data"]], board.budget.ram_bytes - used)
+    )  # fmt: skip
+    if hot:
+        free[chosen["data"]] -= hot_bytes
     codes = board.placed(CODE_RAM)
     if not codes:
-        return _placement(chosen)
+        return _placement(chosen, hot=hot)
     need = elf.section_bytes(CODE_SECTION)
     region = _region_bytes(need)
     fits = [m for m in codes if _aligned_end(m, free[m.name], region) + need <= m.end]
-    return _placement(chosen, (fits or codes)[0].name, region)
+    return _placement(chosen, (fits or codes)[0].name, region, hot)
 
 
 def _aligned_end(memory: Memory, free: int, region: int) -> int:
@@ -120,10 +136,10 @@ def _region_bytes(code_bytes: int) -> int:
 
 
 def _placement(
-    uses: dict[str, str], code_ram: str = "", code_align: int = _SMALLEST_REGION
+    uses: dict[str, str], code_ram: str = "", code_align: int = _SMALLEST_REGION, hot: bool = False
 ) -> Placement:
     return Placement(
-        uses["stack"], uses["data"], uses["buffers"], uses["arena"], code_ram, code_align
+        uses["stack"], uses["data"], uses["buffers"], uses["arena"], code_ram, code_align, hot
     )
 
 

@@ -50,6 +50,7 @@ class Job:
     kind: str = ""  # of virtual board, when not the board file's
     clock: int = 0  # a hooks.Clock
     flash_offset: int = 0
+    gdb: int = -1  # descriptor of a socket that listens for a debugger; the board waits for it
 
     def encode(self) -> bytes:
         """The line on standard input."""

@@ -38,6 +38,7 @@ class Fault(IntEnum):
     PERIPHERAL_OFF = 17
     UNREADY = 18
     WAITING = 19
+    BOOT_BLOCK = 40
     VECTORS = 20
     UNCONNECTED = 21
 
@@ -65,6 +66,7 @@ TEXT = {
     Fault.UNREADY: "access to hardware that is not ready for it",
     Fault.WAITING: "waits for a register that never changes",
     Fault.VECTORS: "the vector table is wrong",
+    Fault.BOOT_BLOCK: "the boot ROM does not get into the image",
     Fault.UNCONNECTED: "a byte for the serial port, but the UART is not joined to its pin",
 }
 

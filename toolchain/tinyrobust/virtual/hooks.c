@@ -98,7 +98,7 @@ struct board {
   code_ram code;
   tr_rule* rules;
   tr_condition* conditions;
-  uint32_t rule_count, uart_hz;
+  uint32_t rule_count, uart_hz, tick_cycles;
   uint32_t uart_rate;  /* baud, 0: not looked at */
   uint32_t nrf_loaded; /* RXD holds a byte that was not read */
   uint32_t uart_control, cpacr, cssel_address, dwt_control, demcr;
@@ -523,6 +523,8 @@ static uint32_t read_word(board* b, page* p, uint32_t index) {
       return cycles(b);
     case ROLE_TIMER_VALUE:
       return ~cycles(b); /* it counts down */
+    case ROLE_TICKS:
+      return (uint32_t)(now(b) / b->tick_cycles);
     case ROLE_CMSDK_STATE:
       return uart_status(b) & UART_RECEIVED ? CMSDK_RECEIVE_FULL : 0;
     case ROLE_CACHE_SIZE: {
@@ -557,6 +559,7 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
     case ROLE_PL011_FLAGS:
     case ROLE_CMSDK_STATE:
     case ROLE_NRF_RXD:
+    case ROLE_TICKS:
       return;
     case ROLE_UART_CONTROL:
       b->uart_control = value;
@@ -909,7 +912,8 @@ void tr_reset(board* b) {
 
 /* Tell what depends on other registers; once. */
 void tr_rules(board* b, const tr_rule* rules, uint32_t rule_count, const tr_condition* conditions,
-              uint32_t condition_count, uint32_t uart_hz) {
+              uint32_t condition_count, uint32_t uart_hz, uint32_t tick_cycles) {
+  b->tick_cycles = tick_cycles;
   b->rules = malloc(sizeof *rules * (rule_count + 1));
   memcpy(b->rules, rules, sizeof *rules * rule_count);
   b->conditions = malloc(sizeof *conditions * (condition_count + 1));

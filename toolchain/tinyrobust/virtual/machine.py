@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyrobust.boards.boot_block import CRC_BYTES, crc, is_sealed
 from tinyrobust.boards.cores import CORES, Core
-from tinyrobust.boards.schema import Board, Memory
+from tinyrobust.boards.schema import Board, BootBlock, Memory
 from tinyrobust.virtual import mpu
 from tinyrobust.virtual.code_ram import STALE_TEXT, CodeRange, Stale
 from tinyrobust.virtual.engine import UcError, arm_const, unicorn, unicorn_const
@@ -36,7 +37,7 @@ _PAGE = 1024  # the granularity of rights in Unicorn's M-profile
 _MAP = 4096  # and of mappings
 _OPEN_INSTRUCTIONS = 2_000_000  # how long a page with mixed rights stays open
 _NOWHERE = 0xFFFFFFFE  # the engine's end address, which code never reaches
-_MODELS = {
+MODELS = {
     "cortex-m0plus": arm_const.UC_CPU_ARM_CORTEX_M0,
     "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
     "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
@@ -112,7 +113,9 @@ class Machine:
         self._elf = elf
         self._map = register_map(board, overrides)
         self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        self._uc.ctl_set_cpu_model(_MODELS[board.core])
+        self._uc.ctl_set_cpu_model(MODELS[board.core])
+        self._closed = False  # the boot block has not made the flash readable yet
+        self._in_block = False  # and may still run, until the image sets up the MPU
         self._buffers: list[mmap.mmap] = []  # Unicorn uses the memory: it must stay alive
         self._spans = [self._map_memory(memory, flash) for memory in board.memories]
         self._rights: dict[int, tuple[int, int]] = {}  # start -> end, rights
@@ -159,10 +162,14 @@ class Machine:
         return CodeRange(low, high, home.kind == "ram" and self.board.traits.cached)
 
     def _hardware(self, memory: Memory) -> int:
-        rights = mpu.READ if memory.kind == "flash" else mpu.READ | mpu.WRITE
-        if not self.strict or memory.kind == "flash" or "code" in memory.use:
-            rights |= mpu.EXECUTE
-        return rights
+        is_flash, block = memory.kind == "flash", self.board.boot_block
+        if self._closed and memory == self.board.flash:
+            return 0
+        rights = mpu.READ if is_flash else mpu.READ | mpu.WRITE
+        holds_code = is_flash or not {"code", "hot_code"}.isdisjoint(memory.use)
+        if self._in_block and block and memory.origin <= block.copy_to < memory.end:
+            holds_code = True
+        return rights | mpu.EXECUTE if holds_code or not self.strict else rights
 
     def memory(self, address: int, size: int) -> bytes:
         """Bytes of a memory, for tests and tools."""
@@ -183,9 +190,17 @@ class Machine:
                 failure = error
             state = self.hooks.take()
             pc = int(self._uc.reg_read(arm_const.UC_ARM_REG_PC))
-            if failure is not None and state.fault is Fault.NONE and self._allow(self._refused):
-                self.hooks.rewind(pc)
-                continue
+            if failure is not None and state.fault is Fault.NONE:
+                if self._closed and self._refused and self._in_flash(self._refused.address):
+                    if unmet := self._unmet():
+                        return self._report(Fault.BOOT_BLOCK, None, detail=unmet)
+                    self._closed = False
+                    self._protect()
+                    self.hooks.rewind(pc)
+                    continue
+                if self._allow(self._refused):
+                    self.hooks.rewind(pc)
+                    continue
             if state.fault is not Fault.NONE or failure is not None or self._refused is not None:
                 self.hooks.flush()
                 return self._explain(state, failure)
@@ -195,15 +210,17 @@ class Machine:
                 resets += 1
                 pc = self._boot()
             elif state.requests:
+                self._in_block = False
                 self._protect()
 
     def _boot(self) -> int | None:
         """What the processor does at reset; the entry point, None when flash holds none."""
         self.hooks.reset()
+        self._closed = self._in_block = self.board.boot_block is not None
         self._protect()
         for name, register in _REGISTERS.items():
             self._uc.reg_write(register, 1 << 24 if name == "xpsr" else 0)
-        flash, start = self.board.flash, self.board.image_origin
+        flash, start = self.board.flash, self.board.vector_table
         # A bootloader in front of the image would set VTOR and jump: none is run here.
         vectors = self._spans[self.board.memories.index(flash)].data[start - flash.origin :]
         words = struct.unpack_from("<16I", vectors)
@@ -214,13 +231,41 @@ class Machine:
         if wrong := self._wrong_vector(words):
             self._no_start = (Fault.VECTORS, None, "", 0, wrong)
             return None
+        if self.board.boot_block is not None:
+            return self._boot_rom(self.board.boot_block)
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, stack & ~3)
         return entry & ~1
+
+    def _boot_rom(self, block: BootBlock) -> int | None:
+        """What the chip's boot ROM does: it checks the boot block, copies it and goes there."""
+        flash, first = self.board.flash, self.board.image_origin - self.board.flash.origin
+        data = self._spans[self.board.memories.index(flash)].data
+        content = bytes(data[first : first + block.bytes])
+        if not is_sealed(content):
+            self._no_start = (
+                Fault.BOOT_BLOCK, None, "", 0,
+                f"the CRC in its last word is wrong, so it waits for a USB host: "
+                f"{content[-CRC_BYTES:][::-1].hex()}, not {crc(content[:-CRC_BYTES]):08x}",
+            )  # fmt: skip
+            return None
+        self._uc.mem_write(block.copy_to, content)
+        self._uc.reg_write(arm_const.UC_ARM_REG_SP, block.copy_to)
+        return block.copy_to
+
+    def _in_flash(self, address: int) -> bool:
+        return self.board.flash.origin <= address < self.board.flash.end
+
+    def _unmet(self) -> str:
+        """What the boot block has not set up that reading the flash needs, or nothing."""
+        for rule in self._map.boot_ready:
+            if rule.is_broken(lambda c: self.hooks.peek(c.address)):
+                return f"the flash cannot be read yet: {rule.text()}"
+        return ""
 
     def _wrong_vector(self, words: tuple[int, ...]) -> str:
         """What is wrong with a vector table (DDI0403, "The vector table"), or nothing. Of a table
         that the ELF does not name only the first two words are known to be vectors."""
-        start = self.board.image_origin
+        start = self.board.vector_table
         ram = [m for m in self.board.memories if m.kind != "flash"]
         if not any(m.origin < words[0] <= m.end for m in ram):
             return f"the initial stack pointer {words[0]:#010x} is in no RAM"

@@ -237,7 +237,7 @@ def _load() -> ctypes.CDLL:
     ]  # fmt: skip
     library.tr_rules.argtypes = [
         ctypes.c_void_p, ctypes.POINTER(_Rule), ctypes.c_uint32, ctypes.POINTER(_Condition),
-        ctypes.c_uint32, ctypes.c_uint32,
+        ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32,
     ]  # fmt: skip
     library.tr_rules.restype = None
     library.tr_unguard.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
@@ -317,6 +317,7 @@ class NativeHooks:
         self._library.tr_rules(
             self._board, (_Rule * len(rules))(*rules), len(rules),
             (_Condition * len(conditions))(*conditions), len(conditions), registers.uart_hz,
+            registers.tick_cycles,
         )  # fmt: skip
 
     @property

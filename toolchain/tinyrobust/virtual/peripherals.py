@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from tinyrobust.boards.schema import Board, Peripheral
 from tinyrobust.errors import BoardError
-from tinyrobust.virtual.rules import Rule, rules
+from tinyrobust.virtual.rules import Rule, boot_ready, rules
 
 PAGE = 0x1000  # the granularity of Unicorn's memory-mapped input and output
 
@@ -63,6 +63,7 @@ class Role(IntEnum):
     SYSTICK_CONTROL = 38
     SYSTICK_RELOAD = 39
     SYSTICK_VALUE = 40
+    TICKS = 60  # counts up, one in tick_cycles
 
 
 # Registers whose writing sends a byte, and those that are polled for one.
@@ -70,7 +71,7 @@ SPEAKING = {Role.UART_TRANSMIT, Role.CMSDK_DATA, Role.PL011_DATA, Role.NRF_TXD}
 LISTENING = {Role.UART_STATUS, Role.CMSDK_STATE, Role.PL011_FLAGS, Role.NRF_RECEIVED}
 # Firmware that reads the same register so often and nothing else waits for ever; a UART that may
 # receive is no such register.
-WAITS = 100_000
+WAITS = 200_000
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,15 @@ class Block:
 @dataclass(frozen=True)
 class RegisterMap:
     """All blocks and registers of a board, and what depends on what. ``uart_hz``: the clock that
-    the UART divides, 0 when its rate is not looked at."""
+    the UART divides, 0 when its rate is not looked at; ``tick_cycles``: core cycles of a timer's
+    tick; ``boot_ready``: what a boot block must set up."""
 
     blocks: tuple[Block, ...]
     registers: Mapping[int, Register]
     rules: tuple[Rule, ...] = ()
+    boot_ready: tuple[Rule, ...] = ()
     uart_hz: int = 0
+    tick_cycles: int = 1
 
     @property
     def pages(self) -> list[int]:
@@ -176,7 +180,11 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
     names = {made.name_of(address): address for address in registers}
     speaks = [r.address for r in registers.values() if r.role in SPEAKING]
     uart_hz = next((p.clock_hz for p in board.unicorn.peripherals if p.clock_hz), 0)
-    return replace(made, rules=rules(board, names, speaks), uart_hz=uart_hz)
+    ticks = next((p.tick_cycles for p in board.unicorn.peripherals if p.tick_cycles), 1)
+    return replace(
+        made, rules=rules(board, names, speaks), boot_ready=boot_ready(board, names),
+        uart_hz=uart_hz, tick_cycles=ticks,
+    )  # fmt: skip
 
 
 Rows = tuple[Block, list[Register]]
@@ -323,6 +331,18 @@ def _pl011_uart(peripheral: Peripheral, _board: Board) -> Rows:
     return Block(peripheral.name, base, peripheral.size), rows
 
 
+def _rp2040_timer(peripheral: Peripheral, _board: Board) -> Rows:
+    # RP2040 datasheet, "Timer": microseconds since power-on, raw, and what latches them.
+    base = peripheral.base
+    rows = [
+        Register("TIMEHR", base + 0x08),
+        Register("TIMELR", base + 0x0C, role=Role.TICKS),
+        Register("TIMERAWH", base + 0x24),
+        Register("TIMERAWL", base + 0x28, role=Role.TICKS),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
 def _armv7m_dwt(peripheral: Peripheral, _board: Board) -> Rows:
     # DDI0403 C1.8; the lock access register is a Cortex-M7 matter (CoreSight, B2.3.10).
     base = peripheral.base
@@ -407,6 +427,7 @@ _MODELS: dict[str, Callable[[Peripheral, Board], Rows]] = {
     "cmsdk-timer": _cmsdk_timer,
     "nrf52-uart": _nrf52_uart,
     "pl011-uart": _pl011_uart,
+    "rp2040-timer": _rp2040_timer,
     "armv7m-dwt": _armv7m_dwt,
     "armv7m-scs": _armv7m_scs,
 }

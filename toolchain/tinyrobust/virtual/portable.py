@@ -471,6 +471,8 @@ class PortableHooks:
                 return self._cycles()
             case Role.TIMER_VALUE:
                 return self._cycles() ^ 0xFFFFFFFF  # it counts down
+            case Role.TICKS:
+                return self._now() // self._map.tick_cycles & 0xFFFFFFFF
             case Role.CMSDK_STATE:
                 received = self._uart_status() & peripherals.USART_RXNE
                 return peripherals.CMSDK_RX_FULL if received else 0
@@ -497,7 +499,7 @@ class PortableHooks:
         match role:
             case (
                 Role.CONSTANT | Role.UART_STATUS | Role.PL011_FLAGS | Role.CMSDK_STATE
-                | Role.NRF_RXD
+                | Role.NRF_RXD | Role.TICKS
             ):  # fmt: skip
                 return
             case Role.UART_CONTROL:

@@ -97,14 +97,10 @@ def rules(board: Board, names: Mapping[str, int], speaks: Sequence[int]) -> tupl
     assert board.unicorn is not None  # checked by the board's schema
 
     def address(name: str) -> int:
-        if name not in names:
-            raise BoardError(
-                f"{board.id}: no register {name} for a condition to look at", nearest(name, names)
-            )
-        return names[name]
+        return _address(board, names, name)
 
     def resolve(*found: schema.Condition) -> tuple[Condition, ...]:
-        return tuple(Condition(address(c.of), c.mask, *c.bounds, c.before) for c in found)
+        return _resolve(board, names, found)
 
     made: list[Rule] = []
     for peripheral in board.unicorn.peripherals:
@@ -125,6 +121,31 @@ def rules(board: Board, names: Mapping[str, int], speaks: Sequence[int]) -> tupl
     return (*made, *_processor(board, names, speaks))
 
 
+def boot_ready(board: Board, names: Mapping[str, int]) -> tuple[Rule, ...]:
+    """What the boot block must have set up before the flash can be read."""
+    assert board.unicorn is not None  # checked by the board's schema
+    return tuple(
+        Rule(RuleKind.NEEDS, 0, 0, _resolve(board, names, [row]), why=row.why, of=row.of)
+        for row in board.unicorn.boot_ready
+    )
+
+
+def _address(board: Board, names: Mapping[str, int], name: str) -> int:
+    if name not in names:
+        raise BoardError(
+            f"{board.id}: no register {name} for a condition to look at", nearest(name, names)
+        )
+    return names[name]
+
+
+def _resolve(
+    board: Board, names: Mapping[str, int], found: Sequence[schema.Condition]
+) -> tuple[Condition, ...]:
+    return tuple(
+        Condition(_address(board, names, c.of), c.mask, *c.bounds, c.before) for c in found
+    )
+
+
 def _lines(peripheral: Peripheral, resolve: Callable[..., tuple[Condition, ...]]) -> Iterator[Rule]:
     """One rule for each condition of a UART's two lines, so that a report can name it."""
     for kind, conditions in (
@@ -139,7 +160,7 @@ def _lines(peripheral: Peripheral, resolve: Callable[..., tuple[Condition, ...]]
 def _processor(board: Board, names: Mapping[str, int], speaks: Sequence[int]) -> Iterator[Rule]:
     """What start-up owes every firmware, asked when it speaks: VTOR, the FPU."""
     table = "VTOR is not the image's vector table: a fault would be taken elsewhere"
-    wants = [("SCS.VTOR", 0xFFFFFF80, board.image_origin, table)]
+    wants = [("SCS.VTOR", 0xFFFFFF80, board.vector_table, table)]
     if board.fpu is not None:
         off = "the floating-point unit is off: code that uses it would fault"
         wants.append(("SCS.CPACR", 0xF << 20, 0xF << 20, off))
