@@ -590,6 +590,13 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
     case ROLE_STM32_RATE:
       if (b->uart_hz) set_rate(b, value ? (b->uart_hz + value / 2) / value : 1);
       break;
+    case ROLE_STM32_LPUART_RATE:
+      if (b->uart_hz) set_rate(b, value ? (256ull * b->uart_hz + value / 2) / value : 1);
+      break;
+    case ROLE_STM32F4_CONTROL:
+      b->uart_control =
+          (value & STM32F4_UE ? UART_ENABLE : 0) | (value & (UART_TRANSMITTER | UART_RECEIVER));
+      break;
     case ROLE_PL011_LINE: /* after UARTIBRD and UARTFBRD */
       if (b->uart_hz) {
         const uint64_t divisor = 64ull * p->word[index - 2] + (p->word[index - 1] & 63);

@@ -526,6 +526,12 @@ class PortableHooks:
             case Role.STM32_RATE:
                 if hz := self._map.uart_hz:
                     self._set_rate((hz + value // 2) // value if value else 1)
+            case Role.STM32_LPUART_RATE:
+                if hz := self._map.uart_hz:
+                    self._set_rate((256 * hz + value // 2) // value if value else 1)
+            case Role.STM32F4_CONTROL:
+                on = peripherals.USART_UE if value & peripherals.STM32F4_UE else 0
+                self._uart_control = on | value & (peripherals.USART_TE | peripherals.USART_RE)
             case Role.PL011_LINE:
                 if hz := self._map.uart_hz:  # after UARTIBRD and UARTFBRD
                     divisor = 64 * self._words[address - 8] + (self._words[address - 4] & 63)
