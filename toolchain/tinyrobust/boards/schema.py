@@ -58,7 +58,7 @@ class Memory(_Strict):
     length: Annotated[int, Field(gt=0, le=1 << 32)]  # bytes
     kind: MemoryKind
     # Width in bits of a write that makes the memory's error correction valid; null: no ECC.
-    ecc: Literal[32, 64, 256] | None = None
+    ecc: Literal[32, 64, 128, 256] | None = None
     use: list[Use] = []
 
     @property
@@ -255,7 +255,7 @@ class Peripheral(_Strict):
     size: Annotated[int, Field(gt=0)]
     model: Literal[
         "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom",
-        "nrf52-uart", "pl011-uart", "rp2040-timer",
+        "nrf52-uart", "pl011-uart", "rp2040-timer", "sam3x-uart", "sam3x-rstc",
     ] = "registers"  # fmt: skip
     registers: list[Register] = []
     text: str | None = None
