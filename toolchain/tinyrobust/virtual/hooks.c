@@ -702,7 +702,8 @@ static void count_wait(board* b, page* p, uint32_t index, uint32_t value) {
   const uint32_t role = p->row[index] < 0 ? ROLE_PLAIN : b->rows[p->row[index]].role;
   const int serves = role < 64 && ((uint64_t)LISTENING >> role & 1);
   if (address != b->waits_address || value != b->waits_value ||
-      (serves && uart_on(b, UART_RECEIVER))) {
+      (serves && uart_on(b, UART_RECEIVER) &&
+       (role != ROLE_SAM_STATUS || uart_on(b, UART_TRANSMITTER)))) {
     b->waits_address = address;
     b->waits_value = value;
     b->waits = 0;

@@ -300,8 +300,11 @@ class PortableHooks:
     def _count_wait(self, address: int, value: int) -> None:
         """Firmware that reads ``value`` of one register for ever waits for what does not come."""
         register = self._map.registers.get(address)
-        serves = register is not None and register.role in peripherals.LISTENING
-        if (address, value) != self._waits_for or (serves and self._uart_on(peripherals.USART_RE)):
+        role = register.role if register is not None else Role.PLAIN
+        serves = role in peripherals.LISTENING and self._uart_on(peripherals.USART_RE)
+        if role is Role.SAM_STATUS:  # which says of both directions
+            serves = serves and self._uart_on(peripherals.USART_TE)
+        if (address, value) != self._waits_for or serves:
             self._waits, self._waits_for = 0, (address, value)
             return
         self._waits += 1
