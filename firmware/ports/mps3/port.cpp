@@ -26,7 +26,7 @@ constexpr uint32_t kClidr = 0xE000ED78u;
 constexpr uint32_t kUartHz = 25000000u;     // QEMU, hw/arm/mps2-tz.c: apb_periph_frq
 constexpr uint32_t kCounterHz = 20000000u;  // QEMU, hw/misc/mps2-fpgaio.c: prescale-clk
 constexpr uint32_t kImageBase = 0x10000000u;
-constexpr uint32_t kImageBytes = 0x80000u;  // the instruction TCM, which stands for flash
+constexpr uint32_t kImageLog2Bytes = 19u;  // the instruction TCM, which stands for flash
 
 void set_rate(uint32_t baud) {
   reg(kUartBauddiv) = kUartHz / baud;  // at least 16
@@ -38,7 +38,7 @@ void set_rate(uint32_t baud) {
 extern "C" {
 
 void tr_port_init(void) {
-  tr::armv8m::protect(kImageBase, kImageBytes);
+  tr::armv8m::protect(kImageBase, kImageLog2Bytes);
   if (reg(kClidr) != 0) tr::armv8m::caches_on();
   reg(kPrescale) = 0;
   set_rate(115200u);

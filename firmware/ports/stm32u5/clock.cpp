@@ -5,14 +5,10 @@
 //
 // PLL1 gets HSI16, which is there on every board and within 1 % (DS13737, "HSI16 oscillator
 // characteristics"): good enough for a UART.
-#include "clock.hpp"
+#include "stm32.hpp"
 
-#include "armv8m.hpp"
-
-namespace tr::stm32u5 {
+namespace tr::stm32 {
 namespace {
-
-using armv8m::reg;
 
 // RM0456, "Reset and clock control (RCC)"
 constexpr uint32_t kRcc = 0x46020C00u;
@@ -23,6 +19,7 @@ constexpr uint32_t kRccCfgr3 = kRcc + 0x24u;
 constexpr uint32_t kRccPll1cfgr = kRcc + 0x28u;
 constexpr uint32_t kRccPll1divr = kRcc + 0x34u;
 constexpr uint32_t kRccAhb3enr = kRcc + 0x94u;
+constexpr uint32_t kRccCcipr1 = kRcc + 0xE0u;
 // RM0456, "Power control (PWR)"
 constexpr uint32_t kPwr = 0x46020800u;
 constexpr uint32_t kPwrCr3 = kPwr + 0x08u;
@@ -33,11 +30,6 @@ constexpr uint32_t kFlashAcr = 0x40022000u;
 // RM0456, "Instruction cache (ICACHE)"
 constexpr uint32_t kIcacheCr = 0x40030400u;
 constexpr uint32_t kIcacheSr = 0x40030404u;
-
-void wait_set(uint32_t address, uint32_t bits) {
-  while ((reg(address) & bits) != bits) {
-  }
-}
 
 // Range 1 is what 160 MHz needs, with the booster above 55 MHz (RM0456, PWR, "Dynamic voltage
 // scaling management"). The booster takes the PLL's source, 4 to 16 MHz, so that comes first.
@@ -60,7 +52,7 @@ void supply_up() {
 
 }  // namespace
 
-void clocks_on() {
+Clocks clocks_on() {
   supply_up();
   // RCC_PLL1DIVR: 16 MHz * 20 = 320 MHz / 2 (PLL1R); PLL1P and PLL1Q = 2; each less one.
   reg(kRccPll1divr) = 19u | (1u << 9) | (1u << 16) | (1u << 24);
@@ -70,23 +62,22 @@ void clocks_on() {
   // FLASH_ACR: LATENCY = 4 (RM0456, FLASH, "Number of wait states according to CPU clock (HCLK)
   // frequency": 160 MHz in range 1), PRFTEN; read back.
   reg(kFlashAcr) = (1u << 8) | 4u;
-  while ((reg(kFlashAcr) & 0xFu) != 4u) {
-  }
+  wait_for(kFlashAcr, 0xFu, 4u);
   // RCC_CFGR2: HPRE = 2 while the clock steps up by more than 80 MHz, for a microsecond at least
   // (RM0456, RCC, "System clock (SYSCLK) selection"). RCC_CFGR1: SW = 3 (PLL1), SWS follows.
   reg(kRccCfgr3) = 0;
   reg(kRccCfgr2) = 8u;
-  reg(kRccCfgr1) = (reg(kRccCfgr1) & ~3u) | 3u;
-  while (((reg(kRccCfgr1) >> 2) & 3u) != 3u) {
-  }
-  for (volatile uint32_t i = 0; i < 100u; ++i) {
-  }
+  set_bits(kRccCfgr1, 3u, 3u);
+  wait_for(kRccCfgr1, 3u << 2, 3u << 2);
+  for (uint32_t i = 0; i < 100u; ++i) cortexm::barrier();  // at 80 MHz, two cycles and more each
   reg(kRccCfgr2) = 0;
 
   // ICACHE: it invalidates itself after reset (ICACHE_SR.BUSYF); ICACHE_CR: EN.
-  while ((reg(kIcacheSr) & 1u) != 0) {
-  }
+  wait_for(kIcacheSr, 1u, 0);
   reg(kIcacheCr) = reg(kIcacheCr) | 1u;
+
+  reg(kRccCcipr1) = reg(kRccCcipr1) & ~3u;  // USART1SEL = 0: PCLK2, 160 MHz
+  return {160000000u, 160000000u};
 }
 
-}  // namespace tr::stm32u5
+}  // namespace tr::stm32

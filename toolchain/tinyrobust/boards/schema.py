@@ -255,7 +255,8 @@ class Peripheral(_Strict):
     size: Annotated[int, Field(gt=0)]
     model: Literal[
         "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom",
-        "nrf52-uart", "stm32f4-usart", "stm32-lpuart", "pl011-uart", "rp2040-timer",
+        "nrf52-uart", "stm32f4-usart", "stm32-lpuart", "pl011-uart", "rp2040-timer", "sam3x-uart",
+        "sam3x-rstc",
     ] = "registers"  # fmt: skip
     registers: list[Register] = []
     text: str | None = None

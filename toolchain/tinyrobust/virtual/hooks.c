@@ -521,6 +521,9 @@ static uint32_t read_word(board* b, page* p, uint32_t index) {
       if (b->rx_at != b->rx_end) nrf_load(b, p, index - (NRF_RXD_OFFSET - NRF_EVENT_OFFSET) / 4);
       return value;
     }
+    case ROLE_SAM_STATUS:
+      return (uart_on(b, UART_TRANSMITTER) ? SAM_SENT : 0) |
+             (uart_status(b) & UART_RECEIVED ? SAM_RECEIVED : 0);
     case ROLE_PL011_FLAGS:
       return PL011_TX_EMPTY | (uart_status(b) & UART_RECEIVED ? 0 : PL011_RX_EMPTY);
     case ROLE_UART_RECEIVE:
@@ -567,6 +570,7 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
     case ROLE_UART_STATUS:
     case ROLE_PL011_FLAGS:
     case ROLE_CMSDK_STATE:
+    case ROLE_SAM_STATUS:
     case ROLE_NRF_RXD:
     case ROLE_TICKS:
       return;
@@ -603,6 +607,21 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
         set_rate(b, divisor ? (4ull * b->uart_hz + divisor / 2) / divisor : 1);
       }
       break;
+    case ROLE_SAM_CONTROL:
+      b->uart_control |= UART_ENABLE | (value & SAM_RX_ON ? UART_RECEIVER : 0) |
+                         (value & SAM_TX_ON ? UART_TRANSMITTER : 0);
+      if (value & SAM_RX_OFF) b->uart_control &= ~UART_RECEIVER;
+      if (value & SAM_TX_OFF) b->uart_control &= ~UART_TRANSMITTER;
+      return;
+    case ROLE_SAM_RATE:
+      if (b->uart_hz) set_rate(b, value ? b->uart_hz / (16ull * value) : 1);
+      break;
+    case ROLE_SAM_RESET:
+      if (value >> 24 == SAM_RESET_KEY && (value & SAM_RESET_BOTH) == SAM_RESET_BOTH) {
+        s->request |= REQUEST_RESET;
+        uc_emu_stop(b->uc);
+      }
+      return;
     case ROLE_NRF_ENABLE:
       b->uart_control = (value & 15) == NRF_UART_ON ? UART_ENABLE : 0;
       b->nrf_loaded = 0;
@@ -697,9 +716,10 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
 static void count_wait(board* b, page* p, uint32_t index, uint32_t value) {
   const uint32_t address = p->base + 4 * index;
   const uint32_t role = p->row[index] < 0 ? ROLE_PLAIN : b->rows[p->row[index]].role;
-  const int serves = (uint64_t)LISTENING >> role & 1;
+  const int serves = role < 64 && ((uint64_t)LISTENING >> role & 1);
   if (address != b->waits_address || value != b->waits_value ||
-      (serves && uart_on(b, UART_RECEIVER))) {
+      (serves && uart_on(b, UART_RECEIVER) &&
+       (role != ROLE_SAM_STATUS || uart_on(b, UART_TRANSMITTER)))) {
     b->waits_address = address;
     b->waits_value = value;
     b->waits = 0;

@@ -303,8 +303,11 @@ class PortableHooks:
     def _count_wait(self, address: int, value: int) -> None:
         """Firmware that reads ``value`` of one register for ever waits for what does not come."""
         register = self._map.registers.get(address)
-        serves = register is not None and register.role in peripherals.LISTENING
-        if (address, value) != self._waits_for or (serves and self._uart_on(peripherals.USART_RE)):
+        role = register.role if register is not None else Role.PLAIN
+        serves = role in peripherals.LISTENING and self._uart_on(peripherals.USART_RE)
+        if role is Role.SAM_STATUS:  # which says of both directions
+            serves = serves and self._uart_on(peripherals.USART_TE)
+        if (address, value) != self._waits_for or serves:
             self._waits, self._waits_for = 0, (address, value)
             return
         self._waits += 1
@@ -464,6 +467,10 @@ class PortableHooks:
                 if self._rx:
                     self._nrf_load(address - peripherals.NRF_RXD + peripherals.NRF_RXDRDY)
                 return value
+            case Role.SAM_STATUS:
+                received = self._uart_status() & peripherals.USART_RXNE
+                ready = peripherals.SAM_SENT if self._uart_on(peripherals.USART_TE) else 0
+                return ready | (peripherals.SAM_RECEIVED if received else 0)
             case Role.PL011_FLAGS:
                 received = self._uart_status() & peripherals.USART_RXNE
                 return peripherals.PL011_TX_EMPTY | (0 if received else peripherals.PL011_RX_EMPTY)
@@ -502,9 +509,13 @@ class PortableHooks:
         match role:
             case (
                 Role.CONSTANT | Role.UART_STATUS | Role.PL011_FLAGS | Role.CMSDK_STATE
-                | Role.NRF_RXD | Role.TICKS
+                | Role.NRF_RXD | Role.TICKS | Role.SAM_STATUS
             ):  # fmt: skip
                 return
+            case Role.SAM_CONTROL | Role.SAM_RATE | Role.SAM_RESET:
+                self._write_sam(role, value)
+                if role is not Role.SAM_RATE:
+                    return
             case Role.UART_CONTROL:
                 self._uart_control = value
             case Role.CMSDK_CONTROL:
@@ -585,6 +596,26 @@ class PortableHooks:
                 self._systick_from = self._now()
                 return
         self._words[address] = value
+
+    def _write_sam(self, role: Role, value: int) -> None:
+        if role is Role.SAM_RATE:
+            if hz := self._map.uart_hz:
+                self._set_rate(hz // (16 * value) if value else 1)
+        elif role is Role.SAM_RESET:
+            both = peripherals.SAM_RESET_BOTH
+            if value >> 24 == peripherals.SAM_RESET_KEY and value & both == both:
+                self._requests |= Requests.RESET
+                self._uc.emu_stop()
+        else:
+            self._uart_control |= (
+                peripherals.USART_UE
+                | (peripherals.USART_RE if value & peripherals.SAM_RX_ON else 0)
+                | (peripherals.USART_TE if value & peripherals.SAM_TX_ON else 0)
+            )
+            if value & peripherals.SAM_RX_OFF:
+                self._uart_control &= ~peripherals.USART_RE
+            if value & peripherals.SAM_TX_OFF:
+                self._uart_control &= ~peripherals.USART_TE
 
     def _write_nrf(self, address: int, role: Role, value: int) -> None:
         tasks = {
