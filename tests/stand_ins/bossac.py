@@ -8,11 +8,11 @@ options, rest = parse(
      "--erase": False, "--write": False, "--verify": False, "--reset": False},
     equals=True,
 )  # fmt: skip
-if len(rest) != 1 or not {"--port", "--write", "--verify", "--reset"} <= set(options):
-    refuse("not: --port=PORT --write --verify --reset FILE")
+if len(rest) != 1 or not {"--port", "--erase", "--write", "--reset"} <= set(options):
+    refuse("not: --port=PORT --erase --write --reset FILE")
 if options["--port"].startswith("/dev/") or options.get("--usb-port") not in ("true", "false"):
     refuse("wrong port")
-if options.get("--boot") != "1" or not options.get("--offset", "0x0").startswith("0x"):
+if options.get("--boot", "1") != "1" or not options.get("--offset", "0x0").startswith("0x"):
     refuse("wrong value")
 content = file_of(rest[0])
 fail_if_asked()

@@ -50,8 +50,11 @@ def test_ports_are_matched_by_usb_serial_number(
     assert isinstance(second.error, LinkError) and "probe B2" in second.error.message
     assert isinstance(third.error, FlashError) and "holds another image" in third.error.message
     assert sorted(line[2] for line in tools.lines() if "write" in line) == ["A1", "C3"]
+    # What is found may be another board's probe, so it needs its port; what is named does not.
     _, targets = flash.find_targets(board, None, check=False)
-    assert [t.trouble for t in targets] == [None] * 3
+    assert [t.trouble is None for t in targets] == [True, False, True]
+    _, targets = flash.find_targets(board, None, probes=["A1", "B2"], check=False)
+    assert [(t.port, t.trouble) for t in targets] == [("/dev/ttyACM1", None), (None, None)]
 
 
 def test_boards_are_flashed_at_the_same_time(

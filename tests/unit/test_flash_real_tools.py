@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import os
 import pty
+import shlex
+import signal
+import subprocess
+import sys
 import termios
 from typing import Any
 
@@ -12,7 +16,7 @@ import pytest
 from test_flashers import LOADER, ROWS, Built, Port, board_with, image  # noqa: F401
 
 from tinyrobust import boards, flash
-from tinyrobust.errors import FlashError
+from tinyrobust.errors import FlashError, LinkError
 from tinyrobust.flash import ports
 
 
@@ -159,3 +163,60 @@ def test_a_tool_that_runs_can_be_stopped() -> None:
         stop_tools()
         thread.join(0.1)
     assert "status -15" in errors[0].message
+
+
+@pytest.mark.parametrize("words", [["sleep", "60"], ["sh", "-c", "trap '' INT; sleep 60"]])
+def test_ctrl_c_ends_the_tool(words: list[str]) -> None:
+    """Also one that does not want to end."""
+    script = (
+        "import sys; from tinyrobust.flash import _tool\n"
+        "try:\n    _tool.run_tool('x', sys.argv[1:], (), progress=print)\n"
+        "except KeyboardInterrupt:\n    print('ended', len(_tool._running))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "sh", "-c", f"echo pid $$; exec {shlex.join(words)}"],
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    pid = int(process.stdout.readline().split()[1])
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stdout.read().strip() == "ended 0" and process.wait(20) == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_progress_on_a_terminal_and_elsewhere() -> None:
+    import io
+
+    from rich.console import Console
+
+    from tinyrobust.cli._tool_progress import ToolProgress
+
+    def show(terminal: bool) -> str:
+        out = io.StringIO()
+        screen = Console(file=out, force_terminal=terminal, width=100, markup=False)
+        with ToolProgress(screen) as progress:
+            tell = progress.of("nucleo")
+            tell("Erasing [bank 1]", None)
+            for part in (0.0, 0.1, 0.3, 0.55, 0.99, 1.0, 0.0, 1.0):
+                tell("", part)
+        return out.getvalue()
+
+    assert show(False).splitlines() == ["nucleo: Erasing [bank 1]"] + [
+        f"nucleo: {n}%" for n in (0, 25, 50, 75, 100, 0, 100)
+    ]
+    assert "Erasing [bank 1]" in show(True) and "100%" in show(True)
+
+
+def test_the_port_of_one_of_several_boards(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Port(f"/dev/ttyACM{n}", 0x0483, 0x374B, f"SN{n}") for n in range(3)]
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: found)
+    h743 = boards.load("nucleo-h743")
+    assert ports.find_port(h743, "sn1") == "/dev/ttyACM1"
+    for probe in (None, "other", ""):
+        with pytest.raises(LinkError, match="3 serial ports could be"):
+            ports.find_port(h743, probe)
+    free = board_with({"id": "virtual"}, serial={"device": "UART0 on pins 0 and 1", "usb_ids": []})
+    with pytest.raises(LinkError, match="UART0 on pins 0 and 1") as caught:
+        ports.find_port(free)
+    assert "USB-to-serial adapter" in caught.value.hint

@@ -300,8 +300,12 @@ def test_bossac_calls_the_boot_loader_and_waits_for_its_port(
         "--offset=0x2000", "--reset", str(image.bin),
     ]]  # fmt: skip
     assert [part for _, part in heard if part is not None] == [0.0, 0.5, 1.0]
-    run(image, row)  # the boot loader runs already
+    run(image, row, changes={"mcu": "nRF52840"})  # the boot loader runs already
     assert touched == ["/dev/ttyACM5"]
+    assert tools.lines()[-1][:5] == [
+        "--port=ttyACM6", "--usb-port=true", "--info", "--erase", "--write",
+    ]  # fmt: skip
+    assert "--verify" not in tools.lines()[-1]
 
 
 def test_bossac_through_a_bridge_keeps_its_port(
@@ -366,3 +370,30 @@ def test_dfu_touch(image: Built, tools: StandIns, monkeypatch: pytest.MonkeyPatc
             "flash_bytes": 0x100000, "ram_bytes": 0xA0000, "stack_bytes": 8192}})  # fmt: skip
     assert touched == ["/dev/ttyACM5"]
     assert tools.lines()[-1][4:6] == ["-s", "0x08040000:leave"]
+
+
+# Every row of every board file.
+
+
+@pytest.mark.parametrize("name", boards.names())
+def test_rows_of_every_board(
+    name: str, image: Built, tools: StandIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = boards.load(name)
+    image.meta["board"] = name
+    image.hex.write_text(hexfile.encode(board.image_origin, CONTENT))
+    monkeypatch.setattr("tinyrobust.flash.bossac._SETTLE_S", 0)
+    for row in board.flashers:
+        tool = flash.flashers()[row.id]
+        ids = [usb for usb in (row.usb, *board.serial.usb_ids) if usb]
+        plug(monkeypatch, *(Port("/dev/ttyACM0", usb.vid, usb.pid) for usb in ids[:1]))
+        monkeypatch.setattr(ports, "touch", lambda port: None)
+        probe = {"gdb": "localhost:3333"}.get(row.id)
+        if not tool.virtual:
+            done = flash.flash(image, board, flasher=row.id, probe=probe, dry_run=True) if (
+                not tool.missing()) else None  # fmt: skip
+            if row.id in ROWS or row.id == "bossac":  # there is a stand-in
+                assert done is not None
+                before = len(tools.lines())
+                flash.flash(image, board, flasher=row.id, probe=SERIAL if row.id in ROWS else None)
+                assert len(tools.lines()) > before  # and the stand-in has taken them
