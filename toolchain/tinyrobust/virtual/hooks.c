@@ -229,23 +229,17 @@ static int ready(page* p, uint32_t index, uint32_t access, uint32_t value) {
   return 1;
 }
 
-/* Rates that termios has names for; portable.py has the same. */
-#define LINE_RATES(X)                                                                        \
-  X(1200)                                                                                    \
-  X(2400) X(4800) X(9600) X(19200) X(38400) X(57600) X(115200) X(230400) X(460800) X(500000) \
-      X(576000) X(921600) X(1000000) X(1152000) X(1500000) X(2000000) X(2500000) X(3000000)  \
-          X(3500000) X(4000000)
-
 /* What the program at the other end has set, 0 when it cannot be known. */
 static uint32_t line_rate(const board* b) {
   static const struct {
     speed_t code;
     uint32_t baud;
-  } known[] = {
-#define KNOWN(baud) {B##baud, baud},
-      LINE_RATES(KNOWN)
-#undef KNOWN
-  };
+  } known[] = {{B1200, 1200},       {B2400, 2400},       {B4800, 4800},       {B9600, 9600},
+               {B19200, 19200},     {B38400, 38400},     {B57600, 57600},     {B115200, 115200},
+               {B230400, 230400},   {B460800, 460800},   {B500000, 500000},   {B576000, 576000},
+               {B921600, 921600},   {B1000000, 1000000}, {B1152000, 1152000}, {B1500000, 1500000},
+               {B2000000, 2000000}, {B2500000, 2500000}, {B3000000, 3000000}, {B3500000, 3500000},
+               {B4000000, 4000000}};
   struct termios t;
   if (tcgetattr(b->fd, &t)) return 0;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
