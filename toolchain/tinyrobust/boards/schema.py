@@ -11,12 +11,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Core = Literal["cortex-m4", "cortex-m7", "host"]
+from tinyrobust.boards.cores import CORES, Core, Traits
+
 MemoryKind = Literal["flash", "ram", "itcm", "dtcm"]
 Use = Literal[
-    "code", "weights", "tables", "arena", "scratch", "buffers", "data", "stack", "code_ram"
+    "code",
+    "weights",
+    "tables",
+    "arena",
+    "scratch",
+    "buffers",
+    "data",
+    "stack",
+    "code_ram",
+    "hot_code",
 ]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Setting = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Address = Annotated[int, Field(ge=0, lt=1 << 32)]
 
 
@@ -47,7 +58,7 @@ class Memory(_Strict):
     length: Annotated[int, Field(gt=0, le=1 << 32)]  # bytes
     kind: MemoryKind
     # Width in bits of a write that makes the memory's error correction valid; null: no ECC.
-    ecc: Literal[32, 64, 256] | None = None
+    ecc: Literal[32, 64, 128, 256] | None = None
     use: list[Use] = []
 
     @property
@@ -159,6 +170,61 @@ class Follow(_Strict):
     width: Annotated[int, Field(ge=1, le=8)] = 1
 
 
+class Condition(_Strict):
+    """The bits ``mask`` of register ``of`` (PERIPHERAL.REGISTER) are ``value``, or lie between
+    ``at_least`` and ``at_most``, or, when nothing is said, are all set; all of them unshifted, as
+    the register holds them. ``before``: at a write to this very register, its old bits."""
+
+    of: Annotated[str, Field(pattern=r"^[^.]+\.[^.]+$")]
+    mask: Annotated[int, Field(gt=0, lt=1 << 32)] = 0xFFFFFFFF
+    value: Address | None = None
+    at_least: Address | None = None
+    at_most: Address | None = None
+    before: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Condition:
+        if self.value is not None and (self.at_least, self.at_most) != (None, None):
+            raise At("give value, or at_least and at_most", "value")
+        for name in ("value", "at_least", "at_most"):
+            if (wanted := getattr(self, name) or 0) & ~self.mask:
+                raise At(f"{name} {wanted:#x} has bits outside mask {self.mask:#x}", name)
+        return self
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The lowest and the highest value that will do."""
+        if self.at_least is not None or self.at_most is not None:
+            return self.at_least or 0, self.mask if self.at_most is None else self.at_most
+        wanted = self.mask if self.value is None else self.value
+        return wanted, wanted
+
+
+class Reason(Condition):
+    """A condition with what a fault report says when it does not hold."""
+
+    why: str = ""
+
+
+class Need(Reason):
+    """A condition that must hold at an access, or hardware would not do what it is asked.
+
+    Checked at reads and writes of the registers ``on`` of this peripheral (of all, when there are
+    none), if all of ``when`` hold. It sees the word that is being written.
+    """
+
+    on: list[str] = []
+    access: Literal["any", "read", "write"] = "any"
+    when: list[Condition] = []
+
+
+class Shown(_Strict):
+    """``bits`` read as ones while all of ``when`` hold, as zeros otherwise."""
+
+    bits: Address
+    when: Annotated[list[Condition], Field(min_length=1)]
+
+
 class Register(_Strict):
     """A register of a virtual peripheral: its reset value, and bits that hardware would set."""
 
@@ -167,6 +233,8 @@ class Register(_Strict):
     reset: Address = 0
     ones: Address = 0  # bits that always read as one
     follows: list[Follow] = []
+    shows: list[Shown] = []  # bits that depend on other registers
+    constant: bool = False  # writes are ignored
 
 
 class Peripheral(_Strict):
@@ -174,16 +242,29 @@ class Peripheral(_Strict):
 
     ``model`` names the behaviour: ``registers`` only remembers what was written and applies
     ``registers`` below; the others are written out in ``virtual/``. ``text`` fills a ``rom``.
+
+    ``needs``: what must hold before it answers (its clock runs, it is out of reset) or before a
+    certain write; an access before is a fault. ``transmits`` and ``receives``: what must hold for a
+    UART's bytes to go out on and come in from the board's pins; else they are lost, and in strict
+    mode that is a fault. ``clock_hz``: what its baud rate is divided from; in strict mode a rate
+    that is not the line's garbles every byte. ``tick_cycles``: core cycles of a timer's tick.
     """
 
     name: str
     base: Address
     size: Annotated[int, Field(gt=0)]
     model: Literal[
-        "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom"
-    ] = "registers"
+        "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom",
+        "nrf52-uart", "stm32f4-usart", "stm32-lpuart", "pl011-uart", "rp2040-timer", "sam3x-uart",
+        "sam3x-rstc",
+    ] = "registers"  # fmt: skip
     registers: list[Register] = []
     text: str | None = None
+    needs: list[Need] = []
+    transmits: list[Reason] = []
+    receives: list[Reason] = []
+    clock_hz: Annotated[int, Field(gt=0)] | None = None
+    tick_cycles: Annotated[int, Field(gt=0)] | None = None
 
 
 class Unicorn(_Strict):
@@ -193,13 +274,24 @@ class Unicorn(_Strict):
     """
 
     peripherals: list[Peripheral]
+    # What the boot block must have set up before the flash can be read, on boards that have one.
+    boot_ready: list[Reason] = []
+
+
+class BootBlock(_Strict):
+    """The first bytes of the image that the chip's boot ROM copies to ``copy_to`` and runs there
+    when the CRC-32 in their last word is right (``boot_block.py``). The vector table follows."""
+
+    bytes: Annotated[int, Field(gt=4, le=4096, multiple_of=256)]
+    copy_to: Address
 
 
 class Board(_Strict):
     """One board: memories, core, clock, serial port, flashers, budget.
 
-    ``port`` is the folder of ``firmware/ports``; ``fpu`` is what gcc's ``-mfpu`` calls the
-    floating-point unit (start-up switches it on; the firmware itself computes in integers).
+    ``port`` is the folder of ``firmware/ports``, and ``settings`` what that wants to know of the
+    board (its port.yaml: the UART and its pins, for example); ``fpu`` is what gcc's ``-mfpu`` calls
+    the floating-point unit (start-up switches it on; the firmware itself computes in integers).
     ``virtual`` says how the firmware runs without the hardware. ``clock_hz`` is the core clock
     after start-up, the highest of the silicon revisions; the device reports its own in ``hello``.
 
@@ -215,6 +307,7 @@ class Board(_Strict):
     core: Core
     fpu: Literal["fpv4-sp-d16", "fpv5-sp-d16", "fpv5-d16"] | None = None
     port: Identifier
+    settings: dict[Setting, int | str] = {}
     virtual: Literal["unicorn", "qemu", "host"] | None = None
     qemu_machine: str | None = None
     unicorn: Unicorn | None = None
@@ -222,6 +315,7 @@ class Board(_Strict):
     flash_word_bytes: Annotated[int, Field(ge=4, multiple_of=4)]
     flash_sector_bytes: Annotated[int, Field(gt=0)] | None = None
     load_address: Address | None = None
+    boot_block: BootBlock | None = None
     clock_hz: Annotated[int, Field(gt=0)]
     clock_tree: ClockTree | None = None
     cycle_counter: Literal["dwt", "timer", "none"]
@@ -309,9 +403,19 @@ class Board(_Strict):
         return self.flash.origin if self.load_address is None else self.load_address
 
     @property
+    def vector_table(self) -> int:
+        """Address of the vector table: at the image's start, or behind its boot block."""
+        return self.image_origin + (self.boot_block.bytes if self.boot_block else 0)
+
+    @property
     def image_room(self) -> int:
         """Bytes of the flash from ``image_origin`` to its end."""
         return self.flash.end - self.image_origin
+
+    @property
+    def traits(self) -> Traits:
+        """What follows from the core."""
+        return CORES[self.core]
 
     @property
     def is_host(self) -> bool:

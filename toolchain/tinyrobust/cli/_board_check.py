@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tinyrobust import boards, flash, resources, yamlfile
+from tinyrobust import boards, flash, yamlfile
 from tinyrobust.boards.schema import At, Board
 from tinyrobust.errors import BoardError
+from tinyrobust.image import ports
 from tinyrobust.registry import nearest
 from tinyrobust.virtual.peripherals import register_map
 from tinyrobust.yamlfile import Problem
@@ -32,10 +33,11 @@ def problems(path: Path) -> list[Problem]:
 
 def _further(board: Board) -> Iterator[tuple[At, str]]:
     """What the schema cannot know: ports, flashers, models of peripherals, sums of memories."""
-    ports = sorted(p.name for p in (resources.root() / "firmware" / "ports").iterdir()
-                   if p.is_dir())  # fmt: skip
-    if board.port not in ports:
-        yield At(f"there is no port '{board.port}'", "port"), nearest(board.port, ports)
+    known_ports = ports.known_ports()
+    if board.port in known_ports:
+        yield from ports.wrong_settings(board)
+    else:
+        yield At(f"there is no port '{board.port}'", "port"), nearest(board.port, known_ports)
     known = flash.flashers()
     for i, row in enumerate(board.flashers):
         if row.id not in known:

@@ -1,8 +1,8 @@
 """Graph to image: plan, generate, compile, link, measure, check the budget.
 
-In: a Graph and a Board. Out: a folder with firmware.elf, .bin, .hex, image.json, memory.json, the
-generated sources and the objects. It is built in a temporary folder and renamed when all is
-well, so a failed build leaves the earlier one as it was.
+In: a Graph and a Board. Out: a folder with firmware.elf, .bin, .hex (and .uf2), image.json,
+memory.json, the generated sources and the objects. It is built in a temporary folder and renamed
+when all is well, so a failed build leaves the earlier one as it was.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 from tinyrobust import __version__, codegen, memory, resources
 from tinyrobust.artefact import sha256, write_bytes, write_json, write_text
 from tinyrobust.boards import Board
-from tinyrobust.errors import BoardError, BuildError, TinyRobustError
+from tinyrobust.errors import BuildError, TinyRobustError
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.image import compilers, hexfile, stack
+from tinyrobust.image import compilers, hexfile, ports, stack
 from tinyrobust.image.elf import PADDING, Elf
 from tinyrobust.image.link import link
 from tinyrobust.image.memory_report import (
@@ -34,7 +34,8 @@ from tinyrobust.image.memory_report import (
     measure,
 )
 from tinyrobust.image.objects import Object, Source, compile_all
-from tinyrobust.registry import nearest
+from tinyrobust.image.ports import core_folders
+from tinyrobust.image.uf2 import uf2
 
 SCHEMA = "tinyrobust.image/1"
 KERNEL_FLAGS = ("-O3",)
@@ -65,6 +66,11 @@ class Image:
     def hex(self) -> Path:
         """The same as Intel HEX."""
         return self.folder / "firmware.hex"
+
+    @property
+    def uf2(self) -> Path:
+        """The same as UF2, on boards whose boot loader shows a drive."""
+        return self.folder / "firmware.uf2"
 
 
 def build(
@@ -109,6 +115,9 @@ def build(
         meta = _meta(graph, board, model_name, steps, image, compiler)
         write_bytes(work / "firmware.bin", image)
         write_text(work / "firmware.hex", hexfile.encode(base, image))
+        for row in board.flashers:
+            if row.family is not None:
+                write_bytes(work / "firmware.uf2", uf2(image, base, row.family))
         write_json(work / "memory.json", report.as_json())
         write_json(work / "plan.json", plan.as_json())
         write_json(work / "image.json", meta)
@@ -225,10 +234,9 @@ def _replace(work: Path, out: Path) -> None:
 
 def _include(board: Board, generated: codegen.Generated) -> list[Path]:
     firmware = resources.root() / "firmware"
-    ports = firmware / "ports"
-    shared = [] if board.is_host else [ports / "armv7m"]
+    shared = [firmware / "ports" / name for name in core_folders(board)]
     found = [*generated.include_dirs, firmware / "include", firmware / "protocol",
-             ports / board.port, *shared]  # fmt: skip
+             firmware / "ports" / board.port, *shared]  # fmt: skip
     return list(dict.fromkeys(found))
 
 
@@ -237,11 +245,8 @@ def _sources(
 ) -> list[Source]:
     firmware = resources.root() / "firmware"
     folders = ["app", "protocol", f"ports/{board.port}"]
-    if not board.is_host:
-        folders.append("ports/armv7m")
-    if not (firmware / "ports" / board.port).is_dir():
-        known = {path.parent.name for path in firmware.glob("ports/*/port.cpp")}
-        raise BoardError(f"board '{board.id}': no port '{board.port}'", nearest(board.port, known))
+    folders += [f"ports/{name}" for name in core_folders(board)]
+    ports.check(board)
     sources = model_sources(plan, generated, work)
     for folder in folders:
         for path in sorted((firmware / folder).iterdir()):
@@ -270,7 +275,7 @@ def firmware_source(path: Path) -> Source:
     name = path.relative_to(resources.root() / "firmware").as_posix()
     fast = name.startswith(("kernels/", "runtime/"))
     flags: tuple[str, ...] = KERNEL_FLAGS if fast else OTHER_FLAGS
-    if name == "ports/armv7m/memory.cpp":
+    if name == "ports/cortexm/memory.cpp":
         flags = (*flags, "-fno-tree-loop-distribute-patterns")
     if path.suffix == ".S":
         flags = (*flags, "-g0")  # the assembler would write this computer's paths
@@ -298,8 +303,17 @@ def board_text(board: Board) -> str:
         'extern "C" {\n'
         f"const char tr_board_id[] = {json.dumps(board.id)};\n"
         f"const uint32_t tr_board_baud_max = {board.serial.baud_max};\n"
-        "}\n"
+        f"const uint32_t tr_board_flash_origin = {board.flash.origin:#x};\n"
+        f"const uint32_t tr_board_flash_bytes = {board.flash.length:#x};\n"
+        + "".join(_setting(name, value) for name, value in board.settings.items())
+        + "}\n"
     )
+
+
+def _setting(name: str, value: int | str) -> str:
+    if isinstance(value, str):
+        return f"extern const char tr_setting_{name}[] = {json.dumps(value)};\n"
+    return f"extern const uint32_t tr_setting_{name} = {value:#x};\n"
 
 
 def _steps(plan: memory.Plan, generated: codegen.Generated) -> list[dict[str, Any]]:
