@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CORE = "cortex-m4"
 
 
-class _Formats(click.ParamType):
+class _Formats(click.ParamType):  # type: ignore[type-arg]
     """A format's name, known without importing what a format needs."""
 
     name = "format"
@@ -52,31 +52,83 @@ _FORMATS = _Formats()
 
 
 @click.command(short_help="Write a network and its kernels as a library for other projects.")
-@click.option("--format", "kind", required=True, type=_FORMATS, metavar="|".join(_FORMATS.names()),
-              help="What the other project is built with.")
+@click.option(
+    "--format",
+    "kind",
+    required=True,
+    type=_FORMATS,
+    metavar="|".join(_FORMATS.names()),
+    help="What the other project is built with.",
+)
 @model_option
-@click.option("--board", "board_name", default=None, metavar="NAME|FILE.yaml",
-              shell_complete=board_names, help="Choose the kernels for this board.")
-@click.option("--core", default=None, metavar="NAME",
-              help=f"Choose the kernels for this core.  [default: {CORE}]")
+@click.option(
+    "--board",
+    "board_name",
+    default=None,
+    metavar="NAME|FILE.yaml",
+    shell_complete=board_names,
+    help="Choose the kernels for this board.",
+)
+@click.option(
+    "--core",
+    default=None,
+    metavar="NAME",
+    help=f"Choose the kernels for this core.  [default: {CORE}]",
+)
 @kernel_option
-@click.option("--optimize", type=click.Choice(["speed", "size", "balanced"]), default="speed",
-              show_default=True, help="What the choice of kernels is to be best at.")
-@click.option("--max-flash", default=None, metavar="BYTES", callback=size,
-              help="Flash at most, as `build` counts it: with a firmware around the library.")
-@click.option("--max-ram", default=None, metavar="BYTES", callback=size,
-              help="RAM at most, as `build` counts it: with stack and buffers.")
-@click.option("--code-in-ram", is_flag=True,
-              help="Kernels may run code which they wrote into RAM (cmake and c-array).")
-@click.option("--name", default=None, metavar="NAME",
-              help="What all in it is called.  [default: the model's name]")
-@click.option("--library-version", "version", default=None, metavar="X.Y.Z",
-              help="Version of the library.  [default: 0.1.0]")
-@click.option("--out", type=click.Path(path_type=Path), default=None, metavar="DIR",
-              help="Folder to write to.  [default: export/FORMAT/MODEL]")
+@click.option(
+    "--optimize",
+    type=click.Choice(["speed", "size", "balanced"]),
+    default="speed",
+    show_default=True,
+    help="What the choice of kernels is to be best at.",
+)
+@click.option(
+    "--max-flash",
+    default=None,
+    metavar="BYTES",
+    callback=size,
+    help="Flash at most, as `build` counts it: with a firmware around the library.",
+)
+@click.option(
+    "--max-ram",
+    default=None,
+    metavar="BYTES",
+    callback=size,
+    help="RAM at most, as `build` counts it: with stack and buffers.",
+)
+@click.option(
+    "--code-in-ram",
+    is_flag=True,
+    help="Kernels may run code which they wrote into RAM (cmake and c-array).",
+)
+@click.option(
+    "--name",
+    default=None,
+    metavar="NAME",
+    help="What all in it is called.  [default: the model's name]",
+)
+@click.option(
+    "--library-version",
+    "version",
+    default=None,
+    metavar="X.Y.Z",
+    help="Version of the library.  [default: 0.1.0]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Folder to write to.  [default: export/FORMAT/MODEL]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a library that was changed since.")
-@click.option("--measure/--no-measure", default=True, show_default=True,
-              help="Compile it for the core and show flash and RAM beside the firmware's.")
+@click.option(
+    "--measure/--no-measure",
+    default=True,
+    show_default=True,
+    help="Compile it for the core and show flash and RAM beside the firmware's.",
+)
 @json_option
 def command(
     kind: str, model_name: str | None, board_name: str | None, core: str | None,

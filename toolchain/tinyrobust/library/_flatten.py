@@ -23,7 +23,7 @@ _ASKS = "TR_PORTABLE"
 
 
 def renamed(text: str, name: str, *, strings: bool = True) -> str:
-    """``text`` with names of the library ``name``; without ``strings`` literals stay as they are."""
+    """``text`` with names of the library ``name``; without ``strings`` literals stay."""
 
     def change(part: str) -> str:
         return _NAMESPACE.sub(f"{name}_tr", _C_NAME.sub(f"{name}_tr_", part))

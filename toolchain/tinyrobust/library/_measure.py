@@ -1,7 +1,7 @@
 """What a library takes in a program that uses it: compiled for its core and linked by itself.
 
-In: a Library and the board its kernels were chosen for. Out: bytes of flash and RAM, without the C
-library's functions, which the program has anyway. (memcpy and memset, if the compiler asks for them.)
+In: a Library and the board its kernels were chosen for. Out: bytes of flash and RAM, without what
+the compiler asks of the C library (memcpy, memset), which the program has anyway.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def export(
         plan, name=identifier(name or model), model=model, version=version, optimise=kind.optimise
     )
     files = kind.files(made)
-    files["LICENSE"] = licence_text()
+    files["LICENSE"] = (resources.root() / "LICENSE").read_text()
     files["README.md"] = made.render(
         "readme.md", format=kind.title, public=made.public,
         header_path=next(path for path in files if path.rpartition("/")[2] == made.public),
@@ -141,19 +141,6 @@ def _own_manifest(out: Path) -> dict[str, str] | None:
         return {str(path): str(digest) for path, digest in data["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def licence_text() -> str:
-    """The licence, from the checkout or from the installed package's own files."""
-    path = resources.root() / "LICENSE"
-    if path.is_file():
-        return path.read_text()
-    from importlib import metadata
-
-    for file in metadata.files("tinyrobust") or ():
-        if file.name == "LICENSE":
-            return Path(str(file.locate())).read_text()
-    raise TinyRobustError("the installation has no LICENSE", "install tinyrobust again")
 
 
 def _manifest(made: Package, format: str, files: Mapping[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Format ``c-array``: plain sources in one folder, every weight an element of an array, a Makefile."""
+"""Format ``c-array``: plain sources in one folder, every weight in an array, a Makefile."""
 
 from __future__ import annotations
 

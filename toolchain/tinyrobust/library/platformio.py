@@ -55,8 +55,8 @@ def _files(package: Package) -> dict[str, str]:
         "assets/schema/library.json",
         "name": f"tinyrobust_{name}",
         "version": facts["version"],
-        "description": f"The network {facts['model']}, with its kernels: {facts['input_bytes']} bytes "
-        f"in, {facts['classes']} scores out, integers only",
+        "description": f"The network {facts['model']}, with its kernels: "
+        f"{facts['input_bytes']} bytes in, {facts['classes']} scores out, integers only",
         "keywords": ["machine learning", "tinyml", "neural network"],
         "license": "Apache-2.0",
         "headers": package.public,
