@@ -81,16 +81,17 @@ def scores(program: Path, target: Target, images: np.ndarray) -> np.ndarray:
     return np.array(found, np.int32)
 
 
-def _compile(target: Target, sources: Sequence[Path], flags: Sequence[str], work: Path,
-             standard: str = "-std=gnu++17") -> list[Path]:  # fmt: skip
+def _compile(
+    target: Target, sources: Sequence[Path], flags: Sequence[str], work: Path,
+    cxx: Sequence[str] = ("-std=gnu++17",),
+) -> list[Path]:  # fmt: skip
+    """Objects of C, C++ and assembly; ``cxx``: more flags for C++."""
     objects = []
     for source in sources:
         made = work / f"{source.name}.o"
-        is_cxx = source.suffix in (".cpp", ".ino")
-        compiler = target.cxx if is_cxx else target.cc
-        language = ("-x", "c++") if source.suffix == ".ino" else ()
-        own = (*((standard,) if is_cxx else ()), *flags, *language)
-        run([*compiler, *own, "-c", source, "-o", made], work)
+        is_cxx = source.suffix == ".cpp"
+        command = [*target.cxx, *cxx] if is_cxx else [*target.cc]
+        run([*command, *flags, "-c", source, "-o", made], work)
         objects.append(made)
     return objects
 
@@ -121,8 +122,7 @@ def arduino(folder: Path, target: Target, work: Path, standard: str = "-std=gnu+
     flags = [*ARDUINO_FLAGS, f"-I{core}", f"-I{folder / 'src'}"]
     c = [s for s in sources if s.suffix != ".cpp"]
     cxx = [*(s for s in sources if s.suffix == ".cpp"), made, core / "main.cpp"]
-    objects = _compile(target, c, flags, work)
-    objects += _compile(target, cxx, [*flags, *ARDUINO_CXX], work, standard)
+    objects = _compile(target, [*c, *cxx], flags, work, (standard, *ARDUINO_CXX))
     return _link(target, objects, work)
 
 
@@ -139,19 +139,20 @@ def platformio(folder: Path, target: Target, work: Path) -> Path:
     include = [f"-I{folder / build['includeDir']}", f"-I{folder / build['srcDir']}"]
     sources = sorted((folder / build["srcDir"]).rglob("*"))
     sources = [s for s in sources if s.suffix in (".c", ".cpp", ".S")]
-    objects = _compile(target, sources, ["-Os", *include, *build["flags"]], work)
+    own = ("-std=gnu++11", *ARDUINO_CXX)  # of the project's framework
+    objects = _compile(target, sources, ["-Os", *include, *build["flags"]], work, own)
     archiver = "arm-none-eabi-ar" if target.machine else "ar"
     run([archiver, "rc", "liblibrary.a", *objects], work)
     core = PROJECTS / "arduino_core"
     mains = sorted((example / "src").iterdir())
     mains += [core / "main.cpp"] if target.machine else []
     (work / "project").mkdir()
-    own = []
+    program = []
     for i, main in enumerate(mains):  # two may be called main.cpp
         part = work / "project" / str(i)
         part.mkdir()
-        own += _compile(target, [main], ["-Os", f"-I{core}", include[0]], part)
-    return _link(target, [*own, work / "liblibrary.a"], work)
+        program += _compile(target, [main], ["-Os", f"-I{core}", include[0]], part, own)
+    return _link(target, [*program, work / "liblibrary.a"], work)
 
 
 def c_array(folder: Path, target: Target, work: Path) -> Path:
