@@ -39,7 +39,7 @@ def _arm(machine: str, *core: str) -> Target:
         ("arm-none-eabi-gcc", *flags),
         ("arm-none-eabi-g++", *flags),
         ("--specs=rdimon.specs", f"-T{semihosting / 'program.ld'}", str(semihosting / "vectors.S"),
-         "-Wl,--no-warn-rwx-segments", "-Wl,--gc-sections"),
+         "-Wl,--no-warn-rwx-segments", "-Wl,--gc-sections", "-Wl,-Map,program.map"),
         machine,
     )  # fmt: skip
 

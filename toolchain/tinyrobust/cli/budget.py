@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyrobust.cli._options import console, json_option, model_option, size, write_result
+from tinyrobust.cli._options import (
+    build_folder,
+    console,
+    json_option,
+    model_option,
+    size,
+    write_result,
+)
 
 if TYPE_CHECKING:
     from tinyrobust.evaluate.budget import Growth, Limits, Program
+    from tinyrobust.image import MemoryReport
 
 FORMATS = ("table", "github", "junit", "json", "markdown")
 
@@ -64,6 +72,12 @@ def _growth(ctx: click.Context, param: click.Parameter, text: str | None) -> Gro
     help="Board of the image, or another whose budget to check it against.",
 )
 @model_option
+@click.option(
+    "--build",
+    "rebuild",
+    is_flag=True,
+    help="Build the image of --board and --model first, into build/BOARD/MODEL.",
+)
 @click.option(
     "--map",
     "map_file",
@@ -134,8 +148,9 @@ def _growth(ctx: click.Context, param: click.Parameter, text: str | None) -> Gro
 )
 @json_option
 def command(
-    target: Path | None, board_name: str | None, model_name: str | None, map_file: Path | None,
-    kinds: list[tuple[str, Path | None]], baseline: Path | None, save: Path | None,
+    target: Path | None, board_name: str | None, model_name: str | None, rebuild: bool,
+    map_file: Path | None, kinds: list[tuple[str, Path | None]], baseline: Path | None,
+    save: Path | None,
     max_flash: int | None, max_ram: int | None, regions: dict[str, int],
     max_growth_flash: Growth | None, max_growth_ram: Growth | None, warn_at: float,
     json_file: str | None,
@@ -150,6 +165,9 @@ def command(
     from tinyrobust.evaluate import budget
 
     limits = budget.Limits(max_flash, max_ram, regions, max_growth_flash, max_growth_ram, warn_at)
+    kinds = kinds or [("table", None)]
+    if rebuild:
+        target = _build(target, board_name, model_name, kinds, json_file)
     if target is not None and target.is_file():
         program, where = _elf(target, map_file, board_name), str(target)
     else:
@@ -158,7 +176,7 @@ def command(
         program, where = _folder(target, board_name, model_name)
     before = budget.load_baseline(baseline) if baseline is not None else None
     document = _document(program, where, limits, before)
-    _write(kinds or [("table", None)], document, program, json_file)
+    _write(kinds, document, program.report, json_file)
     if save is not None:
         from tinyrobust.artefact import write_json
 
@@ -168,8 +186,33 @@ def command(
         program.report.check()
     if not document["fits"]:
         raise CheckFailed("; ".join(document["excesses"]), "see the table of owners")
-    if not kinds:
+    if kinds == [("table", None)]:
         console(json_file).print(f"{where} fits {document['board'] or 'its limits'}")
+
+
+def _build(
+    target: Path | None, board_name: str | None, model_name: str | None,
+    kinds: list[tuple[str, Path | None]], json_file: str | None,
+) -> Path:  # fmt: skip
+    """Build into ``target`` or the folder that ``build`` takes; what cannot fit is told in every
+    format before it is raised."""
+    from tinyrobust import boards, image
+    from tinyrobust.convert.models import load_model
+    from tinyrobust.errors import BudgetError
+    from tinyrobust.evaluate import budget
+    from tinyrobust.graph.model import DEFAULT_MODEL
+
+    if board_name is None:
+        raise click.UsageError("--build needs --board (and --model)")
+    board, model = boards.load(board_name), load_model(model_name or DEFAULT_MODEL)
+    folder = build_folder(target, board.id, model.name)
+    try:
+        return image.build(model.graph, board, folder, model_name=model.name).folder
+    except BudgetError as error:
+        document = budget.refused(f"{model.name} on {board.id}", board, error)
+        _write(kinds, {"schema": budget.SCHEMA, "folder": str(folder), **document}, None, json_file)
+        write_result(json_file, "budget", {"folder": str(folder), **document})
+        raise
 
 
 def _elf(path: Path, map_file: Path | None, board_name: str | None) -> Program:
@@ -217,7 +260,7 @@ def _document(
 
 
 def _write(
-    kinds: list[tuple[str, Path | None]], document: dict[str, Any], program: Program,
+    kinds: list[tuple[str, Path | None]], document: dict[str, Any], report: MemoryReport | None,
     json_file: str | None,
 ) -> None:  # fmt: skip
     """Every format to its file, or to standard output; GitHub's to its own files too."""
@@ -231,8 +274,8 @@ def _write(
             write_text(path, text)
         elif name == "table":
             screen = console(json_file)
-            if program.report is not None:
-                print_memory(screen, program.report)
+            if report is not None:
+                print_memory(screen, report)
             table.print_document(screen, document)
         else:
             click.echo(text, nl=False, err=json_file == "-")

@@ -109,7 +109,8 @@ def account(elf: Path, map_file: Path | None = None) -> Accounting:
 def _sections(elf: ELFFile) -> Iterator[Section]:
     segments = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
     for section in elf.iter_sections():
-        if section["sh_type"] in _NOT_SECTIONS:
+        allocated = section["sh_flags"] & _ALLOC  # as the strings of a process's dynamic symbols
+        if section["sh_type"] in _NOT_SECTIONS and not allocated:
             continue
         flags, empty = section["sh_flags"], section["sh_type"] == "SHT_NOBITS"
         kind, load = "", None

@@ -99,7 +99,7 @@ def _of_object(item: Item, kernels: Iterable[str]) -> tuple[str, str]:
 def _of_symbol(item: Item, kernels: Iterable[str], stem: str = "") -> tuple[str, str]:
     """The owner by the symbol's name alone, mangled or not."""
     for kernel in kernels:
-        if re.search(rf"(?<![a-z]){len(kernel)}{kernel}|^{kernel}$", item.symbol):
+        if re.search(rf"{len(kernel)}{kernel}(?![a-z0-9_])|^{kernel}$", item.symbol):
             return "kernel", kernel
     if re.search(r"^tr_|_tr_|\d\w*_tr\d|^_ZN2tr", item.symbol):
         return "runtime", "runtime"
