@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
-ALL = ["arm-none-eabi-g++", "qemu-system-arm", "c++", "clang++"]
+ALL = [
+    "arm-none-eabi-g++", "qemu-system-arm", "c++", "clang++", "cmake", "ninja", "shellcheck",
+]  # fmt: skip
 
 
 class Machine:
