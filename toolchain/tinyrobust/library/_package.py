@@ -31,6 +31,7 @@ _ARRAY = re.compile(
     r"^TR_(?:WEIGHTS|TABLES) constexpr (\w+) (\w+)\[\] = \{\n(.*?)\};\n", re.MULTILINE | re.DOTALL
 )
 _NUMBERS = re.compile(r"\w+_t")  # arrays of these can stand in a C file
+_OWN_SECTION = re.compile(r'section\("\.rodata[^"]*"\), ')
 _CODE_RAM = (".sbss.tr_code_ram", ".bss.tr_code_ram")  # zeroed by any start-up code
 
 
@@ -116,10 +117,9 @@ def package(
         f"{name}_model.cpp": _model(flat, body, arrays, facts),
         **flat.files(),
     }
-    if plan.executable_bytes:
-        sections = f"{name}_sections.hpp"
-        old, new = (renamed(part, name) for part in _CODE_RAM)
-        sources[sections] = sources[sections].replace(old, new)
+    sections = f"{name}_sections.hpp"
+    plain = _OWN_SECTION.sub("", sources[sections])  # they are for our linker script and report
+    sources[sections] = plain.replace(*(renamed(part, name) for part in _CODE_RAM))
     if optimise:
         request = _render("optimise.h", facts)
         sources = {n: _behind_licence(t, request) if n.endswith(".cpp") else t
