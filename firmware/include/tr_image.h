@@ -16,6 +16,9 @@ extern const uint32_t tr_arena_bytes;
 /* The board's id and its serial port's highest rate, from the board file. */
 extern const char tr_board_id[];
 extern const uint32_t tr_board_baud_max;
+/* Flash that the board file gives the image, a bootloader's part included. */
+extern const uint32_t tr_board_flash_origin;
+extern const uint32_t tr_board_flash_bytes;
 
 /* Large static buffers (frames, batches): put where the board file allows `buffers`, and counted
  * under that name in the memory report. They are zero at start-up. */

@@ -24,6 +24,7 @@ from tinyrobust.image.build import board_text, firmware_source
 from tinyrobust.image.elf import Elf
 from tinyrobust.image.link import link
 from tinyrobust.image.objects import Source, compile_all
+from tinyrobust.image.ports import core_folders
 
 pytestmark = pytest.mark.slow
 
@@ -56,10 +57,13 @@ def program(name: str, folder: Path, text: str) -> Program:
     (folder / "main.cpp").write_text(PRELUDE + text)
     (folder / "board.cpp").write_text(board_text(board))
     sources = [Source(folder / f, f"test/{f}", ("-O2",)) for f in ("main.cpp", "board.cpp")]
-    for port in (board.port, "armv7m"):
+    for port in (board.port, *core_folders(board)):
         paths = sorted((firmware / "ports" / port).iterdir())
         sources += [firmware_source(p) for p in paths if p.suffix in (".cpp", ".S")]
-    include = [firmware / "include", firmware / "ports" / board.port, firmware / "ports" / "armv7m"]
+    include = [
+        firmware / "include",
+        *(firmware / "ports" / f for f in (board.port, *core_folders(board))),
+    ]
     compiler = compilers.for_board(board)
     objects = compile_all(sources, compiler, include, folder / "objects")
     elf = link(board, compiler, [o.path for o in objects], folder)

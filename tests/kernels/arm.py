@@ -20,15 +20,23 @@ from unicorn.arm_const import (
     UC_ARM_REG_R0,
     UC_ARM_REG_R1,
     UC_ARM_REG_SP,
+    UC_CPU_ARM_CORTEX_M0,
+    UC_CPU_ARM_CORTEX_M3,
     UC_CPU_ARM_CORTEX_M4,
     UC_CPU_ARM_CORTEX_M7,
+    UC_CPU_ARM_CORTEX_M33,
 )
 
 from tests.kernels.host import FLAGS, as_tensor, ready, write_sources
 from tinyrobust import memory
+from tinyrobust.boards.cores import CORES
 
 FLASH, RAM, ARENA, STACK, RETURN = 0x08000000, 0x20000000, 0x20100000, 0x20300000, 0x0FFFF000
-MODELS = {"cortex-m4": UC_CPU_ARM_CORTEX_M4, "cortex-m7": UC_CPU_ARM_CORTEX_M7}
+MODELS = {
+    "cortex-m0plus": UC_CPU_ARM_CORTEX_M0, "cortex-m3": UC_CPU_ARM_CORTEX_M3,
+    "cortex-m4": UC_CPU_ARM_CORTEX_M4, "cortex-m7": UC_CPU_ARM_CORTEX_M7,
+    "cortex-m33": UC_CPU_ARM_CORTEX_M33,
+}  # fmt: skip
 # What GCC may call by itself; the ports have their own.
 STUBS = r"""
 #include <stddef.h>
@@ -53,7 +61,7 @@ def link(plan: memory.Plan, folder: Path, flags: Sequence[str] = ()) -> Path:
     (folder / "stubs.cpp").write_text(STUBS)
     elf = folder / "model.elf"
     compiler = "arm-none-eabi-g++"
-    options = [f"-mcpu={plan.core}", "-mthumb", "-mfloat-abi=soft", *FLAGS, "-O2", *flags,
+    options = [*CORES[plan.core].flags, "-mthumb", "-mfloat-abi=soft", *FLAGS, "-O2", *flags,
                *includes]  # fmt: skip
     command = [compiler, *options, *ready(compiler, options, sources), str(folder / "stubs.cpp"),
                "-nostdlib", "-Wl,--gc-sections,-u,tr_init,-u,tr_model,-e,tr_invoke",

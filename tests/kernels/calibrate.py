@@ -26,7 +26,7 @@ from ruamel.yaml.comments import CommentedMap
 from scipy.optimize import nnls
 
 from tests.kernels import grid
-from tests.kernels.code import pieces
+from tests.kernels.code import MEASURED, pieces
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import Kernel, Layer, Way, catalogue, expression, layers
 from tinyrobust.kernels.layouts import LayoutChange, change
@@ -247,9 +247,14 @@ def _add_cycles(samples: Samples, kernel: Kernel, tree: Any) -> None:
 def flow(terms: Any) -> None:
     """Every term on a line of its own."""
     for name, term in terms.items():
-        line = CommentedMap(term)
-        line.fa.set_flow_style()
-        terms[name] = line
+        terms[name] = _flow(term)
+
+
+def _flow(values: Mapping[str, Any]) -> CommentedMap:
+    """``values`` on one line."""
+    line = CommentedMap(values)
+    line.fa.set_flow_style()
+    return line
 
 
 def show(kernel: Kernel, what: str, found: Fitted) -> None:
@@ -278,18 +283,19 @@ def report(samples: Samples, kernels: Sequence[Kernel]) -> float:
 def write_code(trees: Mapping[str, Any]) -> None:
     """Measure the code of all kernels and put it into their trees."""
     with tempfile.TemporaryDirectory() as folder:
-        for core in ("cortex-m7", "cortex-m4"):
-            for kernel, (own, shared) in pieces(core, Path(folder) / core).items():
-                flash = trees[kernel]["flash"]
-                flash["code_bytes"][core] = own
-                kept = flash.get("shared", {})
-                flash["shared"] = {
-                    name: {**kept.get(name, {}), core: size, "host": 0}
-                    for name, size in shared.items()
-                }
-    for tree in trees.values():
-        if not tree["flash"]["shared"]:
-            del tree["flash"]["shared"]
+        found = {core: pieces(core, Path(folder) / core) for core in MEASURED}
+    for kernel, tree in trees.items():
+        own = {core: sizes[kernel][0] for core, sizes in found.items()}
+        names = sorted({name for sizes in found.values() for name in sizes[kernel][1]})
+        flash = tree["flash"]
+        flash["code_bytes"] = _flow({**own, "host": 0})
+        flash.pop("shared", None)
+        if names:  # 0: on that core there is no such piece
+            flash["shared"] = {
+                name: _flow({**{core: sizes[kernel][1].get(name, 0)
+                                for core, sizes in found.items()}, "host": 0})
+                for name in names
+            }  # fmt: skip
 
 
 def main() -> int:

@@ -7,20 +7,21 @@ from pathlib import Path
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
-from tinyrobust import boards, resources
+from tinyrobust import resources
+from tinyrobust.boards.cores import CORES, Core
 from tinyrobust.image import compilers
 from tinyrobust.image.build import firmware_source
 from tinyrobust.image.objects import compile_all
 from tinyrobust.kernels import catalogue
 
-BOARDS = {"cortex-m7": "nucleo-h743", "cortex-m4": "mps2-an386"}
+MEASURED: tuple[Core, ...] = tuple(name for name in CORES if name != "host")
 ALIGN = 4  # of every section of code and constants
 Piece = tuple[str, str]  # the source ("" when the linker keeps one of many), the section
 
 
-def pieces(core: str, folder: Path) -> dict[str, tuple[int, dict[str, int]]]:
+def pieces(core: Core, folder: Path) -> dict[str, tuple[int, dict[str, int]]]:
     """Per kernel the bytes that only it links, and those it shares by the names of the sharers."""
-    compiler = compilers.for_board(boards.load(BOARDS[core]))
+    compiler = compilers.for_core(core)
     firmware = resources.root() / "firmware"
     names = sorted({path.resolve() for k in catalogue().values() for path in k.sources})
     objects = compile_all(

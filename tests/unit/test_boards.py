@@ -65,7 +65,9 @@ def test_every_register_that_the_port_names_is_served_by_the_virtual_board() -> 
     spans += [(m.origin, m.end) for m in board.memories]
     ports = resources.root() / "firmware" / "ports"
     text = "".join(
-        p.read_text() for f in ("stm32h7", "armv7m") for p in (ports / f).glob("*.[chS]*")
+        p.read_text()
+        for f in ("stm32h7", "armv7m", "mainline", "cortexm")
+        for p in (ports / f).glob("*.[chS]*")
     )
     addresses = {int(a, 16) for a in re.findall(r"0x([0-9A-F]{8})\b", text.replace("u", ""))}
     peripheral = {

@@ -13,6 +13,7 @@ import pytest
 from tinyrobust import boards, device
 from tinyrobust.cli.main import run as tinyrobust
 from tinyrobust.flash import flash_file
+from tinyrobust.registry import module_names
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-@pytest.mark.parametrize("name", ["nucleo-h743", "mps2-an500", "host"])
+@pytest.mark.parametrize("name", ["nucleo-h743", "arduino-nano-33-ble", "mps2-an500", "host"])
 def test_virtual_boards_hold_what_was_built(name: str) -> None:
     assert tinyrobust(["flash", "--board", name, "--virtual", "--json", "flash.json"]) == 0
     result = json.loads(Path("flash.json").read_text())
@@ -49,24 +50,43 @@ def test_another_image_in_flash_is_found() -> None:
         simulate.communicate()
 
 
-def test_pyocd_flashes_the_running_virtual_board() -> None:
-    assert tinyrobust(["flash", "--board", "nucleo-h743", "--virtual"]) == 0
-    simulate = _simulate("--probe-port", "0")
+def _probed() -> list[str]:
+    """Boards whose chip the virtual probe knows."""
+    chips = module_names("tinyrobust.virtual.chips")
+    return [n for n in boards.names() if boards.load(n).port in chips]
+
+
+@pytest.mark.parametrize("name", _probed())
+def test_pyocd_flashes_the_running_virtual_board(name: str) -> None:
+    """Through pyOCD onto the probe of a running board that holds another image; then evaluated
+    over the same link."""
+    assert tinyrobust(["flash", "--board", name, "--virtual", "--no-check"]) == 0
+    file = flash_file(boards.load(name))
+    content = file.read_bytes()
+    size = Path(f"build/{name}/shapes-small/firmware.bin").stat().st_size
+    first = boards.load(name).image_origin - boards.load(name).flash.origin
+    file.write_bytes(content[: first + size - 1] + b"?" + content[first + size :])  # padding
+    simulate = _simulate("--probe-port", "0", board=name)
     try:
         probe = json.loads(Path("simulate.json").read_text())["probe"]
-        arguments = ["--board", "nucleo-h743", "--probe", probe, "--port", "port"]
+        arguments = ["--board", name, "--flasher", "pyocd", "--probe", probe, "--port", "port"]
         assert tinyrobust(["flash", *arguments, "--json", "flash.json"]) == 0
         result = json.loads(Path("flash.json").read_text())
         assert result["flasher"] == "pyocd" and not result["virtual"]
         assert result["device_sha256"] == result["image_sha256"]
+        assert tinyrobust([
+            "evaluate", "--board", name, "--port", "port", "--task", "shapes", "--samples", "20",
+            "--attacks", "noise", "--json", "evaluation.json", "--fresh",
+        ]) == 0  # fmt: skip
+        assert json.loads(Path("evaluation.json").read_text())["schema"]
     finally:
         simulate.terminate()
         simulate.communicate()
 
 
-def _simulate(*more: str) -> subprocess.Popen[str]:
+def _simulate(*more: str, board: str = "nucleo-h743") -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tinyrobust", "simulate", "--board", "nucleo-h743",
+        [sys.executable, "-m", "tinyrobust", "simulate", "--board", board,
          "--link", "port", "--json", "simulate.json", *more],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -14,8 +14,8 @@ from tinyrobust import boards, flash, virtual
 from tinyrobust.boards.schema import Board
 from tinyrobust.errors import DeviceFault, FlashError, LinkError
 from tinyrobust.flash.flash import find_port
+from tinyrobust.virtual.chips.stm32h7 import BER, LOCK, PG, SER, START, FlashController
 from tinyrobust.virtual.flash_array import FlashArray
-from tinyrobust.virtual.h7_flash import BER, LOCK, PG, SER, START, FlashController
 
 H743 = boards.load("nucleo-h743")
 

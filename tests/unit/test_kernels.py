@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.graphs import Builder, random_graph, resnet8_graph
 from tinyrobust import kernels, yamlfile
+from tinyrobust.boards.cores import CORES
 from tinyrobust.errors import BuildError, GraphError
 from tinyrobust.graph.nodes import Conv2D, Graph
 from tinyrobust.kernels import expression
@@ -56,9 +57,15 @@ def test_the_catalogue_is_sound() -> None:
         assert all(source.is_file() for source in kernel.sources)
         assert (kernel.folder / f"{kernel.id}.hpp").is_file()
         assert f"void {kernel.id}(" in (kernel.folder / f"{kernel.id}.hpp").read_text()
-        assert kernel.file.flash.code_bytes["cortex-m7"] > 0
+        file = kernel.file
+        assert set(file.flash.code_bytes) == set(CORES)
+        assert all(bool(n) == (core != "host") for core, n in file.flash.code_bytes.items())
+        assert all(set(piece) == set(CORES) for piece in file.flash.shared.values())
         covered = [core for group in kernel.file.instructions for core in group.cores]
         assert sorted(covered) == ["cortex-m4", "cortex-m7", "host"]
+        assert sorted([*covered, *file.scaled]) == sorted(CORES)
+        for scaled in file.scaled.values():
+            assert scaled.of in covered and scaled.error_percent > 0
 
 
 @pytest.mark.parametrize(

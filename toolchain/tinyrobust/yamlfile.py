@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +60,32 @@ def _plain(node: Any) -> Any:
     return node
 
 
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a YAML file. ``field`` is a path such as ``memories.0.length``."""
+
+    line: int
+    field: str
+    message: str
+    hint: str = ""
+
+
+def problems(path: Path, model: type[BaseModel], error: type[TinyRobustError]) -> list[Problem]:
+    """All that is wrong in ``path`` as ``model``, by line; raises ``error`` if it is no YAML."""
+    tree = _parse(path, error)
+    try:
+        model.model_validate(_plain(tree))
+    except ValidationError as failure:
+        found = [_problem(item, tree, model) for item in failure.errors()]
+        return sorted(dict.fromkeys(found), key=lambda problem: problem.line)
+    return []
+
+
+def line_of(path: Path, where: Sequence[str | int], error: type[TinyRobustError]) -> int:
+    """The line of the field at ``where``, or of the nearest one around it."""
+    return _locate(_parse(path, error), tuple(where))[0]
+
+
 def _explain(
     failure: ValidationError,
     path: Path,
@@ -67,23 +95,34 @@ def _explain(
 ) -> TinyRobustError:
     # a misspelt key is both unknown and missing: say the unknown one
     first = min(failure.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    where = tuple(part for part in first["loc"])
-    line, keys = _locate(tree, where)
-    name = ".".join(str(part) for part in keys) or "the file"
-    hint = ""
-    if first["type"] == "extra_forbidden":
-        message = f"unknown key '{where[-1]}'"
-        hint = nearest(str(where[-1]), _fields(model, where[:-1]))
-    elif first["type"] == "missing":
-        message = f"'{where[-1]}' is missing"
-    else:
-        message = f"{name}: {first['msg']}"
-        if len(got := repr(first["input"])) <= MAX_SHOWN:  # a whole mapping tells nobody anything
-            message += f" (got {got})"
+    found = _problem(first, tree, model)
+    message = found.message
     more = len(failure.errors()) - 1
     if more:
         message += f" (and {more} more)"
-    return error(f"{path}:{line}: {message}", hint)
+    return error(f"{path}:{found.line}: {message}", found.hint)
+
+
+def _problem(item: Any, tree: Any, model: type[BaseModel]) -> Problem:
+    raised = item.get("ctx", {}).get("error")  # a ValueError of a model's own check
+    # such a check may name the field that it is about
+    where = (*item["loc"], *getattr(raised, "where", ()))
+    line, keys = _locate(tree, where)
+    name = ".".join(str(part) for part in keys)
+    hint = ""
+    if item["type"] == "extra_forbidden":
+        message = f"unknown key '{where[-1]}'"
+        hint = nearest(str(where[-1]), _fields(model, where[:-1]))
+    elif item["type"] == "missing":
+        message = f"'{where[-1]}' is missing"
+    else:
+        message = f"{name or 'the file'}: {raised or item['msg']}"
+        if len(where) > len(item["loc"]):
+            message = str(raised)
+        # a whole mapping tells nobody anything
+        if raised is None and len(got := repr(item["input"])) <= MAX_SHOWN:
+            message += f" (got {got})"
+    return Problem(line, name, message, hint)
 
 
 def _locate(tree: Any, where: tuple[Any, ...]) -> tuple[int, list[Any]]:

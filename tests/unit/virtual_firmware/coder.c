@@ -80,6 +80,12 @@ static void serve(uint8_t step) {
 }
 
 void Reset_Handler(void) {
+  REG(0xE000ED08) = 0x08000000;  /* VTOR */
+  REG(0xE000ED88) |= 0xFu << 20; /* CPACR: FPU */
+  REG(0x580244E0) = 1u << 3;     /* RCC_AHB4ENR: GPIOD */
+  REG(0x580244E8) = 1u << 18;    /* RCC_APB1LENR: USART3 */
+  REG(0x58020C24) = 0x77;        /* GPIOD_AFRH: AF7 on PD8 and PD9 */
+  REG(0x58020C00) = 0xFFFAFFFFu; /* GPIOD_MODER: alternate function */
   REG(USART3) = 1u << 29 | 1u << 3 | 1u << 2 | 1u;
   for (;;) serve(receive());
 }

@@ -99,6 +99,7 @@ __attribute__((noinline)) static void sin(uint8_t which) {
     case 'K':
       REG(0xE000ED88) = 0;
       __asm volatile("vmov.f32 s0, #1.0" ::: "s0");
+      REG(0xE000ED88) |= 0xFu << 20; /* where that went well, sending wants it */
       break;
     case 'L':
       __asm volatile("ldrd r2, r3, [%0]" ::"r"(AXI + 2) : "r2", "r3");
@@ -190,7 +191,13 @@ void Reset_Handler(void) {
   REG(0xE000EDFC) = 1u << 24;
   REG(0xE0001004) = 0;
   REG(0xE0001000) |= 1;
-  REG(USART3) = 0xD; /* UE, RE, TE */
+  REG(0xE000ED08) = 0x08000000;  /* VTOR */
+  REG(0xE000ED88) |= 0xFu << 20; /* CPACR: FPU */
+  REG(0x580244E0) = 1u << 3;     /* RCC_AHB4ENR: GPIOD */
+  REG(0x580244E8) = 1u << 18;    /* RCC_APB1LENR: USART3 */
+  REG(0x58020C24) = 0x77;        /* GPIOD_AFRH: AF7 on PD8 and PD9 */
+  REG(0x58020C00) = 0xFFFAFFFFu; /* GPIOD_MODER: alternate function */
+  REG(USART3) = 0xD;             /* UE, RE, TE */
   while ((REG(USART3 + 0x1C) & 3u << 21) != 3u << 21) {
   }
   send('!');

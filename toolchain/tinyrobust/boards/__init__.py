@@ -30,7 +30,10 @@ def load(name_or_file: str | Path) -> Board:
     if text.endswith((".yaml", ".yml")) or "/" in text:
         return yamlfile.load(Path(text), Board, BoardError)
     if text not in names():
-        raise BoardError(f"unknown board '{text}'", nearest(text, names()))
+        raise BoardError(
+            f"unknown board '{text}'",
+            nearest(text, names()) or "a board file of your own is named by its path: FILE.yaml",
+        )
     path = resources.root() / "boards" / f"{text}.yaml"
     board = yamlfile.load(path, Board, BoardError)
     if board.id != text:

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     "--probe-port", type=click.IntRange(0, 65535), default=None, metavar="N",
     help="Serve a debug probe for pyOCD on this TCP port; 0 for any.",
 )  # fmt: skip
+@click.option(
+    "--gdb-port", type=click.IntRange(0, 65535), default=None, metavar="N",
+    help="Serve QEMU's GDB stub on this TCP port, 0 for any; the board waits for a debugger, empty "
+    "without --model or --image.",
+)  # fmt: skip
 @json_option
 def command(
     board_name: str,
@@ -45,6 +50,7 @@ def command(
     link: Path | None,
     strict: bool,
     probe_port: int | None,
+    gdb_port: int | None,
     json_file: str | None,
 ) -> None:
     """Keep a virtual board running and print its serial port, until Ctrl-C.
@@ -67,7 +73,11 @@ def command(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as Ctrl-C
     board = boards.load(board_name)
     screen = console(json_file)
-    if folder is None and model_name is None and flash_file(board).is_file():
+    flash: Path | None
+    elf: Path | None
+    if folder is None and model_name is None and gdb_port is not None:
+        what, flash, elf = "what a debugger will load", None, None
+    elif folder is None and model_name is None and flash_file(board).is_file():
         what, flash, elf = "what was flashed last", flash_file(board), elf_file(board)
     else:
         built = _built(board, model_name, folder)
@@ -76,8 +86,8 @@ def command(
             flash = built.elf
     with contextlib.ExitStack() as stack:
         running = stack.enter_context(
-            Simulation(board, flash, elf if elf.is_file() else None, strict=strict,
-                       probe_port=probe_port)
+            Simulation(board, flash, elf if elf and elf.is_file() else None, strict=strict,
+                       probe_port=probe_port, gdb_port=gdb_port)
         )  # fmt: skip
         if link is not None:
             stack.enter_context(PortLink(link, running.port))
@@ -85,10 +95,15 @@ def command(
         screen.print(f"port: {running.port}" + (f" (link: {link})" if link else ""), soft_wrap=True)
         if running.probe is not None:
             screen.print(f"probe: {running.probe.probe_id}")
+        if running.gdb is not None:
+            screen.print(f"GDB stub: {running.gdb}; load it: tinyrobust flash --board {board.id} "
+                         f"--flasher gdb --probe {running.gdb} --port {link or running.port}",
+                         soft_wrap=True)  # fmt: skip
         if running.helper == "portable":
             screen.print("slow: no C compiler for the fast hooks (apt-get install gcc)")
         write_result(json_file, "simulate", {
-            "board": board.id, "flash": str(flash), "port": running.port, "helper": running.helper,
+            "board": board.id, "flash": str(flash) if flash else None, "gdb": running.gdb,
+            "port": running.port, "helper": running.helper,
             "probe": running.probe.probe_id if running.probe else None, "strict": strict,
             "link": str(link) if link else None, "pid": os.getpid(),
         })  # fmt: skip

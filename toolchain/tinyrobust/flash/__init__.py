@@ -6,7 +6,20 @@ over its own flash, equal to the image's. A flasher is one file here that define
 
 from __future__ import annotations
 
+from tinyrobust.flash._tool import shell
+from tinyrobust.flash.every import Outcome, find_targets, flash_all
 from tinyrobust.flash.flash import Flashed, ReadHash, find_flasher, flash, flashers
 from tinyrobust.flash.state import flash_file
 
-__all__ = ["Flashed", "ReadHash", "find_flasher", "flash", "flash_file", "flashers"]
+__all__ = [
+    "Flashed",
+    "Outcome",
+    "ReadHash",
+    "find_flasher",
+    "find_targets",
+    "flash",
+    "flash_all",
+    "flash_file",
+    "flashers",
+    "shell",
+]

@@ -11,8 +11,10 @@ from tinyrobust import virtual as virtual_boards
 from tinyrobust.artefact import sha256
 from tinyrobust.boards.schema import Board
 from tinyrobust.boards.schema import Flasher as Entry
-from tinyrobust.errors import FlashError, LinkError
+from tinyrobust.errors import FlashError
 from tinyrobust.flash._flasher import Flasher, Image, Job
+from tinyrobust.flash._tool import NO_PROGRESS, Progress
+from tinyrobust.flash.ports import find_port
 from tinyrobust.flash.state import elf_file, flash_file
 from tinyrobust.registry import discover, nearest
 
@@ -24,11 +26,14 @@ ReadHash = Callable[[str, Callable[[], object | None]], str]
 
 @dataclass(frozen=True)
 class Flashed:
-    """What was done. ``device_sha256`` is None when the device was not asked."""
+    """What was done: ``command`` programs, after the others of ``commands``. ``device_sha256`` is
+    None when the device was not asked."""
 
     board: str
     flasher: str
     command: list[str]
+    commands: list[list[str]]
+    probe: str | None
     virtual: bool
     dry_run: bool
     image_sha256: str
@@ -42,14 +47,19 @@ class Flashed:
 
 
 def flashers() -> dict[str, Flasher]:
-    """All flashers by name."""
-    return discover("tinyrobust.flash", "flasher")
+    """All flashers by id, which is the name of their file with - for _."""
+    found = discover("tinyrobust.flash", "flasher")
+    return {name.replace("_", "-"): flasher for name, flasher in found.items()}
 
 
-def find_flasher(board: Board, name: str | None, *, virtual: bool) -> tuple[Flasher, Entry]:
-    """The flasher called ``name``, else the first in the board's file that is installed.
+def find_flasher(
+    board: Board, name: str | None, *, virtual: bool, probe: str | None = None
+) -> tuple[Flasher, Entry]:
+    """The flasher called ``name``, else the board's first one that is installed and sees something.
 
-    Raises FlashError: unknown, not for this board, or none is installed (with how to get one).
+    Where nothing is plugged in that a flasher could see, the first one that is installed; ``probe``
+    is what the user named, if anything. Raises FlashError: unknown, not for this board, or none is
+    installed (with how to get one).
     """
     known = flashers()
     rows = {row.id: row for row in board.flashers}
@@ -71,12 +81,28 @@ def find_flasher(board: Board, name: str | None, *, virtual: bool) -> tuple[Flas
         if missing := known[name].missing():
             raise FlashError(f"{name} is not installed", missing)
         return known[name], rows[name]
-    real = [row for row in rows.values() if not known[row.id].virtual]
-    for row in real or rows.values():
-        if not known[row.id].missing():
-            return known[row.id], row
-    ways = " or ".join(f"{row.id}: {known[row.id].missing()}" for row in real)
-    raise FlashError(f"no flasher for {board.id} is installed", ways or "the board file lists none")
+    return _choose(board, list(rows.values()), known, probe)
+
+
+def _choose(
+    board: Board, rows: list[Entry], known: dict[str, Flasher], probe: str | None
+) -> tuple[Flasher, Entry]:
+    real = [
+        row for row in rows
+        if not known[row.id].virtual and known[row.id].addressed(row, probe)
+    ]  # fmt: skip
+    rows = real or [row for row in rows if known[row.id].virtual]
+    installed = [row for row in rows if not known[row.id].missing()]
+    if not installed:
+        ways = " or ".join(f"{row.id}: {known[row.id].missing()}" for row in real)
+        raise FlashError(
+            f"no flasher for {board.id} is installed", ways or "the board file lists none"
+        )
+    if len(installed) > 1 and probe is None:
+        for row in installed:
+            if known[row.id].devices(board, row):
+                return known[row.id], row
+    return known[installed[0].id], installed[0]
 
 
 def flash(
@@ -89,14 +115,16 @@ def flash(
     port: str | None = None,
     dry_run: bool = False,
     read_hash: ReadHash | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Flashed:
     """Program ``image`` and compare the hash that the device computes over its own flash.
 
     ``probe``: which debug probe. ``virtual``: program the virtual board instead. ``port``: the
     board's serial port, found by its USB id when left out. ``dry_run``: say what would be done.
-    ``read_hash`` asks the device; without it nothing is compared. Raises FlashError.
+    ``read_hash`` asks the device; without it nothing is compared. ``progress`` hears what the tool
+    says. Raises FlashError.
     """
-    tool, entry = find_flasher(board, flasher, virtual=virtual)
+    tool, entry = find_flasher(board, flasher, virtual=virtual, probe=probe)
     if tool.virtual and board.virtual is None:
         raise FlashError(f"board {board.id} has no virtual board", "flash the real one")
     if tool.virtual and (probe or port):
@@ -106,17 +134,18 @@ def flash(
     wanted = str(image.meta["image_sha256"])
     _check_image(job, wanted)
     start = time.monotonic()
-    command = tool.command(job)
+    commands = tool.commands(job)
     found: str | None = None
     if not dry_run:
-        if not tool.virtual and read_hash is not None:
-            port = port or find_port(board)  # before programming: a missing port is told at once
-        tool.program(job)
+        if not tool.virtual and read_hash is not None:  # a missing port is told at once
+            port = port or find_port(board, probe)
+        tool.program(job, progress)
         if read_hash is not None:
+            progress("asking the device for the hash of its flash", None)
             found = _ask(board, tool, port, read_hash)
             _compare(found, wanted, board)
     return Flashed(
-        board.id, entry.id, command, tool.virtual, dry_run, wanted, found,
+        board.id, entry.id, commands[-1], commands, probe, tool.virtual, dry_run, wanted, found,
         None if tool.virtual else port, time.monotonic() - start,
     )  # fmt: skip
 
@@ -151,22 +180,3 @@ def _compare(found: str, wanted: str, board: Board) -> None:
             f"{board.id} holds another image: SHA-256 {found[:16]}..., wanted {wanted[:16]}...",
             "flash it again; if it stays, the flash is write-protected or worn",
         )
-
-
-def find_port(board: Board) -> str:
-    """The serial port whose USB ids are the board's. Raises LinkError: none, or several."""
-    from serial.tools import list_ports
-
-    ids = {(usb.vid, usb.pid) for usb in board.serial.usb_ids}
-    ports = [p.device for p in list_ports.comports() if (p.vid, p.pid) in ids]
-    if len(ports) == 1:
-        return str(ports[0])
-    if not ports:
-        raise LinkError(
-            f"no serial port of a {board.id} is attached, so its image could not be checked",
-            "plug it in, give --port, or flash without the check: --no-check",
-        )
-    raise LinkError(
-        f"{len(ports)} serial ports could be the {board.id}: {', '.join(sorted(ports))}",
-        "name one with --port",
-    )

@@ -6,47 +6,73 @@ has never been run on hardware by this project.
 
 from __future__ import annotations
 
-import shutil
-
+from tinyrobust.boards.schema import Board
+from tinyrobust.boards.schema import Flasher as Entry
 from tinyrobust.errors import FlashError
-from tinyrobust.flash._flasher import Job, run_tool
+from tinyrobust.flash._flasher import Device, Job, Tool
+from tinyrobust.flash.ports import attached
 
-_HINTS = (
-    ("open failed", "plug the board in, or allow access to it (OpenOCD's udev rules)"),
-    ("no device found", "plug the board in; `tinyrobust doctor` lists the probes"),
-    ("libusb_error_access", "allow access to the probe: install OpenOCD's udev rules"),
-    ("can't find", "install a newer OpenOCD, or correct 'config' in the board's YAML"),
-    ("target voltage may be too low", "check the board's power"),
-    ("checksum mismatch", "flash again; if it stays, the flash is worn or protected"),
-    ("verify failed", "flash again; if it stays, the flash is worn or protected"),
-)
+_RULES = "allow access to the probe: tinyrobust doctor --udev says which udev rules"
+_PROTECTED = ("the flash is write- or readout-protected: clear the protection with "
+              "STM32CubeProgrammer (this erases it)")  # fmt: skip
+
+# What is done of the whole when OpenOCD says so (its startup.tcl, "proc program"): it has no bar.
+_STAGES = {
+    "** programming started **": 0.1,
+    "** programming finished **": 0.6,
+    "** verify started **": 0.7,
+    "** verified ok **": 0.9,
+    "** resetting target **": 1.0,
+}
 
 
-class _OpenOcd:
-    virtual = False
+class _OpenOcd(Tool):
+    name = "openocd"
+    get = "apt-get install openocd"
+    needs = "OpenOCD, and the board's own probe or one that its configuration file names"
+    hints = (
+        ("libusb_error_access", _RULES),
+        ("libusb_error_busy", "another debugger has the probe: close it (an IDE, pyocd, st-util)"),
+        ("resource busy", "another debugger has the probe: close it (an IDE, pyocd, st-util)"),
+        ("serial mismatch", "check --probe; `tinyrobust doctor` lists the probes"),
+        ("libusb_error_not_supported", "on Windows: give the probe the WinUSB driver, with Zadig"),
+        ("open failed", "plug the board in, or allow access to it (tinyrobust doctor --udev)"),
+        ("no device found", "plug the board in; `tinyrobust doctor` lists the probes"),
+        ("unable to find a matching cmsis-dap", "plug the board in; `tinyrobust doctor` lists the "
+         "probes"),
+        ("can't find", "install a newer OpenOCD, or correct 'config' in the board's YAML"),
+        ("unexpected idcode", "another chip answers: is this the right board?"),
+        ("cannot identify target as", "another chip answers: is this the right board?"),
+        ("target voltage may be too low", "check the board's power"),
+        ("target voltage too low", "check the board's power"),
+        ("init mode failed", "check cable, jumpers and power; hold the reset button while it "
+         "connects, or disable readout protection"),
+        ("device is protected", _PROTECTED),
+        ("protected", _PROTECTED),
+        ("checksum mismatch", "flash again; if it stays, the flash is worn or protected"),
+        ("verify failed", "flash again; if it stays, the flash is worn or protected"),
+        ("programming failed", _PROTECTED + ", or the image does not fit"),
+        ("address already in use", "another OpenOCD runs: end it"),
+    )  # fmt: skip
 
-    def missing(self) -> str:
-        return "" if shutil.which("openocd") else "apt-get install openocd"
+    def devices(self, board: Board, entry: Entry) -> list[Device] | None:
+        """OpenOCD lists nothing; a probe on the board shows as its serial port."""
+        return attached(board) or None
 
-    def command(self, job: Job) -> list[str]:
+    def commands(self, job: Job) -> list[list[str]]:
         """``program`` erases, writes, verifies and resets (OpenOCD manual, "Flash Programming")."""
-        if job.entry.config is None:
-            raise FlashError(
-                f"board {job.board.id}: flasher openocd has no config", "add it to the board's YAML"
-            )
         if job.probe and job.probe.startswith("remote:"):
             raise FlashError("OpenOCD cannot use pyOCD's remote probes", "take --flasher pyocd")
         for text in (str(job.image.hex.resolve()), job.probe or ""):
             if any(c in text for c in "{}\\\n"):
                 raise FlashError(f"OpenOCD cannot be given '{text}'", "move it to a plain path")
-        command = [shutil.which("openocd") or "openocd", "-f", job.entry.config]
+        command = [self.where() or self.name, "-f", str(job.entry.config)]
         if job.probe:
             command += ["-c", f"adapter serial {{{job.probe}}}"]
-        return [*command, "-c", f"program {{{job.image.hex.resolve()}}} verify reset exit"]
+        return [[*command, "-c", f"program {{{job.image.hex.resolve()}}} verify reset exit"]]
 
-    def program(self, job: Job) -> None:
-        """Run it."""
-        run_tool("openocd", self.command(job), _HINTS)
+    def fraction(self, words: str) -> float | None:
+        return _STAGES.get(words.strip().lower())
 
 
 flasher = _OpenOcd()

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from tinyrobust.artefact import write_bytes
+from tinyrobust.boards.schema import Board
+from tinyrobust.boards.schema import Flasher as Entry
 from tinyrobust.errors import FlashError, TinyRobustError
-from tinyrobust.flash._flasher import Job
+from tinyrobust.flash._flasher import Device, Job
+from tinyrobust.flash._tool import NO_PROGRESS, Progress
 from tinyrobust.flash.state import elf_file, flash_file
 from tinyrobust.virtual.flash_array import FlashArray
 
 
 class _Virtual:
     virtual = True
+    needs = "nothing"
+    probe_is = "nothing: there is one"
+
+    def where(self) -> str:
+        return "built in"
 
     def missing(self) -> str:
         return ""
 
-    def command(self, job: Job) -> list[str]:
-        return ["write", str(job.image.bin), "to", str(flash_file(job.board))]
+    def addressed(self, entry: Entry, probe: str | None) -> bool:
+        return True
 
-    def program(self, job: Job) -> None:
+    def devices(self, board: Board, entry: Entry) -> list[Device] | None:
+        return [Device("virtual", "", f"the virtual {board.id}")]
+
+    def commands(self, job: Job) -> list[list[str]]:
+        """No command does it: this is for people."""
+        return [["write", str(job.image.bin), "to", str(flash_file(job.board))]]
+
+    def program(self, job: Job, progress: Progress = NO_PROGRESS) -> None:
         """Sectors under the image are erased, its words programmed, the file replaced whole."""
         file = flash_file(job.board)
         image = _read(job)
@@ -32,7 +47,7 @@ class _Virtual:
             if len(before) not in (0, job.board.flash.length):
                 before = b""  # of an older board file
             array = FlashArray(job.board, before)
-            array.write(job.board.flash.origin, image)
+            array.write(job.board.image_origin, image)
             content = bytes(array.data)
         try:
             write_bytes(elf_file(job.board), job.image.elf.read_bytes())

@@ -21,9 +21,9 @@ from typing import Any
 from tinyrobust import __version__, codegen, memory, resources
 from tinyrobust.artefact import sha256, write_bytes, write_json, write_text
 from tinyrobust.boards import Board
-from tinyrobust.errors import BoardError, BuildError, TinyRobustError
+from tinyrobust.errors import BuildError, TinyRobustError
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.image import compilers, hexfile, stack
+from tinyrobust.image import compilers, hexfile, ports, stack
 from tinyrobust.image.elf import PADDING, Elf
 from tinyrobust.image.link import link
 from tinyrobust.image.memory_report import (
@@ -34,7 +34,7 @@ from tinyrobust.image.memory_report import (
     measure,
 )
 from tinyrobust.image.objects import Object, Source, compile_all
-from tinyrobust.registry import nearest
+from tinyrobust.image.ports import core_folders
 
 SCHEMA = "tinyrobust.image/1"
 KERNEL_FLAGS = ("-O3",)
@@ -148,7 +148,7 @@ def remeasure(image: Image, board: Board) -> MemoryReport:
     """
     elf = Elf(image.elf)
     if board.core != image.meta["core"] or (
-        not board.is_host and board.flash.origin != elf.flash_image()[0]
+        not board.is_host and board.image_origin != elf.flash_image()[0]
     ):
         raise BuildError(
             f"{image.folder} is for {image.meta['board']} and does not run on {board.id}",
@@ -225,10 +225,9 @@ def replace_folder(work: Path, out: Path) -> None:
 
 def _include(board: Board, generated: codegen.Generated) -> list[Path]:
     firmware = resources.root() / "firmware"
-    ports = firmware / "ports"
-    shared = [] if board.is_host else [ports / "armv7m"]
+    shared = [firmware / "ports" / name for name in core_folders(board)]
     found = [*generated.include_dirs, firmware / "include", firmware / "protocol",
-             ports / board.port, *shared]  # fmt: skip
+             firmware / "ports" / board.port, *shared]  # fmt: skip
     return list(dict.fromkeys(found))
 
 
@@ -237,11 +236,8 @@ def _sources(
 ) -> list[Source]:
     firmware = resources.root() / "firmware"
     folders = ["app", "protocol", f"ports/{board.port}"]
-    if not board.is_host:
-        folders.append("ports/armv7m")
-    if not (firmware / "ports" / board.port).is_dir():
-        known = {path.parent.name for path in firmware.glob("ports/*/port.cpp")}
-        raise BoardError(f"board '{board.id}': no port '{board.port}'", nearest(board.port, known))
+    folders += [f"ports/{name}" for name in core_folders(board)]
+    ports.check(board)
     sources = model_sources(plan, generated, work)
     for folder in folders:
         for path in sorted((firmware / folder).iterdir()):
@@ -270,7 +266,7 @@ def firmware_source(path: Path) -> Source:
     name = path.relative_to(resources.root() / "firmware").as_posix()
     fast = name.startswith(("kernels/", "runtime/"))
     flags: tuple[str, ...] = KERNEL_FLAGS if fast else OTHER_FLAGS
-    if name == "ports/armv7m/memory.cpp":
+    if name == "ports/cortexm/memory.cpp":
         flags = (*flags, "-fno-tree-loop-distribute-patterns")
     if path.suffix == ".S":
         flags = (*flags, "-g0")  # the assembler would write this computer's paths
@@ -298,8 +294,17 @@ def board_text(board: Board) -> str:
         'extern "C" {\n'
         f"const char tr_board_id[] = {json.dumps(board.id)};\n"
         f"const uint32_t tr_board_baud_max = {board.serial.baud_max};\n"
-        "}\n"
+        f"const uint32_t tr_board_flash_origin = {board.flash.origin:#x};\n"
+        f"const uint32_t tr_board_flash_bytes = {board.flash.length:#x};\n"
+        + "".join(_setting(name, value) for name, value in board.settings.items())
+        + "}\n"
     )
+
+
+def _setting(name: str, value: int | str) -> str:
+    if isinstance(value, str):
+        return f"extern const char tr_setting_{name}[] = {json.dumps(value)};\n"
+    return f"extern const uint32_t tr_setting_{name} = {value:#x};\n"
 
 
 def _steps(plan: memory.Plan, generated: codegen.Generated) -> list[dict[str, Any]]:

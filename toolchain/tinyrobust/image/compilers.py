@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from tinyrobust.boards import Board
+from tinyrobust.boards.cores import CORES, Core
 from tinyrobust.errors import BuildError, TinyRobustError
 
 ARM_PACKAGES = "sudo apt-get install -y gcc-arm-none-eabi libnewlib-arm-none-eabi"
@@ -73,14 +74,17 @@ class Compiler:
 
 def for_board(board: Board) -> Compiler:
     """The compiler that builds images for ``board``; raises BuildError when it is missing."""
-    if board.is_host:
-        return host()
+    return host() if board.is_host else for_core(board.core)
+
+
+def for_core(core: Core) -> Compiler:
+    """The cross compiler for an Arm core; raises BuildError when it is missing."""
     # The firmware computes in integers only. The soft-float convention keeps GCC from moving
     # integers through floating-point registers; start-up switches the FPU on all the same.
-    core = [f"-mcpu={board.core}", "-mthumb", "-ffreestanding", "-mfloat-abi=soft"]
-    # newlib gives <string.h>; its functions are not linked (ports/armv7m/memory.cpp).
+    target = [*CORES[core].flags, "-mthumb", "-ffreestanding", "-mfloat-abi=soft"]
+    # newlib gives <string.h>; its functions are not linked (ports/cortexm/memory.cpp).
     link = ["-nostdlib", "-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
-    return _compiler("arm-none-eabi-g++", (*core, *LANGUAGE), (*core, *link), ARM_PACKAGES)
+    return _compiler("arm-none-eabi-g++", (*target, *LANGUAGE), (*target, *link), ARM_PACKAGES)
 
 
 def host(*, sanitize: bool = False, shared: bool = False) -> Compiler:

@@ -17,10 +17,10 @@ from tinyrobust.artefact import write_text
 from tinyrobust.boards import Board
 from tinyrobust.boards.schema import Memory
 from tinyrobust.errors import BoardError
+from tinyrobust.image.boot_block import seal
 from tinyrobust.image.compilers import Compiler
 from tinyrobust.image.elf import Elf
 
-GUARD_BYTES = 32  # the smallest MPU region (DDI0403, "MPU Region Attribute and Size Register")
 _UNLIMITED = 0x04000000
 # Output sections by use; those of one use lie together.
 USES = {
@@ -30,6 +30,8 @@ USES = {
     "arena": (".tr_arena",),
 }
 CODE_RAM, CODE_SECTION = "code_ram", ".tr_code_ram"
+# Kernels, runtime and the generated model, copied into RAM beside .data on boards whose flash is slow.
+HOT_CODE, HOT_SECTION = "hot_code", ".tr_hot"
 _SMALLEST_REGION = 256  # with eighths that can be switched off (DDI0403, "MPU_RASR", SRD)
 
 
@@ -37,7 +39,8 @@ _SMALLEST_REGION = 256  # with eighths that can be switched off (DDI0403, "MPU_R
 class Placement:
     """Name of the memory for each use of RAM; "" for code on a board that runs none there.
 
-    ``code_align``: size of the MPU region that holds the code, to which it is aligned.
+    ``code_align``: size of the MPU region that holds the code, to which it is aligned. ``hot``: code
+    that counts is copied to RAM.
     """
 
     stack: str
@@ -46,6 +49,7 @@ class Placement:
     arena: str
     code_ram: str = ""
     code_align: int = _SMALLEST_REGION
+    hot: bool = False
 
 
 def link(
@@ -69,11 +73,13 @@ def link(
         {use: board.placed(use)[0].name for use in USES},
         codes[0].name if codes else "",
         _region_bytes(code_ram_bytes),
+        bool(board.placed(HOT_CODE)),
     )
     _link(board, compiler, objects, elf, first)
     better = _place(board, Elf(elf))
     if better != first:
         _link(board, compiler, objects, elf, better)
+    seal(elf, board)
     return elf
 
 
@@ -93,6 +99,7 @@ def _place(board: Board, elf: Elf) -> Placement:
     """First memory with room for each use, in the order stack, data, buffers, arena, code."""
     free = {m.name: m.length for m in board.memories}
     chosen: dict[str, str] = {}
+    used = elf.section_bytes(CODE_SECTION)
     for use, sections in USES.items():
         # each section starts and ends on 8 bytes
         need = sum(-(-elf.section_bytes(s) // 8) * 8 for s in sections)
@@ -100,14 +107,22 @@ def _place(board: Board, elf: Elf) -> Placement:
         fits = [m for m in allowed if free[m.name] >= need]
         memory = (fits or allowed)[0]
         free[memory.name] -= need
+        used += need
         chosen[use] = memory.name
+    hot_bytes = elf.section_bytes(HOT_SECTION)
+    hot = (
+        chosen["data"] in [m.name for m in board.placed(HOT_CODE)]
+        and hot_bytes <= min(free[chosen["data"]], board.budget.ram_bytes - used)
+    )  # fmt: skip
+    if hot:
+        free[chosen["data"]] -= hot_bytes
     codes = board.placed(CODE_RAM)
     if not codes:
-        return _placement(chosen)
+        return _placement(chosen, hot=hot)
     need = elf.section_bytes(CODE_SECTION)
     region = _region_bytes(need)
     fits = [m for m in codes if _aligned_end(m, free[m.name], region) + need <= m.end]
-    return _placement(chosen, (fits or codes)[0].name, region)
+    return _placement(chosen, (fits or codes)[0].name, region, hot)
 
 
 def _aligned_end(memory: Memory, free: int, region: int) -> int:
@@ -121,16 +136,16 @@ def _region_bytes(code_bytes: int) -> int:
 
 
 def _placement(
-    uses: dict[str, str], code_ram: str = "", code_align: int = _SMALLEST_REGION
+    uses: dict[str, str], code_ram: str = "", code_align: int = _SMALLEST_REGION, hot: bool = False
 ) -> Placement:
     return Placement(
-        uses["stack"], uses["data"], uses["buffers"], uses["arena"], code_ram, code_align
+        uses["stack"], uses["data"], uses["buffers"], uses["arena"], code_ram, code_align, hot
     )
 
 
 def _script(board: Board, placement: Placement) -> str:
     folder = resources.root() / "firmware" / "ports"
-    own, shared = folder / board.port / "image.ld.j2", folder / "armv7m" / "image.ld.j2"
+    own, shared = folder / board.port / "image.ld.j2", folder / "cortexm" / "image.ld.j2"
     template = own if own.is_file() else shared
     used = {m.name for use in (*USES, CODE_RAM) for m in board.placed(use)}
     flash = board.flash.name
@@ -139,13 +154,14 @@ def _script(board: Board, placement: Placement) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(template.read_text()).render(
         memories=[
-            {"name": m.name, "origin": m.origin, "length": _UNLIMITED}
+            {"name": m.name, "length": _UNLIMITED,
+             "origin": board.image_origin if m.name == flash else m.origin}
             for m in board.memories if m.name in used or m.name == flash
         ],
         ram=[m.name for m in board.memories if m.name in used],
         flash=flash,
         place=placement,
         stack_bytes=board.budget.stack_bytes,
-        guard_bytes=GUARD_BYTES,
+        guard_bytes=board.traits.guard_bytes,
         flash_word_bytes=board.flash_word_bytes,
     )  # fmt: skip

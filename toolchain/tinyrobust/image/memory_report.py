@@ -21,14 +21,15 @@ from tinyrobust.image.objects import Object
 
 SCHEMA: Literal["tinyrobust.memory/1"] = "tinyrobust.memory/1"
 
-# Output sections of ports/armv7m/image.ld.j2 by what they hold; anything else is code.
+# Output sections of ports/cortexm/image.ld.j2 by what they hold; anything else is code.
 _FLASH_PARTS = {
     ".tr_weights": "weights", ".tr_tables": "tables", ".rodata": "constants", ".data": "data",
     ".tr_tail": "padding",
 }  # fmt: skip
+HOT = "hot_code"  # code copied from flash
 _RAM_PARTS = {
     ".tr_arena": "arena", ".tr_buffers": "buffers", ".data": "data", ".bss": "data",
-    ".tr_stack": "stack", ".tr_code_ram": "code_ram",
+    ".tr_stack": "stack", ".tr_code_ram": "code_ram", ".tr_hot": HOT,
 }  # fmt: skip
 
 
@@ -297,9 +298,16 @@ def _ram(elf: Elf, board: Board) -> Total:
         part = _RAM_PARTS.get(section.name)
         if part is not None:
             sizes[part] = sizes.get(part, 0) + section.bytes
-    return _total(
-        sizes, board.budget.ram_bytes, ("arena", "code_ram", "gap", "buffers", "data", "stack")
+    order = (
+        "arena",
+        "code_ram",
+        *([HOT] if HOT in sizes else []),
+        "gap",
+        "buffers",
+        "data",
+        "stack",
     )
+    return _total(sizes, board.budget.ram_bytes, order)
 
 
 def _host_flash(elf: Elf, board: Board) -> Total:
@@ -339,9 +347,8 @@ def _regions(board: Board, ram: list[Section], flash: Total, total: Total) -> li
                     sizes[_RAM_PARTS[s.name]] = sizes.get(_RAM_PARTS[s.name], 0) + s.bytes
             parts = [Part(name=name, bytes=n) for name, n in sizes.items()]
         used = sum(p.bytes for p in parts)
-        regions.append(
-            Region(name=memory.name, used_bytes=used, size_bytes=memory.length, parts=parts)
-        )
+        size = board.image_room if memory == board.flash else memory.length
+        regions.append(Region(name=memory.name, used_bytes=used, size_bytes=size, parts=parts))
     return regions
 
 

@@ -31,7 +31,7 @@ FAMILIES: tuple[tuple[frozenset[str], re.Pattern[str]], ...] = (
     (frozenset({"dispatch", "tr_protocol_feed"}), re.compile(r"do_\w+")),  # commands
 )
 ENTRIES = frozenset({"Reset_Handler", "tr_fault_handler"})  # in the vector table
-ENTRY = "main"  # Reset_Handler itself uses no stack (ports/armv7m/startup.S)
+ENTRY = "main"  # Reset_Handler itself uses no stack (ports/<architecture>/startup.S)
 # One fault on top of the deepest call: the extended frame of 26 words and the aligner (DDI0403,
 # "Stack alignment on exception entry" and "Floating-point extension"); interrupts stay off.
 EXCEPTION_BYTES = 27 * 4
@@ -191,7 +191,7 @@ def _deepest(
     return known[key]
 
 
-_LABEL = re.compile(r"^[0-9a-f]+ <([^>]+)>:$")
+_LABEL = re.compile(r"^([0-9a-f]+) <([^>]+)>:$")
 
 
 def _read_library(elf: Elf, functions: dict[str, _Function]) -> None:
@@ -207,12 +207,15 @@ def _read_library(elf: Elf, functions: dict[str, _Function]) -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         raise BuildError(f"arm-none-eabi-objdump failed: {error}") from error
     bodies = _bodies(listing)
+    for symbol in elf.symbols:  # the listing gives one of the names that share an address
+        if (symbol.address & ~1) in bodies.at:
+            bodies.named.setdefault(symbol.name, bodies.at[symbol.address & ~1])
     while missing:
         for name in sorted(missing):
-            if name not in bodies:
+            if name not in bodies.named:
                 raise BuildError(f"the stack frame of {name}() is unknown", "it is not in the ELF")
             functions.setdefault(name, _Function(name))
-            functions[name].frame, calls = _frame(name, bodies[name])
+            functions[name].frame, calls = _frame(name, bodies.named[name])
             functions[name].calls |= calls
         missing = _without_frame(functions)
 
@@ -230,12 +233,21 @@ def _without_frame(functions: dict[str, _Function]) -> set[str]:
     return {k for k in seen if k not in functions or functions[k].frame is None}
 
 
-def _bodies(listing: str) -> dict[str, list[tuple[str, str]]]:
-    found: dict[str, list[tuple[str, str]]] = {}
+@dataclass(frozen=True)
+class _Bodies:
+    """Instructions of functions, by name and by address."""
+
+    named: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    at: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
+
+
+def _bodies(listing: str) -> _Bodies:
+    found = _Bodies()
     body: list[tuple[str, str]] = []
     for line in listing.splitlines():
         if label := _LABEL.match(line):
-            body = found.setdefault(label.group(1), [])
+            body = found.named.setdefault(label.group(2), [])
+            found.at[int(label.group(1), 16)] = body
         elif match := re.match(r"^\s*[0-9a-f]+:\t(\S+)\s*([^;@]*)", line):
             body.append((match.group(1), match.group(2).strip()))
     return found

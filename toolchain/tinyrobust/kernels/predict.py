@@ -15,8 +15,8 @@ from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import expression
 from tinyrobust.kernels.catalogue import Kernel
 from tinyrobust.kernels.layers import Layer
-from tinyrobust.kernels.schema import Instructions
-from tinyrobust.kernels.variables import PLAIN, Way, known_names
+from tinyrobust.kernels.schema import Instructions, KernelFile
+from tinyrobust.kernels.variables import FEATURES, PLAIN, Way, known_names
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,17 @@ def predict(kernel: Kernel, layer: Layer, graph: Graph, core: str, way: Way = PL
     """
     file = kernel.file
     known = known_names(file, layer, graph, core, way)
-    terms = _group(file.instructions, core)
+    factor, terms = _instructions(file, core)
     if terms is None:
         raise BuildError(f"kernel '{kernel.id}' states no instruction counts for {core}")
-    cycles = _group(file.cycles, core) or _group(file.cycles, "cortex-m4")
+    cycles = _group(file.cycles, core)
+    if cycles is None and (core == "host" or "dsp" in FEATURES[core]):
+        cycles = _group(file.cycles, "cortex-m4")  # the model of other code's instructions
     return Cost(
         flash_weights=math.ceil(expression.evaluate(file.flash.weights, known)),
         flash_tables=math.ceil(expression.evaluate(file.flash.tables, known)),
         scratch_bytes=math.ceil(expression.evaluate(file.scratch_bytes, known)),
-        instructions=_sum(terms, known),
+        instructions=round(factor * _sum(terms, known)),
         cycles=None if cycles is None else _sum(cycles, known),
         code_ram_bytes=math.ceil(expression.evaluate(file.code_ram_bytes, known)),
         kept_code_bytes=math.ceil(expression.evaluate(file.kept_code_bytes, known)),
@@ -83,6 +85,15 @@ def overlap(kernel: Kernel, layer: Layer, graph: Graph, core: str, way: Way = PL
     if text is None:
         return None
     return math.ceil(expression.evaluate(text, known_names(kernel.file, layer, graph, core, way)))
+
+
+def _instructions(file: KernelFile, core: str) -> tuple[float, Instructions | None]:
+    """The terms for ``core``, and what to multiply them by."""
+    scaled = file.scaled.get(core)  # type: ignore[call-overload]
+    found = _group(file.instructions, core)
+    if found is not None or scaled is None:
+        return 1.0, found
+    return scaled.factor, _group(file.instructions, scaled.of)
 
 
 def _sum(group: Instructions, known: Mapping[str, float]) -> int:

@@ -26,6 +26,8 @@ layer, the kernel's variant, the names that its ``counts`` give, and the names i
 * ``scratch_bytes``: formula.
 * ``code_ram_bytes``: executable bytes while the layer runs, in the one buffer that layers share.
   ``kept_code_bytes``: executable bytes that the layer keeps to itself. Formulas.
+* ``scaled``: for a core that ``instructions`` leaves out, which core's terms to take, multiplied by
+  one ``factor``, measured on some networks, with the largest error there.
 * ``instructions``: per group of cores, a sum of terms ``each * of``: ``each`` is fitted to
   counted runs, ``of`` a formula; ``error_percent`` is the largest error of the fit over the
   calibration layers (``tests/kernels/calibrate.py``). Under ``host`` stand the figures of plain
@@ -48,13 +50,13 @@ from pydantic import (
 )
 from typing_extensions import Self
 
+from tinyrobust.boards.cores import Core
 from tinyrobust.graph.nodes import NODE_TYPES
 from tinyrobust.kernels import expression
 from tinyrobust.kernels.layouts import LayoutChange
 from tinyrobust.registry import module_names
 
 Element = Literal["u8", "i8", "i16", "i32"]
-Core = Literal["cortex-m4", "cortex-m7", "host"]
 
 
 def _checked(text: str) -> str:
@@ -131,6 +133,15 @@ class Term(_Strict):
     of: Formula
 
 
+class Scaled(_Strict):
+    """What nobody fitted: ``factor`` times the terms of the core ``of``; ``error_percent`` is the
+    largest error of that over the layers it was measured on."""
+
+    of: Core
+    factor: Annotated[float, Field(gt=0)]
+    error_percent: Annotated[float, Field(ge=0)]
+
+
 class Instructions(_Strict):
     """The instruction count on some cores."""
 
@@ -158,6 +169,7 @@ class KernelFile(_Strict):
     kept_code_bytes: Formula = "0"
     instructions: Annotated[list[Instructions], Field(min_length=1)]
     cycles: list[Instructions] = []
+    scaled: dict[Core, Scaled] = {}
     sources: Annotated[list[str], Field(min_length=1)]
     let: dict[str, Formula] = {}
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyrobust.boards.cores import CORES
 from tinyrobust.graph.int8 import AveragePool2DInt8
 from tinyrobust.graph.interpreter_int8 import aligned
 from tinyrobust.graph.nodes import TERNARY, Conv2D, DepthwiseConv2D, Graph, Pool2D
@@ -24,11 +25,7 @@ from tinyrobust.kernels.layouts import HWC, can_hold, stored_bytes
 from tinyrobust.kernels.schema import COUNTS_PACKAGE, VARIABLES, KernelFile
 
 # What a core offers beyond plain C++.
-FEATURES: dict[str, frozenset[str]] = {
-    "cortex-m4": frozenset({"dsp"}),
-    "cortex-m7": frozenset({"dsp"}),
-    "host": frozenset(),
-}
+FEATURES: dict[str, frozenset[str]] = {name: core.features for name, core in CORES.items()}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -57,7 +58,7 @@ class VirtualBoard:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONSAFEPATH": "1"},
-            pass_fds=(terminal.device, terminal.user) if terminal else (),
+            pass_fds=[fd for fd in (*(job.terminal or ()), job.gdb) if fd >= 0],
         )
         assert self._process.stdin is not None
         try:
@@ -193,6 +194,7 @@ def start(
     overrides: Mapping[int, int] | None = None,
     terminal: Terminal | None = None,
     clock: Clock | None = None,
+    gdb: socket.socket | None = None,
 ) -> VirtualBoard:
     """Run ``image``, or what ``flash_file`` holds, on a virtual ``board``.
 
@@ -200,14 +202,17 @@ def start(
     ``machine.py``; ``portable`` leaves the C hooks out; ``overrides`` changes reset values of
     registers by address, for example to be another silicon revision; ``terminal`` is one to use
     again. ``clock`` asks for a board that counts exactly, and says what its cycle counter counts:
-    a board that QEMU models otherwise then runs on Unicorn, if its file has that section. Raises
-    BoardError when the board has no virtual kind, cannot count, or does not start.
+    a board that QEMU models otherwise then runs on Unicorn, if its file has that section. ``gdb``
+    is a socket that listens for a debugger: the board (QEMU's) waits for it, and may be empty.
+    Raises BoardError when the board has no virtual kind, cannot count, or does not start.
     """
     if board.virtual is None:
         raise BoardError(
             f"board {board.id} has no virtual board", "choose one with 'virtual' in its YAML"
         )
-    if image is None and flash_file is None:
+    if gdb is not None and board.virtual != "qemu":
+        raise BoardError(f"the virtual {board.id} has no GDB stub", "only QEMU's boards have one")
+    if image is None and flash_file is None and gdb is None:
         raise BoardError(f"nothing to run on the virtual {board.id}", "give an image")
     if clock is not None and board.unicorn is None:
         raise BoardError(
@@ -218,9 +223,9 @@ def start(
     for file in (flash_file, elf):
         if file is not None and not file.is_file():
             raise BoardError(f"no such file: {file}", "build it again: tinyrobust build")
-    flash = flash_file
+    flash, offset = flash_file, 0
     if flash is None and image is not None and board.virtual != "host":
-        flash = image.bin
+        flash, offset = image.bin, board.image_origin - board.flash.origin
     job = Job(
         board=board.as_dict(),
         parent=os.getpid(),
@@ -232,5 +237,7 @@ def start(
         terminal=(terminal.device, terminal.user) if terminal else None,
         kind="" if clock is None else "unicorn",
         clock=int(clock or 0),
+        flash_offset=offset,
+        gdb=-1 if gdb is None else gdb.fileno(),
     )
     return VirtualBoard(board, job, terminal)

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from tinyrobust.boards.schema import Board
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.virtual.faults import FaultReport
+from tinyrobust.virtual.flash_array import ERASED
 from tinyrobust.virtual.terminal import Terminal
 
 KINDS = {
@@ -34,8 +35,9 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 @dataclass(frozen=True)
 class Job:
-    """What to run. ``flash`` is the content of the flash, ``elf`` names functions (and is what
-    QEMU and the host run); ``terminal`` holds inherited descriptors, or nothing."""
+    """What to run. ``flash`` is the content of the flash from ``flash_offset`` on, ``elf`` names
+    functions (and is what QEMU and the host run); ``terminal`` holds inherited descriptors, or
+    nothing."""
 
     board: dict[str, Any]
     parent: int
@@ -47,6 +49,8 @@ class Job:
     terminal: tuple[int, int] | None = None
     kind: str = ""  # of virtual board, when not the board file's
     clock: int = 0  # a hooks.Clock
+    flash_offset: int = 0
+    gdb: int = -1  # descriptor of a socket that listens for a debugger; the board waits for it
 
     def encode(self) -> bytes:
         """The line on standard input."""
@@ -125,8 +129,10 @@ def main() -> None:
 
 
 def flash_content(job: Job) -> bytes:
-    """The bytes of the job's flash file."""
-    return Path(job.flash).read_bytes() if job.flash else b""
+    """The bytes of the job's flash, from its origin on; erased where the file has none."""
+    if not job.flash:
+        return b""
+    return bytes([ERASED]) * job.flash_offset + Path(job.flash).read_bytes()
 
 
 if __name__ == "__main__":

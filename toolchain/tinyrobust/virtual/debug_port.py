@@ -1,4 +1,4 @@
-"""Stage ``virtual``: a debug port with one memory access port (ADIv5, IHI0031).
+"""Stage ``virtual``: a debug port with a memory access port and the chip's own (ADIv5, IHI0031).
 
 In: reads and writes of DP and AP registers, as a probe sends them over SWD. Out: memory accesses
 of a ``DebugTarget``.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from tinyrobust.virtual.debug_target import DebugTarget
 
-_DP_IDCODE = 0x6BA02477  # SW-DP of the STM32H743 (RM0433, "Debug infrastructure")
 _AP_IDR = 0x84770001  # AHB-AP
 _ROM = 0xE00FF003
 _POWER_REQUESTS = 0x50000000  # CTRL/STAT: each is acknowledged one bit up
 
 
 class DebugPort:
-    """DP and AP registers; access port 0 is the only one."""
+    """DP and AP registers; access port 0 is the memory's, others are the chip's."""
 
     def __init__(self, target: DebugTarget) -> None:
         self._target = target
@@ -26,7 +25,7 @@ class DebugPort:
     def read_dp(self, register: int) -> int:
         """DPIDR, CTRL/STAT, SELECT, RDBUFF."""
         if register == 0:
-            return _DP_IDCODE
+            return self._target.dp_idcode
         if register == 4 and not self._select & 15:
             return self._control | (self._control & _POWER_REQUESTS) << 1
         return 0
@@ -43,9 +42,9 @@ class DebugPort:
 
     def read_ap(self, register: int) -> int:
         """CSW, TAR, DRW, BD0-3, BASE, IDR."""
-        if self._select >> 24:
-            return 0
         at = self._register(register)
+        if number := self._select >> 24:
+            return self._target.read_port(number, at)
         if at == 0xFC:
             return _AP_IDR
         if at == 0xF8:
@@ -64,9 +63,10 @@ class DebugPort:
 
     def write_ap(self, register: int, value: int) -> None:
         """CSW, TAR, DRW, BD0-3."""
-        if self._select >> 24:
-            return
         at = self._register(register)
+        if number := self._select >> 24:
+            self._target.write_port(number, at, value)
+            return
         if at == 0x00:
             self._csw = value
         elif at == 0x04:

@@ -1,7 +1,8 @@
-"""Stage ``virtual``: an STM32H7 as a debugger sees it: memories, core registers, halt, reset.
+"""Stage ``virtual``: a chip as a debugger sees it: memories, core registers, halt, reset.
 
 In: 32-bit reads and writes from a memory access port (``debug_port.py``). Out: flash content, and
-calls when the firmware is let go or stopped. A flash algorithm in RAM runs here, on an engine of
+calls when the firmware is let go or stopped. What is particular to a chip, its flash controller and
+its access ports, is in ``chips/``. A flash algorithm in RAM runs here, on an engine of
 its own; the firmware itself runs on a virtual board, which the calls start and stop.
 """
 
@@ -12,12 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tinyrobust.boards.schema import Board
-from tinyrobust.errors import BoardError
-from tinyrobust.virtual import h7_flash
+from tinyrobust.virtual.chips import chip_of
 from tinyrobust.virtual.engine import UcError, arm_const, unicorn
-from tinyrobust.virtual.flash_array import FlashArray
-from tinyrobust.virtual.h7_flash import FlashController
-from tinyrobust.virtual.peripherals import Role, register_map
+from tinyrobust.virtual.machine import MODELS
+from tinyrobust.virtual.peripherals import PAGE, Role, register_map
 
 # DDI0403 C1.6: debug registers.
 _DHCSR, _DCRSR, _DCRDR, _DEMCR = 0xE000EDF0, 0xE000EDF4, 0xE000EDF8, 0xE000EDFC
@@ -41,8 +40,7 @@ _COMPONENTS = {
 
 
 def _core_sight() -> dict[int, int]:
-    words = {0xE0002000: 0x80, 0xE0001000: 0x40000000, 0xE000EF40: 0x10110221,
-             0xE000EF44: 0x12000011, 0xE000ED00: 0x411FC271}  # fmt: skip
+    words = {0xE0002000: 0x80, 0xE0001000: 0x40000000}
     for base, (kind, part) in _COMPONENTS.items():
         for i, value in enumerate((0x0D, kind, 0x05, 0xB1)):
             words[base + 0xFF0 + 4 * i] = value
@@ -73,7 +71,7 @@ class DebugTarget:
     """One microcontroller behind a debug port.
 
     ``on_run(flash)`` is called when the firmware starts from reset, ``on_halt()`` when it is
-    stopped. Raises BoardError for a board that is not of the STM32H7 family.
+    stopped. Raises BoardError for a board whose chip is not in ``chips/``.
     """
 
     def __init__(
@@ -84,34 +82,44 @@ class DebugTarget:
         on_run: Callable[[bytes], None] = lambda flash: None,
         on_halt: Callable[[], None] = lambda: None,
     ) -> None:
-        if board.port != "stm32h7" or board.unicorn is None:
-            raise BoardError(f"board {board.id} has no virtual probe", "only STM32H7 boards have")
-        self.controller = FlashController(FlashArray(board, flash))
+        chip = chip_of(board)
+        self.dp_idcode = chip.dp_idcode
+        self.controller = chip.controller(board, flash)
+        self._low, size = self.controller.registers()
+        self._high = self._low + size
         self._on_run, self._on_halt = on_run, on_halt
         self._board = board
         self._flash = board.flash
+        registers = register_map(board)
+        self._pages = [page for page in registers.pages if self._is_apart(page)]
         self._words = {
             r.address: r.reset | r.ones
-            for r in register_map(board).registers.values()
+            for r in registers.registers.values()
             if r.role in (Role.PLAIN, Role.CONSTANT)
         } | _core_sight()
         self._running = True  # as a board that has just been plugged in
         self._control = self._transfer = self._reset_seen = 0
         self._stopped = False
-        self._touched: set[int] = set()
         self._uc = self._engine()
 
     @property
     def flash(self) -> bytes:
         """What the flash holds."""
-        return bytes(self.controller.array.data)
+        return self.controller.flash
 
     def _engine(self) -> Any:
         uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        uc.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M7)
+        uc.ctl_set_cpu_model(MODELS[self._board.core])
         for memory in self._board.memories:
             uc.mem_map(memory.origin, memory.length)
         uc.mem_write(self._flash.origin, self.flash)
+        for page in self._pages:
+            uc.mem_map(page, PAGE)
+        for address, word in self._words.items():
+            if address & -PAGE in self._pages:
+                uc.mem_write(address, word.to_bytes(4, "little"))
+        for address, data in self.controller.others.items():
+            uc.mem_write(address, bytes(data))
         low, high = _PERIPHERALS
         uc.mmio_map(
             low, high - low,
@@ -125,17 +133,40 @@ class DebugTarget:
             lambda _uc, offset, _size, value, _user: self._words.update({
                 _SYSTEM[0] + offset: value}), None,
         )  # fmt: skip
-        uc.hook_add(
-            unicorn.UC_HOOK_MEM_WRITE, self._on_flash_write,
-            begin=self._flash.origin, end=self._flash.end - 1,
-        )  # fmt: skip
+        for begin, end in self._flashes():
+            uc.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._on_flash_write, begin=begin, end=end - 1)
         uc.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         return uc
+
+    def _is_apart(self, page: int) -> bool:
+        """Constants and the like that lie outside the processor's peripheral regions."""
+        return not _PERIPHERALS[0] <= page < _PERIPHERALS[1] and page < _SYSTEM[0]
+
+    def _flashes(self) -> list[tuple[int, int]]:
+        """First and last address of everything that the flash controller writes."""
+        others = self.controller.others.items()
+        return [(self._flash.origin, self._flash.end), *((a, a + len(d)) for a, d in others)]
+
+    # The chip's own access ports.
+
+    def read_port(self, number: int, register: int) -> int:
+        """A register of access port ``number``, 0 where there is none."""
+        port = self.controller.ports.get(number)
+        return port.read(register) if port else 0
+
+    def write_port(self, number: int, register: int, value: int) -> None:
+        """Write a register of access port ``number``."""
+        if port := self.controller.ports.get(number):
+            port.write(register, value)
+            self._settle()
+            if self.controller.take_reset():
+                self.reset()
 
     # Memory, as the debugger reads and writes it.
 
     def read(self, address: int) -> int:
-        """A 32-bit word. Raises TransferFault where nothing is."""
+        """A 32-bit word. Raises TransferFault where nothing is, and from a locked chip."""
+        self._refuse_locked()
         if address == _DHCSR:
             value = self._control & 0xF | _S_REGRDY | self._reset_seen
             self._reset_seen = 0
@@ -148,6 +179,10 @@ class DebugTarget:
             return self._words.get(address, 0)
         return int.from_bytes(self._memory(address, 4), "little")
 
+    def _refuse_locked(self) -> None:
+        if not self.controller.is_open:
+            raise TransferFault("the chip's access port protection is on")
+
     def _memory(self, address: int, size: int) -> bytes:
         try:
             return bytes(self._uc.mem_read(address, size))
@@ -155,7 +190,8 @@ class DebugTarget:
             raise TransferFault(f"nothing at {address:#010x}") from error
 
     def write(self, address: int, value: int, size: int = 4) -> None:
-        """Write 1, 2 or 4 bytes. Raises TransferFault where nothing is."""
+        """Write 1, 2 or 4 bytes. Raises TransferFault as ``read`` does."""
+        self._refuse_locked()
         if address == _DHCSR:
             if value >> 16 == _DEBUG_KEY:
                 self._write_control(value)
@@ -172,9 +208,8 @@ class DebugTarget:
             self._words[address] = value
         else:
             data = value.to_bytes(4, "little")[:size]
-            if self._flash.origin <= address < self._flash.end:
+            if any(low <= address < high for low, high in self._flashes()):
                 self.controller.store(address, data)
-                self._touched.add(address & -self._board.flash_word_bytes)
                 self._settle()
                 return
             try:
@@ -183,18 +218,13 @@ class DebugTarget:
                 raise TransferFault(f"nothing at {address:#010x}") from error
 
     def _read_peripheral(self, address: int) -> int:
-        offset = address - h7_flash.BASE
-        if 0 <= offset < h7_flash.SIZE:
-            return self.controller.read(offset)
+        if self._low <= address < self._high:
+            return self.controller.read(address - self._low)
         return self._words.get(address, 0)
 
     def _write_peripheral(self, address: int, value: int) -> None:
-        offset = address - h7_flash.BASE
-        if 0 <= offset < h7_flash.SIZE:
-            before = self.controller.erased_sectors
-            self.controller.write(offset, value)
-            if self.controller.erased_sectors != before:
-                self._touched.add(-1)  # more than single words: copy everything
+        if self._low <= address < self._high:
+            self.controller.write(address - self._low, value)
         else:
             self._words[address] = value
 
@@ -226,7 +256,7 @@ class DebugTarget:
         if self._running:
             self._on_halt()
         self.controller.reset()
-        stack, entry = struct.unpack("<II", self._memory(self._flash.origin, 8))
+        stack, entry = struct.unpack("<II", self._memory(self._board.image_origin, 8))
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, stack & ~3)
         self._uc.reg_write(arm_const.UC_ARM_REG_PC, entry & ~1)
         self._uc.reg_write(arm_const.UC_ARM_REG_XPSR, 1 << 24)
@@ -260,15 +290,8 @@ class DebugTarget:
     ) -> None:
         data = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
         self.controller.store(address, data)
-        self._touched.add(address & -self._board.flash_word_bytes)
 
     def _settle(self) -> None:
         """The engine wrote its own copy of the flash: make it what the controller made of it."""
-        origin, word = self._flash.origin, self._board.flash_word_bytes
-        data = self.controller.array.data
-        if -1 in self._touched:
-            self._uc.mem_write(origin, bytes(data))
-        else:
-            for at in self._touched:
-                self._uc.mem_write(at, bytes(data[at - origin : at - origin + word]))
-        self._touched.clear()
+        for address, data in self.controller.take_changes():
+            self._uc.mem_write(address, data)

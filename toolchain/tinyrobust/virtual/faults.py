@@ -35,6 +35,12 @@ class Fault(IntEnum):
     NO_IMAGE = 14
     STALE_CODE = 15
     WRITABLE_CODE = 16
+    PERIPHERAL_OFF = 17
+    UNREADY = 18
+    WAITING = 19
+    BOOT_BLOCK = 40
+    VECTORS = 20
+    UNCONNECTED = 21
 
 
 TEXT = {
@@ -56,6 +62,12 @@ TEXT = {
     "not see yet",
     Fault.WRITABLE_CODE: "execution from RAM that the MPU marks execute-never, as it is while it "
     "may be written",
+    Fault.PERIPHERAL_OFF: "access to a peripheral that is held in reset or has no clock",
+    Fault.UNREADY: "access to hardware that is not ready for it",
+    Fault.WAITING: "waits for a register that never changes",
+    Fault.VECTORS: "the vector table is wrong",
+    Fault.BOOT_BLOCK: "the boot ROM does not get into the image",
+    Fault.UNCONNECTED: "a byte for the serial port, but the UART is not joined to its pin",
 }
 
 

@@ -16,6 +16,7 @@ from tinyrobust.virtual.code_ram import CodeRange
 from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.mpu import Mpu
 from tinyrobust.virtual.peripherals import RegisterMap
+from tinyrobust.virtual.thumb import Level
 
 
 class Clock(IntEnum):
@@ -85,18 +86,19 @@ def attach(
     portable: bool = False,
     clock: Clock = Clock.INSTRUCTIONS,
     code: CodeRange | None = None,
+    level: Level = Level.ALL,
 ) -> tuple[Hooks, str]:
     """The fast hooks, or the Python ones with the reason why; ``portable`` asks for Python.
-    ``code``: where firmware writes code."""
+    ``code``: where firmware writes code; ``level``: which instructions the core has."""
     if not portable:
         from tinyrobust.virtual.native import NativeHooks
 
         try:
-            return NativeHooks(uc, registers, spans, fd, strict, clock, code), ""
+            return NativeHooks(uc, registers, spans, fd, strict, clock, code, level), ""
         except BuildError as error:
             reason = str(error)
     else:
         reason = "asked for"
     from tinyrobust.virtual.portable import PortableHooks
 
-    return PortableHooks(uc, registers, spans, fd, strict, clock, code), reason
+    return PortableHooks(uc, registers, spans, fd, strict, clock, code, level), reason

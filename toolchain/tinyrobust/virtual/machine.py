@@ -2,8 +2,10 @@
 
 In: a ``Board`` with a ``unicorn`` section, the content of its flash, the ELF for names, a
 descriptor for the UART. Out: ``run()`` comes back only with a ``FaultReport``. A system reset
-starts the firmware again. Always enforced: unmapped access, writes to flash, the MPU's rights.
-In strict mode also: floating point before CPACR, misaligned LDRD/LDM/STM, division by zero
+starts the firmware again. Always enforced: unmapped access, writes to flash, the MPU's rights,
+instructions that the core does not have, the stack limit of Armv8-M.
+In strict mode also: floating point before CPACR, misaligned LDRD/LDM/STM (on Armv6-M every
+misaligned access), division by zero
 (whatever CCR.DIV_0_TRP says), execution from memories in which the board puts no code, and
 peripheral registers that are not modelled. Time is counted in instructions, or in estimated cycles
 of the model in ``cycles.py``: a read of CYCCNT counts the straight run of instructions that it
@@ -14,26 +16,33 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyrobust.boards.schema import Board, Memory
+from tinyrobust.boards.boot_block import CRC_BYTES, crc, is_sealed
+from tinyrobust.boards.cores import CORES, Core
+from tinyrobust.boards.schema import Board, BootBlock, Memory
 from tinyrobust.virtual import mpu
 from tinyrobust.virtual.code_ram import STALE_TEXT, CodeRange, Stale
 from tinyrobust.virtual.engine import UcError, arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import TEXT, Fault, FaultReport, Symbols
 from tinyrobust.virtual.hooks import Clock, Hooks, Requests, Span, State, attach
 from tinyrobust.virtual.peripherals import register_map
+from tinyrobust.virtual.thumb import Level
 
 _PAGE = 1024  # the granularity of rights in Unicorn's M-profile
 _MAP = 4096  # and of mappings
 _OPEN_INSTRUCTIONS = 2_000_000  # how long a page with mixed rights stays open
 _NOWHERE = 0xFFFFFFFE  # the engine's end address, which code never reaches
-_MODELS = {
+MODELS = {
+    "cortex-m0plus": arm_const.UC_CPU_ARM_CORTEX_M0,
+    "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
     "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
     "cortex-m7": arm_const.UC_CPU_ARM_CORTEX_M7,
+    "cortex-m33": arm_const.UC_CPU_ARM_CORTEX_M33,
 }
 _REGISTERS = {
     **{f"r{i}": getattr(arm_const, f"UC_ARM_REG_R{i}") for i in range(13)},
@@ -42,7 +51,12 @@ _REGISTERS = {
     "pc": arm_const.UC_ARM_REG_PC,
     "xpsr": arm_const.UC_ARM_REG_XPSR,
 }
-_INTERRUPTS = {1: Fault.UNDEFINED, 2: Fault.SUPERVISOR_CALL, 7: Fault.BREAKPOINT, 17: Fault.NO_FPU}
+_VECTORS = {1: "reset", 2: "NMI", 3: "HardFault"}  # that every core takes
+# QEMU, target/arm/cpu.h: EXCP_*
+_INTERRUPTS = {
+    1: Fault.UNDEFINED, 2: Fault.SUPERVISOR_CALL, 7: Fault.BREAKPOINT, 17: Fault.NO_FPU,
+    19: Fault.STACK_GUARD,
+}  # fmt: skip
 _READS = {unicorn_const.UC_MEM_READ_UNMAPPED, unicorn_const.UC_MEM_READ_PROT}
 _WRITES = {unicorn_const.UC_MEM_WRITE_UNMAPPED, unicorn_const.UC_MEM_WRITE_PROT}
 
@@ -72,6 +86,13 @@ def _pattern(size: int) -> bytes:
     return bytes(block) * (size // len(block) + 1)
 
 
+def level_of(core: Core) -> Level:
+    """The instructions that the engine's model of ``core`` runs and the core does not have."""
+    if CORES[core].architecture == "armv6m":
+        return Level.ARMV6M
+    return Level.ALL if "dsp" in CORES[core].features else Level.NO_DSP
+
+
 class Machine:
     """One virtual microcontroller. Create it in the process that runs it."""
 
@@ -92,18 +113,23 @@ class Machine:
         self._elf = elf
         self._map = register_map(board, overrides)
         self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        self._uc.ctl_set_cpu_model(_MODELS[board.core])
+        self._uc.ctl_set_cpu_model(MODELS[board.core])
+        self._closed = False  # the boot block has not made the flash readable yet
+        self._in_block = False  # and may still run, until the image sets up the MPU
         self._buffers: list[mmap.mmap] = []  # Unicorn uses the memory: it must stay alive
         self._spans = [self._map_memory(memory, flash) for memory in board.memories]
         self._rights: dict[int, tuple[int, int]] = {}  # start -> end, rights
         self._pieces: list[tuple[int, int, int]] = []
         self._watching = False
         self._refused: _Access | None = None
+        self._no_start: tuple[Fault, None, str, int, str] = (Fault.NO_IMAGE, None, "", 0, "")
         self.hooks: Hooks
-        self._code = self._code_range(Symbols(elf))
+        symbols = Symbols(elf)
+        self._table = symbols.value("tr_vectors")
+        self._code = self._code_range(symbols)
         self.hooks, self.helper_note = attach(
             self._uc, self._map, self._spans, fd, strict=strict, portable=portable, clock=clock,
-            code=self._code,
+            code=self._code, level=level_of(board.core),
         )  # fmt: skip
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)
@@ -133,13 +159,17 @@ class Machine:
         home = next((m for m in takers if m.origin <= low and high <= m.end), None)
         if home is None or low >= high:
             return None
-        return CodeRange(low, high, home.kind == "ram" and self.board.core == "cortex-m7")
+        return CodeRange(low, high, home.kind == "ram" and self.board.traits.cached)
 
     def _hardware(self, memory: Memory) -> int:
-        rights = mpu.READ if memory.kind == "flash" else mpu.READ | mpu.WRITE
-        if not self.strict or memory.kind == "flash" or "code" in memory.use:
-            rights |= mpu.EXECUTE
-        return rights
+        is_flash, block = memory.kind == "flash", self.board.boot_block
+        if self._closed and memory == self.board.flash:
+            return 0
+        rights = mpu.READ if is_flash else mpu.READ | mpu.WRITE
+        holds_code = is_flash or not {"code", "hot_code"}.isdisjoint(memory.use)
+        if self._in_block and block and memory.origin <= block.copy_to < memory.end:
+            holds_code = True
+        return rights | mpu.EXECUTE if holds_code or not self.strict else rights
 
     def memory(self, address: int, size: int) -> bytes:
         """Bytes of a memory, for tests and tools."""
@@ -151,7 +181,7 @@ class Machine:
         pc = self._boot()
         while True:
             if pc is None:
-                return self._report(Fault.NO_IMAGE, None)
+                return self._report(*self._no_start)
             self._refused = None
             failure: Exception | None = None
             try:
@@ -160,9 +190,17 @@ class Machine:
                 failure = error
             state = self.hooks.take()
             pc = int(self._uc.reg_read(arm_const.UC_ARM_REG_PC))
-            if failure is not None and state.fault is Fault.NONE and self._allow(self._refused):
-                self.hooks.rewind(pc)
-                continue
+            if failure is not None and state.fault is Fault.NONE:
+                if self._closed and self._refused and self._in_flash(self._refused.address):
+                    if unmet := self._unmet():
+                        return self._report(Fault.BOOT_BLOCK, None, detail=unmet)
+                    self._closed = False
+                    self._protect()
+                    self.hooks.rewind(pc)
+                    continue
+                if self._allow(self._refused):
+                    self.hooks.rewind(pc)
+                    continue
             if state.fault is not Fault.NONE or failure is not None or self._refused is not None:
                 self.hooks.flush()
                 return self._explain(state, failure)
@@ -172,22 +210,77 @@ class Machine:
                 resets += 1
                 pc = self._boot()
             elif state.requests:
+                self._in_block = False
                 self._protect()
 
     def _boot(self) -> int | None:
         """What the processor does at reset; the entry point, None when flash holds none."""
         self.hooks.reset()
+        self._closed = self._in_block = self.board.boot_block is not None
         self._protect()
         for name, register in _REGISTERS.items():
             self._uc.reg_write(register, 1 << 24 if name == "xpsr" else 0)
-        flash = self.board.flash
-        vectors = self._spans[self.board.memories.index(flash)].data
-        stack = int.from_bytes(vectors[0:4], "little")
-        entry = int.from_bytes(vectors[4:8], "little")
-        if not (flash.origin <= entry < flash.end and entry & 1):
+        flash, start = self.board.flash, self.board.vector_table
+        # A bootloader in front of the image would set VTOR and jump: none is run here.
+        vectors = self._spans[self.board.memories.index(flash)].data[start - flash.origin :]
+        words = struct.unpack_from("<16I", vectors)
+        stack, entry = words[0], words[1]
+        if not start <= entry < flash.end:
+            self._no_start = (Fault.NO_IMAGE, None, "", 0, "")
             return None
+        if wrong := self._wrong_vector(words):
+            self._no_start = (Fault.VECTORS, None, "", 0, wrong)
+            return None
+        if self.board.boot_block is not None:
+            return self._boot_rom(self.board.boot_block)
         self._uc.reg_write(arm_const.UC_ARM_REG_SP, stack & ~3)
         return entry & ~1
+
+    def _boot_rom(self, block: BootBlock) -> int | None:
+        """What the chip's boot ROM does: it checks the boot block, copies it and goes there."""
+        flash, first = self.board.flash, self.board.image_origin - self.board.flash.origin
+        data = self._spans[self.board.memories.index(flash)].data
+        content = bytes(data[first : first + block.bytes])
+        if not is_sealed(content):
+            self._no_start = (
+                Fault.BOOT_BLOCK, None, "", 0,
+                f"the CRC in its last word is wrong, so it waits for a USB host: "
+                f"{content[-CRC_BYTES:][::-1].hex()}, not {crc(content[:-CRC_BYTES]):08x}",
+            )  # fmt: skip
+            return None
+        self._uc.mem_write(block.copy_to, content)
+        self._uc.reg_write(arm_const.UC_ARM_REG_SP, block.copy_to)
+        return block.copy_to
+
+    def _in_flash(self, address: int) -> bool:
+        return self.board.flash.origin <= address < self.board.flash.end
+
+    def _unmet(self) -> str:
+        """What the boot block has not set up that reading the flash needs, or nothing."""
+        for rule in self._map.boot_ready:
+            if rule.is_broken(lambda c: self.hooks.peek(c.address)):
+                return f"the flash cannot be read yet: {rule.text()}"
+        return ""
+
+    def _wrong_vector(self, words: tuple[int, ...]) -> str:
+        """What is wrong with a vector table (DDI0403, "The vector table"), or nothing. Of a table
+        that the ELF does not name only the first two words are known to be vectors."""
+        start = self.board.vector_table
+        ram = [m for m in self.board.memories if m.kind != "flash"]
+        if not any(m.origin < words[0] <= m.end for m in ram):
+            return f"the initial stack pointer {words[0]:#010x} is in no RAM"
+        if self._table not in (None, start):
+            return f"the table is at {self._table:#010x}, the image starts at {start:#010x}"
+        for number in range(1, 2 if self._table is None else len(words)):
+            name = f"vector {number}" + (f" ({_VECTORS[number]})" if number in _VECTORS else "")
+            word = words[number]
+            if word == 0 and number not in _VECTORS:
+                continue
+            if not start <= word < self.board.flash.end:
+                return f"{name}, {word:#010x}, is not in the image"
+            if not word & 1:
+                return f"{name}, {word:#010x}, has bit 0 clear: it is no Thumb code"
+        return ""
 
     # Rights: the memory's own, limited by the MPU. Unicorn gives rights to pages of 1 KiB. A page
     # that has more than one sort (a stack guard has 32 bytes) gets what all its parts allow; the
@@ -277,10 +370,22 @@ class Machine:
                 fault, address, "write" if is_write else "read", size,
                 detail=self._map.name_of(address) if self._map.block_at(address) else "",
             )  # fmt: skip
+        if fault in (Fault.PERIPHERAL_OFF, Fault.UNREADY, Fault.UNCONNECTED):
+            return self._report(  # the size is the number of the rule
+                fault, address, "write" if is_write else "read", 4,
+                detail=f"{self._map.name_of(address)}: {self._map.rules[size].text()}",
+            )  # fmt: skip
+        if fault is Fault.WAITING:  # the size is what it reads
+            return self._report(
+                fault, address, "read", 4,
+                detail=f"{self._map.name_of(address)}, which stays {size:#x}",
+            )  # fmt: skip
         if fault is Fault.STALE_CODE:
             return self._report(fault, address, "fetch", detail=STALE_TEXT[Stale(size)])
         if fault is Fault.WRITABLE_CODE:
             return self._report(fault, address, "fetch")
+        if fault is Fault.UNDEFINED:
+            return self._report(fault, None, detail=f"{self.board.core} has no such instruction")
         if fault is Fault.MISALIGNED:
             return self._report(fault, None, detail=f"base register {address:#010x}")
         if fault is not Fault.NONE:

@@ -1,7 +1,8 @@
 """Stage ``virtual``: the memory protection unit, as far as privileged code meets it.
 
-In: what firmware wrote into MPU_CTRL, MPU_RBAR and MPU_RASR. Out: which stretches of a memory may
-be read, written and executed (DDI0403 B3.5, PMSAv7).
+In: what firmware wrote into MPU_CTRL, MPU_RBAR and MPU_RASR (MPU_RLAR on Armv8-M). Out: which
+stretches of a memory may be read, written and executed (DDI0403 B3.5, PMSAv7; DDI0419 B3.5, whose
+registers are the same; DDI0553 B10, PMSAv8, where an address in two regions is an error).
 """
 
 from __future__ import annotations
@@ -38,8 +39,17 @@ class Region:
 
     def edges(self) -> range:
         """Addresses at which the rights may change."""
-        step = self.size // 8 if self.size >= 256 else self.size
+        step = self.size // 8 if self.disabled and self.size >= 256 else self.size
         return range(self.base, self.base + self.size + 1, step)
+
+
+def _region_v8(number: int, base: int, limit: int) -> Region:
+    """MPU_RBAR: base, AP (bit 2: read-only), XN (bit 0). MPU_RLAR: the last 32 bytes."""
+    rights = READ if base & 4 else READ | WRITE
+    if not base & 1:
+        rights |= EXECUTE
+    start = base & ~31
+    return Region(number, start, (limit | 31) + 1 - start, rights, 0)
 
 
 @dataclass(frozen=True)
@@ -48,13 +58,17 @@ class Mpu:
 
     control: int
     bases: tuple[int, ...]
-    attributes: tuple[int, ...]
+    attributes: tuple[int, ...]  # MPU_RASR, or MPU_RLAR
+    v8: bool = False
 
     def regions(self) -> list[Region]:
         """Enabled regions, the one that wins first."""
         found = []
         for number, (base, attributes) in enumerate(zip(self.bases, self.attributes, strict=True)):
             if not attributes & ENABLE:
+                continue
+            if self.v8:
+                found.append(_region_v8(number, base, attributes))
                 continue
             size = 2 << (attributes >> 1 & 31)
             rights = _RIGHTS.get(attributes >> 24 & 7, 0)
@@ -81,8 +95,10 @@ class Mpu:
         ordered = sorted(edges)
         for low, high in itertools.pairwise(ordered):
             default = hardware if self.control & DEFAULT_MAP else 0
-            winner = next((r for r in regions if r.covers(low)), None)
-            rights = default if winner is None else winner.rights & hardware
+            winners = [r for r in regions if r.covers(low)]
+            rights = winners[0].rights & hardware if winners else default
+            if self.v8 and len(winners) > 1:
+                rights = 0
             if pieces and pieces[-1][2] == rights:
                 pieces[-1] = (pieces[-1][0], high, rights)
             else:

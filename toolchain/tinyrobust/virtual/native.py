@@ -27,6 +27,7 @@ from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.hooks import Clock, Requests, Span, State
 from tinyrobust.virtual.mpu import Mpu
 from tinyrobust.virtual.peripherals import RegisterMap, Role
+from tinyrobust.virtual.rules import RuleKind
 
 _SOURCES = tuple(Path(__file__).with_name(name) for name in ("hooks.c", "cycles.h"))
 _REGIONS = 16
@@ -52,6 +53,18 @@ class _Span(ctypes.Structure):
     )
 
 
+class _Condition(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint32) for name in ("address", "mask", "low", "high", "before")
+    )
+
+
+class _Rule(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint32) for name in ("kind", "base", "size", "first", "count", "access")
+    )
+
+
 class _Shared(ctypes.Structure):
     _fields_ = (
         ("count", ctypes.c_uint64),
@@ -61,6 +74,7 @@ class _Shared(ctypes.Structure):
         ("fault_address", ctypes.c_uint32),
         ("fault_size", ctypes.c_uint32),
         ("fault_is_write", ctypes.c_uint32),
+        ("mpu_v8", ctypes.c_uint32),
         ("mpu_control", ctypes.c_uint32),
         ("mpu_number", ctypes.c_uint32),
         ("mpu_base", ctypes.c_uint32 * _REGIONS),
@@ -73,6 +87,7 @@ def _definitions() -> list[str]:
     values = {f"ROLE_{r.name}": int(r) for r in Role}
     values |= {f"FAULT_{f.name}": int(f) for f in Fault}
     values |= {f"REQUEST_{r.name}": int(r) for r in Requests}
+    values |= {f"RULE_{k.name}": int(k) for k in RuleKind}
     values |= {f"STALE_{s.name}": int(s) for s in code_ram.Stale}
     scs = 0xE000E000  # the System Control Space of every Armv7-M
     operation = peripherals.CacheOperation
@@ -95,6 +110,8 @@ def _definitions() -> list[str]:
         "CHECK_FPU": thumb.CHECK_FPU,
         "CHECK_DIVISOR": thumb.CHECK_DIVISOR,
         "CHECK_REGISTER": thumb.REGISTER,
+        "LEVEL_ALL": thumb.Level.ALL,
+        "LEVEL_ARMV6M": thumb.Level.ARMV6M,
         "COST_CYCLES": cycles.CYCLES,
         "COST_LOAD": cycles.LOAD,
         "COST_TARGET_SHIFT": cycles.TARGET_SHIFT,
@@ -111,10 +128,35 @@ def _definitions() -> list[str]:
         "CMSDK_TRANSMITTER": peripherals.CMSDK_TX,
         "CMSDK_RECEIVER": peripherals.CMSDK_RX,
         "CMSDK_RECEIVE_FULL": peripherals.CMSDK_RX_FULL,
+        "NRF_UART_ON": peripherals.NRF_UART_ON,
+        "NRF_EVENT_OFFSET": peripherals.NRF_RXDRDY,
+        "NRF_SENT_OFFSET": peripherals.NRF_TXDRDY,
+        "NRF_RXD_OFFSET": peripherals.NRF_RXD,
+        "NRF_TXD_OFFSET": peripherals.NRF_TXD,
+        "PL011_ENABLE": peripherals.PL011_ENABLE,
+        "PL011_TX": peripherals.PL011_TX,
+        "PL011_RX": peripherals.PL011_RX,
+        "PL011_TX_EMPTY": peripherals.PL011_TX_EMPTY,
+        "PL011_RX_EMPTY": peripherals.PL011_RX_EMPTY,
+        "RATE_TOLERANCE_PERCENT": peripherals.RATE_TOLERANCE_PERCENT,
+        "GARBLE": peripherals.GARBLE,
+        "SAM_RX_ON": peripherals.SAM_RX_ON,
+        "SAM_RX_OFF": peripherals.SAM_RX_OFF,
+        "SAM_TX_ON": peripherals.SAM_TX_ON,
+        "SAM_TX_OFF": peripherals.SAM_TX_OFF,
+        "SAM_RECEIVED": peripherals.SAM_RECEIVED,
+        "SAM_SENT": peripherals.SAM_SENT,
+        "SAM_RESET_KEY": peripherals.SAM_RESET_KEY,
+        "SAM_RESET_BOTH": peripherals.SAM_RESET_BOTH,
         "DATA_CACHE_ID": peripherals.DATA_CACHE_ID,
         "INSTRUCTION_CACHE_ID": peripherals.INSTRUCTION_CACHE_ID,
+        "WAITS": peripherals.WAITS,
+        "LISTENING": sum(1 << role for role in peripherals.LISTENING),
     }
-    return [f"-D{name}={value:#x}u" for name, value in values.items()]
+    return [
+        f"-D{name}={value:#x}ull" if value >> 32 else f"-D{name}={value:#x}u"
+        for name, value in values.items()
+    ]
 
 
 def compiler() -> str | None:
@@ -180,7 +222,7 @@ def _load() -> ctypes.CDLL:
         library = ctypes.CDLL(str(build()))
     library.tr_attach.restype = ctypes.c_void_p
     library.tr_attach.argtypes = [
-        ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int,
+        ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int,
         ctypes.POINTER(_Row), ctypes.c_uint32, ctypes.POINTER(_Block), ctypes.c_uint32,
         ctypes.POINTER(ctypes.c_uint32), ctypes.c_uint32, ctypes.POINTER(_Span), ctypes.c_uint32,
         ctypes.POINTER(ctypes.c_int),
@@ -201,6 +243,11 @@ def _load() -> ctypes.CDLL:
     library.tr_code_ram.argtypes = [
         ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32,
     ]  # fmt: skip
+    library.tr_rules.argtypes = [
+        ctypes.c_void_p, ctypes.POINTER(_Rule), ctypes.c_uint32, ctypes.POINTER(_Condition),
+        ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32,
+    ]  # fmt: skip
+    library.tr_rules.restype = None
     library.tr_unguard.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     if library.tr_sizeof_shared() != ctypes.sizeof(_Shared):
         raise BuildError("the virtual board's hooks and native.py disagree about their data")
@@ -210,6 +257,11 @@ def _load() -> ctypes.CDLL:
 def checks(first: int, second: int) -> int:
     """``thumb.checks`` as the C code does it, for the test that holds the two together."""
     return int(_load().tr_checks(first, second))
+
+
+def absent(first: int, second: int, level: thumb.Level) -> bool:
+    """``thumb.absent`` as the C code does it."""
+    return bool(_load().tr_absent(first, second, int(level)))
 
 
 def cost(first: int, second: int) -> int:
@@ -224,7 +276,7 @@ class NativeHooks:
 
     def __init__(
         self, uc: Any, registers: RegisterMap, spans: Sequence[Span], fd: int, strict: bool,
-        clock: Clock, code: CodeRange | None = None,
+        clock: Clock, code: CodeRange | None = None, level: thumb.Level = thumb.Level.ALL,
     ) -> None:  # fmt: skip
         self._library = _load()
         rows = []
@@ -238,19 +290,43 @@ class NativeHooks:
         pages = registers.pages
         error = ctypes.c_int(0)
         self._board = self._library.tr_attach(
-            uc._uch, fd, int(strict), int(clock),
+            uc._uch, fd, int(strict), int(clock), int(level),
             (_Row * len(rows))(*rows), len(rows), (_Block * len(blocks))(*blocks), len(blocks),
             (ctypes.c_uint32 * len(pages))(*pages), len(pages),
             (_Span * len(areas))(*areas), len(areas), ctypes.byref(error),
         )  # fmt: skip
         if error.value:
             raise UcError(error.value)
+        self._set_rules(registers)
         if code is not None:
             failed = self._library.tr_code_ram(self._board, code.low, code.high, int(code.cached))
             if failed:
                 raise UcError(failed)
         self._shared = self._library.tr_state(self._board).contents
         self._guards: list[int] = []
+
+    def _set_rules(self, registers: RegisterMap) -> None:
+        rules: list[_Rule] = []
+        conditions: list[_Condition] = []
+        for rule in registers.rules:
+            rules.append(
+                _Rule(
+                    int(rule.kind),
+                    rule.base,
+                    rule.size,
+                    len(conditions),
+                    len(rule.conditions),
+                    rule.access,
+                )
+            )
+            conditions += [
+                _Condition(c.address, c.mask, c.low, c.high, int(c.before)) for c in rule.conditions
+            ]
+        self._library.tr_rules(
+            self._board, (_Rule * len(rules))(*rules), len(rules),
+            (_Condition * len(conditions))(*conditions), len(conditions), registers.uart_hz,
+            registers.tick_cycles,
+        )  # fmt: skip
 
     @property
     def count(self) -> int:
@@ -275,7 +351,7 @@ class NativeHooks:
     def mpu(self) -> Mpu:
         """The MPU's registers."""
         s = self._shared
-        return Mpu(s.mpu_control, tuple(s.mpu_base), tuple(s.mpu_attributes))
+        return Mpu(s.mpu_control, tuple(s.mpu_base), tuple(s.mpu_attributes), bool(s.mpu_v8))
 
     def reset(self) -> None:
         """All registers to their reset values; the count goes on."""

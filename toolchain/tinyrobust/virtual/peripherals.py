@@ -8,11 +8,12 @@ the board's YAML file says them). Out: a ``RegisterMap`` that both kinds of hook
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from tinyrobust.boards.schema import Board, Peripheral
 from tinyrobust.errors import BoardError
+from tinyrobust.virtual.rules import Rule, boot_ready, rules
 
 PAGE = 0x1000  # the granularity of Unicorn's memory-mapped input and output
 
@@ -42,6 +43,47 @@ class Role(IntEnum):
     TIMER_CONTROL = 19
     TIMER_VALUE = 20  # counts down
     CACHE_OPERATION = 21  # by address or by set and way
+    NRF_RATE = 22
+    NRF_START_RX = 23
+    NRF_STOP_RX = 24
+    NRF_START_TX = 25
+    NRF_STOP_TX = 26
+    NRF_RECEIVED = 27  # EVENTS_RXDRDY
+    NRF_ENABLE = 28
+    NRF_RXD = 29
+    NRF_TXD = 30
+    # PL011
+    PL011_DATA = 31
+    PL011_FLAGS = 32
+    PL011_LINE = 33  # LCR_H: only writing it takes the divisors over
+    PL011_CONTROL = 34
+    STM32_RATE = 35
+    MPU_BASE_V8 = 36
+    MPU_LIMIT = 37
+    SYSTICK_CONTROL = 38
+    SYSTICK_RELOAD = 39
+    SYSTICK_VALUE = 40
+    TICKS = 60  # counts up, one in tick_cycles
+
+    # SAM3X
+    SAM_CONTROL = 61  # commands: nothing is stored
+    SAM_STATUS = 62
+    SAM_RATE = 63
+    SAM_RESET = 64
+
+
+# Registers whose writing sends a byte, and those that are polled for one.
+SPEAKING = {Role.UART_TRANSMIT, Role.CMSDK_DATA, Role.PL011_DATA, Role.NRF_TXD}
+LISTENING = {
+    Role.UART_STATUS,
+    Role.CMSDK_STATE,
+    Role.PL011_FLAGS,
+    Role.NRF_RECEIVED,
+    Role.SAM_STATUS,
+}
+# Firmware that reads the same register so often and nothing else waits for ever; a UART that may
+# receive is no such register.
+WAITS = 200_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +93,12 @@ class Follow:
     of: int
     to: int
     width: int = 1
+
+
+# In strict mode bytes sent at a rate further from the line's than this arrive garbled: what a
+# receiver tolerates over ten bits, half a bit at either end.
+RATE_TOLERANCE_PERCENT = 4
+GARBLE = 0x5A  # what they are garbled with
 
 
 @dataclass(frozen=True)
@@ -82,10 +130,16 @@ class Block:
 
 @dataclass(frozen=True)
 class RegisterMap:
-    """All blocks and registers of a board."""
+    """All blocks and registers of a board, and what depends on what. ``uart_hz``: the clock that
+    the UART divides, 0 when its rate is not looked at; ``tick_cycles``: core cycles of a timer's
+    tick; ``boot_ready``: what a boot block must set up."""
 
     blocks: tuple[Block, ...]
     registers: Mapping[int, Register]
+    rules: tuple[Rule, ...] = ()
+    boot_ready: tuple[Rule, ...] = ()
+    uart_hz: int = 0
+    tick_cycles: int = 1
 
     @property
     def pages(self) -> list[int]:
@@ -119,9 +173,9 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
     blocks: list[Block] = []
     registers: dict[int, Register] = {}
     for peripheral in board.unicorn.peripherals:
-        if peripheral.base % 0x400 or peripheral.size % 0x400:
+        if peripheral.base % 4 or peripheral.size % 4:
             raise BoardError(
-                f"{board.id}: peripheral {peripheral.name} must lie on 1 KiB boundaries"
+                f"{board.id}: peripheral {peripheral.name} must lie on word boundaries"
             )
         block, rows = _MODELS[peripheral.model](peripheral, board)
         for other in blocks:
@@ -134,7 +188,15 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
         if old is None:
             raise BoardError(f"{board.id}: no register at {address:#010x} to override")
         registers[address] = Register(old.name, address, value, old.ones, old.role, old.follows)
-    return RegisterMap(tuple(blocks), registers)
+    made = RegisterMap(tuple(blocks), registers)
+    names = {made.name_of(address): address for address in registers}
+    speaks = [r.address for r in registers.values() if r.role in SPEAKING]
+    uart_hz = next((p.clock_hz for p in board.unicorn.peripherals if p.clock_hz), 0)
+    ticks = next((p.tick_cycles for p in board.unicorn.peripherals if p.tick_cycles), 1)
+    return replace(
+        made, rules=rules(board, names, speaks), boot_ready=boot_ready(board, names),
+        uart_hz=uart_hz, tick_cycles=ticks,
+    )  # fmt: skip
 
 
 Rows = tuple[Block, list[Register]]
@@ -147,6 +209,7 @@ def _listed(peripheral: Peripheral) -> list[Register]:
             peripheral.base + row.offset,
             row.reset,
             row.ones,
+            role=Role.CONSTANT if row.constant else Role.PLAIN,
             follows=tuple(Follow(f.of, f.to, f.width) for f in row.follows),
         )
         for row in peripheral.registers
@@ -180,7 +243,7 @@ def _stm32_usart(peripheral: Peripheral, _board: Board) -> Rows:
         Register("CR1", base + 0x00, role=Role.UART_CONTROL),
         Register("CR2", base + 0x04),
         Register("CR3", base + 0x08),
-        Register("BRR", base + 0x0C),
+        Register("BRR", base + 0x0C, role=Role.STM32_RATE),
         Register("GTPR", base + 0x10),
         Register("RTOR", base + 0x14),
         Register("RQR", base + 0x18),
@@ -222,6 +285,102 @@ def _cmsdk_timer(peripheral: Peripheral, _board: Board) -> Rows:
     return Block(peripheral.name, base, peripheral.size), rows
 
 
+# nRF52840 Product Specification v1.7, "UART": registers and tasks; the baud rate is
+# BAUDRATE / 2^32 of 16 MHz.
+NRF_UART_ON = 4  # ENABLE
+NRF_RXDRDY, NRF_TXDRDY, NRF_RXD, NRF_TXD = 0x108, 0x11C, 0x518, 0x51C
+
+
+def _nrf52_uart(peripheral: Peripheral, _board: Board) -> Rows:
+    base = peripheral.base
+    off = 0xFFFFFFFF  # PSEL: no pin
+    rows = [
+        Register("STARTRX", base + 0x000, role=Role.NRF_START_RX),
+        Register("STOPRX", base + 0x004, role=Role.NRF_STOP_RX),
+        Register("STARTTX", base + 0x008, role=Role.NRF_START_TX),
+        Register("STOPTX", base + 0x00C, role=Role.NRF_STOP_TX),
+        Register("CTS", base + 0x100),
+        Register("RXDRDY", base + NRF_RXDRDY, role=Role.NRF_RECEIVED),
+        Register("TXDRDY", base + NRF_TXDRDY),
+        Register("ERROR", base + 0x124),
+        Register("RXTO", base + 0x144),
+        Register("SHORTS", base + 0x200),
+        Register("INTENCLR", base + 0x308),
+        Register("ERRORSRC", base + 0x480, role=Role.CONSTANT),
+        Register("ENABLE", base + 0x500, role=Role.NRF_ENABLE),
+        Register("PSELRTS", base + 0x508, off),
+        Register("PSELTXD", base + 0x50C, off),
+        Register("PSELCTS", base + 0x510, off),
+        Register("PSELRXD", base + 0x514, off),
+        Register("RXD", base + NRF_RXD, role=Role.NRF_RXD),
+        Register("TXD", base + NRF_TXD, role=Role.NRF_TXD),
+        Register("BAUDRATE", base + 0x524, 0x04000000, role=Role.NRF_RATE),
+        Register("CONFIG", base + 0x56C),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+# DDI0183, PrimeCell UART (PL011) technical reference manual, "Summary of registers".
+PL011_RX_EMPTY, PL011_TX_EMPTY = 1 << 4, 1 << 7  # UARTFR
+PL011_ENABLE, PL011_TX, PL011_RX = 1 << 0, 1 << 8, 1 << 9  # UARTCR
+
+
+def _pl011_uart(peripheral: Peripheral, _board: Board) -> Rows:
+    base = peripheral.base
+    rows = [
+        Register("DR", base + 0x00, role=Role.PL011_DATA),
+        Register("RSR", base + 0x04),
+        Register("FR", base + 0x18, role=Role.PL011_FLAGS),
+        Register("IBRD", base + 0x24),
+        Register("FBRD", base + 0x28),
+        Register("LCR_H", base + 0x2C, role=Role.PL011_LINE),
+        Register("CR", base + 0x30, PL011_TX | PL011_RX, role=Role.PL011_CONTROL),
+        Register("IFLS", base + 0x34, 0x12),
+        Register("IMSC", base + 0x38),
+        Register("ICR", base + 0x44),
+        Register("DMACR", base + 0x48),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+def _rp2040_timer(peripheral: Peripheral, _board: Board) -> Rows:
+    # RP2040 datasheet, "Timer": microseconds since power-on, raw, and what latches them.
+    base = peripheral.base
+    rows = [
+        Register("TIMEHR", base + 0x08),
+        Register("TIMELR", base + 0x0C, role=Role.TICKS),
+        Register("TIMERAWH", base + 0x24),
+        Register("TIMERAWL", base + 0x28, role=Role.TICKS),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+# DS11057, "Universal Asynchronous Receiver Transceiver (UART)" and "Reset Controller (RSTC)".
+SAM_RX_ON, SAM_RX_OFF, SAM_TX_ON, SAM_TX_OFF = 1 << 4, 1 << 5, 1 << 6, 1 << 7  # UART_CR
+SAM_RECEIVED, SAM_SENT = 1 << 0, 1 << 1 | 1 << 9  # UART_SR: RXRDY; TXRDY, TXEMPTY
+SAM_RESET_KEY, SAM_RESET_BOTH = 0xA5, 1 << 0 | 1 << 2  # RSTC_CR: PROCRST, PERRST
+
+
+def _sam3x_uart(peripheral: Peripheral, _board: Board) -> Rows:
+    base = peripheral.base
+    rows = [
+        Register("CR", base + 0x00, role=Role.SAM_CONTROL),
+        Register("MR", base + 0x04),
+        Register("IMR", base + 0x10, role=Role.CONSTANT),
+        Register("SR", base + 0x14, role=Role.SAM_STATUS),
+        Register("RHR", base + 0x18, role=Role.UART_RECEIVE),
+        Register("THR", base + 0x1C, role=Role.UART_TRANSMIT),
+        Register("BRGR", base + 0x20, role=Role.SAM_RATE),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+def _sam3x_rstc(peripheral: Peripheral, _board: Board) -> Rows:
+    # A reset of the processor alone would leave the peripherals as they are: not modelled.
+    rows = [Register("CR", peripheral.base, role=Role.SAM_RESET)]
+    return Block(peripheral.name, peripheral.base, peripheral.size), rows
+
+
 def _armv7m_dwt(peripheral: Peripheral, _board: Board) -> Rows:
     # DDI0403 C1.8; the lock access register is a Cortex-M7 matter (CoreSight, B2.3.10).
     base = peripheral.base
@@ -249,25 +408,31 @@ class CacheOperation(IntEnum):
     DCCISW = 0xF74
 
 
-# Cache levels: one of each on the Cortex-M7, none on the Cortex-M4.
-_CLIDR = {"cortex-m7": 0x09000003, "cortex-m4": 0}
-# CPUID (DDI0403 B3.2.3): the processors' technical reference manuals, r1p1 and r0p1.
-_CPUID = {"cortex-m7": 0x411FC271, "cortex-m4": 0x410FC241}
+# Regions of the MPU: 8 of a Cortex-M0+ (DDI0484), as many as ST's Cortex-M7 have (PM0253), and 8 of
+# the Cortex-M33 (RM0456, "Memory protection unit").
+_REGIONS = {"pmsav6": 8, "pmsav7": 16, "pmsav8": 8}
 
 
 def _armv7m_scs(peripheral: Peripheral, board: Board) -> Rows:
-    # DDI0403 B3.2 (system control), B3.5 (MPU), B4.8 (cache identification), C1.6 (debug).
-    base = peripheral.base
+    # DDI0403 B3.2 (system control), B3.3 (SysTick), B3.5 (MPU), B4.8 (cache identification), C1.6
+    # (debug); DDI0419 and DDI0553 where the core is Armv6-M or Armv8-M. SysTick counts where it has
+    # the core's clock (there is no other); its COUNTFLAG and interrupt are not modelled.
+    base, mpu = peripheral.base, board.traits.mpu
+    fpu = Role.FPU_ACCESS if board.fpu else Role.CONSTANT
     rows = [
-        Register("CPUID", base + 0xD00, _CPUID[board.core], role=Role.CONSTANT),
+        Register("SYST_CSR", base + 0x010, role=Role.SYSTICK_CONTROL),
+        Register("SYST_RVR", base + 0x014, role=Role.SYSTICK_RELOAD),
+        Register("SYST_CVR", base + 0x018, role=Role.SYSTICK_VALUE),
+        Register("CPUID", base + 0xD00, board.traits.cpuid, role=Role.CONSTANT),
+        Register("VTOR", base + 0xD08),
         Register("AIRCR", base + 0xD0C, 0xFA050000, role=Role.RESET_CONTROL),
         Register("CCR", base + 0xD14, 0x00040200),
-        Register("CLIDR", base + 0xD78, _CLIDR[board.core], role=Role.CONSTANT),
+        Register("CLIDR", base + 0xD78, board.traits.clidr, role=Role.CONSTANT),
         Register("CTR", base + 0xD7C, 0x8303C003, role=Role.CONSTANT),
         Register("CCSIDR", base + 0xD80, role=Role.CACHE_SIZE),
         Register("CSSELR", base + 0xD84),
-        Register("CPACR", base + 0xD88, role=Role.FPU_ACCESS),
-        Register("MPU_TYPE", base + 0xD90, 16 << 8, role=Role.CONSTANT),
+        Register("CPACR", base + 0xD88, role=fpu),
+        Register("MPU_TYPE", base + 0xD90, _REGIONS[mpu] << 8, role=Role.CONSTANT),
         Register("MPU_CTRL", base + 0xD94, role=Role.MPU_CONTROL),
         Register("MPU_RNR", base + 0xD98, role=Role.MPU_NUMBER),
         Register("DEMCR", base + 0xDFC, role=Role.DEBUG_CONTROL),
@@ -275,6 +440,11 @@ def _armv7m_scs(peripheral: Peripheral, board: Board) -> Rows:
         Register("MVFR1", base + 0xF44, 0x12000011, role=Role.CONSTANT),
     ]
     rows += [Register(op.name, base + op, role=Role.CACHE_OPERATION) for op in CacheOperation]
+    if mpu == "pmsav8":
+        rows.append(Register("MPU_RBAR", base + 0xD9C, role=Role.MPU_BASE_V8))
+        rows.append(Register("MPU_RLAR", base + 0xDA0, role=Role.MPU_LIMIT))
+        rows += [Register(f"MPU_MAIR{i}", base + 0xDC0 + 4 * i) for i in range(2)]
+        return Block(peripheral.name, base, peripheral.size, open=True), rows
     for alias in range(4):  # RBAR and RASR, and their three aliases
         suffix = f"_A{alias}" if alias else ""
         rows.append(Register(f"MPU_RBAR{suffix}", base + 0xD9C + 8 * alias, role=Role.MPU_BASE))
@@ -293,6 +463,11 @@ _MODELS: dict[str, Callable[[Peripheral, Board], Rows]] = {
     "stm32-usart": _stm32_usart,
     "cmsdk-uart": _cmsdk_uart,
     "cmsdk-timer": _cmsdk_timer,
+    "nrf52-uart": _nrf52_uart,
+    "pl011-uart": _pl011_uart,
+    "rp2040-timer": _rp2040_timer,
+    "sam3x-uart": _sam3x_uart,
+    "sam3x-rstc": _sam3x_rstc,
     "armv7m-dwt": _armv7m_dwt,
     "armv7m-scs": _armv7m_scs,
 }

@@ -62,30 +62,40 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
         )
     ours, theirs = socket.socketpair()
     command = [
-        program, "-machine", str(board.qemu_machine), "-kernel", str(job.flash or job.elf),
+        program, "-machine", str(board.qemu_machine),
         "-icount", "shift=0", "-display", "none", "-serial", "stdio", "-d", "int,guest_errors",
         "-chardev", f"socket,id=monitor,fd={theirs.fileno()}", "-mon", "monitor,mode=control",
     ]  # fmt: skip
+    if job.flash or job.elf:
+        command += ["-kernel", str(job.flash or job.elf)]
+    descriptors = [theirs.fileno()]
+    if job.gdb >= 0:  # halted until a debugger lets it go
+        command += ["-S", "-gdb", "chardev:gdb",
+                    "-chardev", f"socket,id=gdb,fd={job.gdb},server=on,wait=off"]  # fmt: skip
+        descriptors.append(job.gdb)
     process = launch(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(theirs.fileno(),)
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=tuple(descriptors)
     )
     theirs.close()
     tell("ready", port=terminal.port, helper="qemu", note="")
-    log = _Pump(process, terminal).run()
+    log = _Pump(process, terminal, halted=job.gdb >= 0).run()
     tell_fault(_report(log, process, ours, Symbols(Path(job.elf) if job.elf else None)))
 
 
 class _Pump:
     """Carries bytes between QEMU's standard streams and the terminal until a fault."""
 
-    def __init__(self, process: subprocess.Popen[bytes], terminal: Terminal) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], terminal: Terminal, *, halted: bool = False
+    ) -> None:
         assert process.stdin and process.stdout and process.stderr
         self._pid = process.pid
         self._input, self._output = process.stdin.fileno(), process.stdout.fileno()
         self._log = process.stderr.fileno()
         self._terminal = terminal.device
         self._said = b""
-        self._heard_at = time.monotonic()
+        # A halted board burns nothing, and a debugger must not be slowed down.
+        self._heard_at = float("inf") if halted else time.monotonic()
         self._resting = False
 
     def run(self) -> str:

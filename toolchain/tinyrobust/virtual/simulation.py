@@ -2,12 +2,14 @@
 
 In: a board and what its flash holds. Out: one port for as long as it lasts. A debugger on the
 probe stops the firmware and starts it again from what it has programmed; the port stays the same.
+A board of QEMU's has a GDB stub instead, and may start empty, waiting for a debugger to load it.
 While the firmware runs, the debugger sees the memories as they were when it let go.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -25,16 +27,17 @@ _SETTLE_S = 0.3  # a debugger resets several times; start the firmware when it h
 
 
 class Simulation:
-    """A context manager; ``wait`` runs it. ``probe_port`` 0 takes any free port."""
+    """A context manager; ``wait`` runs it. ``probe_port`` and ``gdb_port`` 0 take any free port."""
 
     def __init__(
         self,
         board: Board,
-        flash_file: Path,
+        flash_file: Path | None,
         elf: Path | None = None,
         *,
         strict: bool = False,
         probe_port: int | None = None,
+        gdb_port: int | None = None,
     ) -> None:
         self._board, self._elf, self._strict = board, elf, strict
         self._changed = threading.Condition()
@@ -42,17 +45,20 @@ class Simulation:
         self._folder = tempfile.TemporaryDirectory(prefix="tinyrobust-")
         self._running: VirtualBoard | None = None
         self.probe: ProbeServer | None = None
+        self._gdb: socket.socket | None = None
         self._terminal = Terminal.open()
         try:
             if probe_port is not None:
                 try:
-                    content = flash_file.read_bytes()
+                    content = flash_file.read_bytes() if flash_file else b""
                 except OSError as error:
                     raise BoardError(f"cannot read {flash_file}: {error.strerror}") from error
                 target = DebugTarget(
                     board, content, on_run=self._ask, on_halt=lambda: self._ask(None)
                 )
                 self.probe = ProbeServer(target, probe_port)
+            if gdb_port is not None:
+                self._gdb = _listen(gdb_port)
             self._start(flash_file)
         except BaseException:
             self.close()
@@ -62,6 +68,11 @@ class Simulation:
     def port(self) -> str:
         """The serial port."""
         return self._terminal.port
+
+    @property
+    def gdb(self) -> str | None:
+        """HOST:PORT of the GDB stub, if there is one."""
+        return f"127.0.0.1:{self._gdb.getsockname()[1]}" if self._gdb else None
 
     @property
     def helper(self) -> str:
@@ -95,10 +106,10 @@ class Simulation:
             self._wish = (time.monotonic(), flash)
             self._changed.notify()
 
-    def _start(self, flash_file: Path) -> None:
+    def _start(self, flash_file: Path | None) -> None:
         self._running = start(
             self._board, None, flash_file=flash_file, elf=self._elf, strict=self._strict,
-            terminal=self._terminal,
+            terminal=self._terminal, gdb=self._gdb,
         )  # fmt: skip
 
     def _stop(self) -> None:
@@ -112,6 +123,9 @@ class Simulation:
             self.probe.close()
             self.probe = None
         self._stop()
+        if self._gdb is not None:
+            self._gdb.close()
+            self._gdb = None
         for descriptor in (self._terminal.device, self._terminal.user):
             try:
                 os.close(descriptor)
@@ -129,3 +143,13 @@ class Simulation:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise BoardError(
+            f"the GDB stub cannot listen on port {port}: {error.strerror}",
+            "another program has it; choose another --gdb-port",
+        ) from error

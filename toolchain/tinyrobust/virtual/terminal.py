@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import termios
 import tty
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ class Terminal:
         """A new terminal in raw mode."""
         device, user = pty.openpty()
         tty.setraw(user)
+        attributes = termios.tcgetattr(user)
+        attributes[4] = attributes[5] = termios.B115200  # where devices start
+        termios.tcsetattr(user, termios.TCSANOW, attributes)
         os.set_blocking(device, False)
         return cls(device, user)
 

@@ -1,6 +1,8 @@
-/* startup.S: from reset to main() on any Armv7-M core, and what happens when the core faults.
+/* startup.S: from reset to main() on any Armv7-M or Armv8-M Mainline core, and what happens when the
+ * core faults.
  *
- * Section names are those of DDI0403, the Armv7-M Architecture Reference Manual. The linker script
+ * Section names are those of DDI0403 and DDI0553, the Architecture Reference Manuals. An Armv8-M core
+ * stays in the state it boots in, Secure where there is one. The linker script
  * (image.ld.j2) makes the symbols. Nothing touches the stack before its memory is initialised:
  * a push is a plain word write, but a later byte write into a word whose ECC was never written
  * would read it first (RM0433, "Embedded SRAM", "Error code correction (ECC)").
@@ -36,6 +38,12 @@ Reset_Handler:
   /* No interrupt is used, and with PRIMASK set every fault arrives as one HardFault, so the
    * breakpoint in its handler cannot raise a second one that overwrites the record. */
   cpsid i
+
+#if defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
+  /* Below this the stack pointer cannot go: the stack guard. DDI0553, "Stack pointer limit". */
+  ldr r0, =tr_stack_low
+  msr msplim, r0
+#endif
 
   /* VTOR: a debugger or boot loader may have started us with another table.
    * DDI0403, "Vector Table Offset Register, VTOR". */

@@ -8,9 +8,12 @@ word be programmed twice and leaves a word whose ECC is wrong; here it is refuse
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tinyrobust.boards.schema import Board
 from tinyrobust.errors import FlashError
+from tinyrobust.virtual.chips._chip import AccessPort, Controller
 from tinyrobust.virtual.flash_array import FlashArray
 
 BASE, SIZE = 0x52002000, 0x200
@@ -38,13 +41,38 @@ class FlashController:
 
     def __init__(self, array: FlashArray) -> None:
         self.array = array
+        self.ports: Mapping[int, AccessPort] = {}
+        self.others: Mapping[int, bytearray] = {}
+        self.is_open = True
         self._half = array.size // 2
+        self._touched: set[int] = set()  # words, -1: everything
         self.erased_sectors = self.programmed_words = self.refused = 0
         self.reset()
 
     def reset(self) -> None:
         """System reset: locked again, write buffers empty."""
         self._banks = (_Bank(), _Bank())
+
+    @property
+    def flash(self) -> bytes:
+        """What the flash holds."""
+        return bytes(self.array.data)
+
+    def registers(self) -> tuple[int, int]:
+        """Where they are."""
+        return BASE, SIZE
+
+    def take_reset(self) -> bool:
+        """No access port resets this chip."""
+        return False
+
+    def take_changes(self) -> list[tuple[int, bytes]]:
+        """Words that were written to, or everything after an erasure."""
+        origin, word = self.array.origin, self.array.word
+        touched, self._touched = self._touched, set()
+        if -1 in touched:
+            return [(origin, self.flash)]
+        return [(at, bytes(self.array.data[at - origin : at - origin + word])) for at in touched]
 
     def read(self, offset: int) -> int:
         """A register, by its offset from ``BASE``."""
@@ -97,12 +125,14 @@ class FlashController:
         for sector in sectors:
             self.array.erase(sector)
             self.erased_sectors += 1
+            self._touched.add(-1)
         bank.status |= EOP
 
     def store(self, address: int, data: bytes) -> None:
         """A write to a flash address: collected until its word is full."""
         bank = self._banks[(address - self.array.origin) // self._half]
         word = address & -self.array.word
+        self._touched.add(word)
         if bank.control & LOCK or not bank.control & PG:
             self._refuse(bank, PGSERR)
             return
@@ -133,3 +163,13 @@ class FlashController:
     def _refuse(self, bank: _Bank, flag: int) -> None:
         self.refused += 1
         bank.status |= flag
+
+
+class _Stm32H7:
+    dp_idcode = 0x6BA02477  # SW-DP (RM0433, "Debug infrastructure")
+
+    def controller(self, board: Board, flash: bytes) -> Controller:
+        return FlashController(FlashArray(board, flash))
+
+
+chip = _Stm32H7()
