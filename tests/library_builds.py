@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,15 +86,16 @@ def _compile(
     target: Target, sources: Sequence[Path], flags: Sequence[str], work: Path,
     cxx: Sequence[str] = ("-std=gnu++17",),
 ) -> list[Path]:  # fmt: skip
-    """Objects of C, C++ and assembly; ``cxx``: more flags for C++."""
-    objects = []
-    for source in sources:
+    """Objects of C, C++ and assembly, two at a time; ``cxx``: more flags for C++."""
+
+    def one(source: Path) -> Path:
         made = work / f"{source.name}.o"
-        is_cxx = source.suffix == ".cpp"
-        command = [*target.cxx, *cxx] if is_cxx else [*target.cc]
+        command = [*target.cxx, *cxx] if source.suffix == ".cpp" else [*target.cc]
         run([*command, *flags, "-c", source, "-o", made], work)
-        objects.append(made)
-    return objects
+        return made
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, sources))
 
 
 def _link(target: Target, objects: Sequence[Path], work: Path) -> Path:
@@ -155,10 +157,16 @@ def platformio(folder: Path, target: Target, work: Path) -> Path:
     return _link(target, [*program, work / "liblibrary.a"], work)
 
 
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+
+
 def c_array(folder: Path, target: Target, work: Path) -> Path:
-    """make, with another compiler where the target has one; in a copy, which make fills."""
+    """make, in a copy, which make fills: with another compiler where the target has one, else with
+    every check of addresses, alignment and arithmetic."""
     run(["cp", "-r", f"{folder}/.", str(work)], work)
-    run(["make", f"CC={target.cc[0]}", f"CXX={target.cxx[0]}", f"FLAGS={target.flags()}",
+    flags = target.flags() if target.machine else SANITIZERS
+    run(["make", "-j2", f"CC={target.cc[0]}", f"CXX={target.cxx[0]}", f"FLAGS={flags}",
+         "CXXFLAGS=-O1" if not target.machine else "CXXFLAGS=-O3",
          f"LDFLAGS={' '.join(target.link)}"], work)  # fmt: skip
     return work / "example"
 

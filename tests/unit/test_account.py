@@ -22,18 +22,27 @@ from tinyrobust.memory import Aim
 # Images that differ: code in RAM or not, compiled weights or not, int8, other memories and cores.
 IMAGES = {
     "tiny-h743": (tiny_graph, "nucleo-h743", Aim()),
-    "tiny-an386": (tiny_graph, "mps2-an386", Aim("size")),
-    "random-an500": (lambda: random_graph(8), "mps2-an500", Aim(code_in_ram=False)),
+    "random-an386": (lambda: random_graph(8), "mps2-an386", Aim("size", code_in_ram=False)),
     "int8-h743": (lambda: network(3), "nucleo-h743", Aim()),
-    "shapes-h743": (lambda: load_model("shapes-small").graph, "nucleo-h743", Aim()),
+    "shapes-an500": (lambda: load_model("shapes-small").graph, "mps2-an500", Aim()),
 }
+# Images that start behind a boot loader, and those with code that is copied from flash.
+BOARDS = [
+    name
+    for name in boards.names()
+    if (board := boards.load(name)).image_origin != board.flash.origin or board.placed("hot_code")
+]
 
 
-@pytest.fixture(scope="module", params=sorted(IMAGES))
+@pytest.fixture(
+    scope="module",
+    params=[*sorted(IMAGES), *(pytest.param(name, marks=pytest.mark.slow) for name in BOARDS)],
+)
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> image.Image:
-    graph, board, aim = IMAGES[request.param]
+    """Those, and a small one for boards that lay an image out in a way of their own."""
+    graph, board, aim = IMAGES.get(request.param, (tiny_graph, request.param, Aim()))
     folder = tmp_path_factory.mktemp("account") / "image"
-    return image.build(graph(), boards.load(board), folder, model_name=request.param, aim=aim)
+    return image.build(graph(), boards.load(board), folder, model_name="it", aim=aim)
 
 
 def check_size(elf: Path, program: str = "arm-none-eabi-size") -> None:

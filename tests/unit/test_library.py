@@ -64,10 +64,14 @@ def test_every_format_is_built_here() -> None:
     assert sorted(library_builds.BUILDS) == FORMATS
 
 
+ON_HOST = [(format, "tiny") for format in FORMATS]
+ON_HOST += [("c-array", "int8-3"), ("arduino", "int8-3")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tiny", "int8-3"])
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(("format", "name"), ON_HOST)
 def test_on_this_computer(format: str, name: str, tmp_path: Path) -> None:
+    """The plain sources with every check that the compiler has of addresses and arithmetic."""
     check(format, name, HOST, tmp_path)
 
 
@@ -99,9 +103,13 @@ def test_tflite_files_on_an_emulated_cortex_m4(file: str, tmp_path: Path, real_d
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("standard", library_builds.ARDUINO_STANDARDS)
-@pytest.mark.parametrize("target", [HOST, M4, M3], ids=["host", "m4", "m3"])
-def test_arduinos_standards_and_warnings(standard: str, target: Target, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "standard"),
+    [*((HOST, standard) for standard in library_builds.ARDUINO_STANDARDS), (M4, "-std=gnu++14"),
+     (M3, "-std=gnu++11")],
+    ids=lambda value: value if isinstance(value, str) else value.machine or "host",
+)  # fmt: skip
+def test_arduinos_standards_and_warnings(target: Target, standard: str, tmp_path: Path) -> None:
     """Every source compiles without a warning, also behind Arduino.h and its macros."""
     folder = written("arduino", "tiny", tmp_path).folder
     flags = [*library_builds.ARDUINO_FLAGS, *library_builds.ARDUINO_CXX, standard, "-fsyntax-only"]

@@ -197,6 +197,8 @@ def _totals(program: Program, sums: Mapping[str, int]) -> dict[str, dict[str, in
 
 def _regions(program: Program, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     sizes = {m.name: m.length for m in program.board.memories} if program.board else {}
+    if program.board is not None and not program.board.is_host:
+        sizes[program.board.flash.name] = program.board.image_room  # less what a boot loader keeps
     used: dict[str, int] = dict.fromkeys(sizes, 0)
     for row in rows:
         used[row["region"]] = used.get(row["region"], 0) + row["bytes"]
