@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tr_model.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -20,35 +22,6 @@ typedef enum {
   TR_ARENA_MISALIGNED = 2,
   TR_NOT_READY = 3,
 } tr_status;
-
-/* One entry of the ordered call list: a kernel over fixed places in the arena. */
-typedef struct {
-  const char* name;   /* layer name, as in the Graph */
-  const char* kernel; /* kernel id, as its folder in firmware/kernels */
-  void (*run)(uint8_t* arena);
-  uint32_t macs; /* dense multiply-accumulates */
-  /* the tensor this step leaves behind, for traces: */
-  uint32_t out_offset; /* bytes from the start of the arena */
-  uint32_t out_count;  /* elements */
-  uint8_t out_type;    /* 0 u8, 1 i8, 2 i16, 3 i32 */
-} tr_step;
-
-typedef struct {
-  const char* name;
-  uint8_t graph_sha256[32];
-  uint16_t input_shape[3]; /* height, width, channels; uint8 */
-  uint16_t classes;
-  uint32_t input_bytes;
-  uint32_t arena_bytes; /* activations and kernel scratch */
-  uint32_t arena_align;
-  uint32_t input_offset;   /* where the raw uint8 input lies in the arena */
-  uint32_t scores_offset;  /* where the int32 scores lie in the arena */
-  int8_t scores_frac_bits; /* score = integer * 2^-frac_bits */
-  uint16_t step_count;
-  const tr_step* steps;
-} tr_model_t;
-
-extern const tr_model_t tr_model;
 
 /* Give the model its memory. Checks size and alignment once; the run path trusts. */
 tr_status tr_init(uint8_t* arena, size_t bytes);

@@ -36,12 +36,13 @@ struct ClassCodes {
 };
 
 // Trit `j` (-1, 0, 1) of the pattern of rank `rank` among those of `k` trits.
+// (One expression each: C++11 is all that some projects have that take these sources.)
 constexpr int gray_trit(size_t k, size_t j, size_t rank) {
-  const size_t below = power_of_3(k - 1);
-  const size_t digit = rank / below;
-  if (j == 0) return static_cast<int>(digit) - 1;
-  const size_t rest = rank % below;
-  return gray_trit(k - 1, j - 1, digit % 2 != 0 ? below - 1 - rest : rest);
+  return j == 0 ? static_cast<int>(rank / power_of_3(k - 1)) - 1
+                : gray_trit(k - 1, j - 1,
+                            rank / power_of_3(k - 1) % 2 != 0
+                                ? power_of_3(k - 1) - 1 - rank % power_of_3(k - 1)
+                                : rank % power_of_3(k - 1));
 }
 
 // The factor of S[k] in output `j`.

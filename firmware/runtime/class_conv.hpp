@@ -37,13 +37,22 @@ struct ClassParts {
 // Trits of every class: the signs with which it enters the outputs.
 template <size_t K>
 struct ClassTrits {
-  constexpr ClassTrits() : of() {
-    for (size_t k = 0; k < ClassCodes<K>::classes; ++k) {
-      for (size_t j = 0; j < K; ++j) of[k][j] = static_cast<int8_t>(gray_trit(K, j, k));
-    }
-  }
   int8_t of[ClassCodes<K>::classes][K];
 };
+
+template <size_t... I>
+struct Indices {};
+template <size_t N, size_t... I>
+struct IndicesTo : IndicesTo<N - 1, N - 1, I...> {};
+template <size_t... I>
+struct IndicesTo<0, I...> {
+  using list = Indices<I...>;
+};
+
+template <size_t K, size_t... I>
+constexpr ClassTrits<K> class_trits(Indices<I...>) {
+  return {{static_cast<int8_t>(gray_trit(K, I % K, I / K))...}};
+}
 
 // The byte offset of every input of the window in the order of the weights, filled up to `padded`.
 inline TR_NOINLINE void class_offsets(const Conv2D& layer, const ClassInput& in, size_t padded,
@@ -66,7 +75,7 @@ template <size_t K>
 TR_NOINLINE const uint32_t* class_lists(const uint32_t* codes, size_t words, StepWriter steps,
                                         const ClassParts& parts, uint32_t* excess) {
   using C = ClassCodes<K>;
-  static constexpr ClassTrits<K> trits;
+  static constexpr ClassTrits<K> trits = class_trits<K>(typename IndicesTo<C::classes * K>::list());
   constexpr uint32_t mask = (1u << C::bits) - 1;
   uint32_t* cursors = parts.cursors;
   for (size_t i = 0; i < C::codes; ++i) cursors[i] = 0;

@@ -93,13 +93,24 @@ struct LayoutChange {
 };
 
 struct Buffers {
+  constexpr Buffers(const uint8_t* in_at, const uint8_t* operand_at, uint8_t* out_at,
+                    uint8_t* scratch_at, const uint8_t* const* all = nullptr,
+                    uint32_t* code_at = nullptr, uint32_t* kept_at = nullptr)
+      : in(in_at),
+        operand(operand_at),
+        out(out_at),
+        scratch(scratch_at),
+        inputs(all),
+        code(code_at),
+        kept(kept_at) {}
+
   const uint8_t* in;
   const uint8_t* operand;  // second branch of a residual, or null
   uint8_t* out;
-  uint8_t* scratch;                        // aligned to 8, or null
-  const uint8_t* const* inputs = nullptr;  // all of them, where a layer may have more than two
-  uint32_t* code = nullptr;  // executable RAM that the layers share (code_ram.hpp), or null
-  uint32_t* kept = nullptr;  // executable RAM of this layer alone, zero at start-up, or null
+  uint8_t* scratch;              // aligned to 8, or null
+  const uint8_t* const* inputs;  // all of them, where a layer may have more than two
+  uint32_t* code;                // executable RAM that the layers share (code_ram.hpp), or null
+  uint32_t* kept;                // executable RAM of this layer alone, zero at start-up, or null
 };
 
 }  // namespace tr

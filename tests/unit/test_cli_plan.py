@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -50,3 +52,10 @@ def test_limits_that_cannot_be_held_are_user_errors(
 ) -> None:
     assert run(["plan", "--board", BOARD, *options]) == 1
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_json_on_standard_output_has_nothing_of_the_solvers_with_it() -> None:
+    """The solver is a C++ library, whose output pytest's capsys does not see."""
+    command = [sys.executable, "-m", "tinyrobust", "plan", "--board", "host", "--json", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["schema"] == "tinyrobust.plan/1"

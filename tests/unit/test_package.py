@@ -97,6 +97,15 @@ def test_it_builds_firmware_from_another_folder(installed: Path, tmp_path: Path)
     assert str(ROOT) not in generated
 
 
+def test_it_exports_a_library_from_another_folder(installed: Path, tmp_path: Path) -> None:
+    done = outside(installed, tmp_path, "export", "--format", "cmake", "--no-measure", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["schema"] == "tinyrobust.export/1"
+    library = tmp_path / "export" / "cmake" / "shapes-small"
+    assert (library / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert str(ROOT) not in "".join(p.read_text() for p in library.rglob("*") if p.is_file())
+
+
 @pytest.mark.parametrize("name", ["attacks", "boards", "doctor", "models", "tasks"])
 def test_its_lists_work_without_the_extras(installed: Path, tmp_path: Path, name: str) -> None:
     done = outside(installed, tmp_path, name, "--json", "-")

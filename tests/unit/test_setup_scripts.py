@@ -10,7 +10,10 @@ import pytest
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 FLASHERS = ["gdb-multiarch", "openocd", "dfu-util", "st-flash", "bossac"]
-ALL = ["arm-none-eabi-g++", "qemu-system-arm", "c++", "clang++", *FLASHERS]
+ALL = [
+    "arm-none-eabi-g++", "qemu-system-arm", "c++", "clang++", "cmake", "ninja", "shellcheck",
+    *FLASHERS,
+]  # fmt: skip
 
 
 class Machine:

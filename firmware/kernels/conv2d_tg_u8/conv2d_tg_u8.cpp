@@ -189,7 +189,7 @@ struct Units {
   const Run& run;
   const Buffers& at;
   const uint8_t* codes;
-  tg::Signs signs{};  // of the unit written last
+  tg::Signs signs;  // of the unit written last
 
   // Write the sums of a unit behind a finish; returns the word behind them.
   uint32_t* emit(const tg::Finish& finish, uint32_t part, const uint32_t* finish_at,
@@ -207,7 +207,7 @@ struct Units {
 void run_shared(Run& run, const Buffers& at, const Windows& in, uint32_t* partial) {
   const TgGeometry& g = run.g;
   const uint32_t blocks = (run.layer.requantize.channels + 3u) / 4u;
-  Units units{run, at, reinterpret_cast<const uint8_t*>(run.layer.weights)};
+  Units units{run, at, reinterpret_cast<const uint8_t*>(run.layer.weights), {}};
   uint32_t* const begin = reinterpret_cast<uint32_t*>(run.nodes + ((g.part_taps + 3) & ~3u));
   uint32_t* sums = nullptr;
   tg::Finish standing{};
@@ -257,7 +257,7 @@ struct Finishes {
 void generate_kept(Run& run, const Buffers& at) {
   const TgGeometry& g = run.g;
   const uint32_t blocks = (run.layer.requantize.channels + 3u) / 4u;
-  Units units{run, at, reinterpret_cast<const uint8_t*>(run.layer.weights)};
+  Units units{run, at, reinterpret_cast<const uint8_t*>(run.layer.weights), {}};
   Finishes finishes;
   auto* kept = reinterpret_cast<Kept*>(at.kept + 2);
   auto* to = reinterpret_cast<uint32_t*>(kept + blocks * g.parts);

@@ -101,13 +101,13 @@ constexpr uint32_t uxtb16(uint32_t d, uint32_t m, uint32_t rotation) {
 constexpr uint32_t pop_all() { return wide(0xE8BD, 0x8FF0); }
 
 // B (T4) and BNE (T3) to `distance` bytes from the instruction's own address.
-constexpr uint32_t branch(int32_t distance) {
+inline uint32_t branch(int32_t distance) {
   const uint32_t offset = static_cast<uint32_t>(distance - 4);
   const uint32_t s = offset >> 24 & 1, i1 = offset >> 23 & 1, i2 = offset >> 22 & 1;
   return wide(0xF000 | s << 10 | (offset >> 12 & 0x3FF),
               0x9000 | (i1 ^ s ^ 1) << 13 | (i2 ^ s ^ 1) << 11 | (offset >> 1 & 0x7FF));
 }
-constexpr uint32_t branch_ne(int32_t distance) {
+inline uint32_t branch_ne(int32_t distance) {
   const uint32_t offset = static_cast<uint32_t>(distance - 4);
   const uint32_t s = offset >> 20 & 1, j2 = offset >> 19 & 1, j1 = offset >> 18 & 1;
   return wide(0xF040 | s << 10 | (offset >> 12 & 0x3F),

@@ -59,7 +59,7 @@ kernel_option = click.option(
 )  # fmt: skip
 
 
-def _size(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
+def size(ctx: click.Context, param: click.Parameter, text: str | None) -> int | None:
     """Bytes from ``65536``, ``64K`` or ``1M`` (KiB and MiB)."""
     if text is None:
         return None
@@ -81,11 +81,11 @@ _AIM_OPTIONS = (
         show_default=True, help="What the choice of kernels is to be best at.",
     ),
     click.option(
-        "--max-flash", default=None, metavar="BYTES", callback=_size,
+        "--max-flash", default=None, metavar="BYTES", callback=size,
         help="Flash at most, of the whole image: 65536, 64K, 1M.  [default: the board's budget]",
     ),
     click.option(
-        "--max-ram", default=None, metavar="BYTES", callback=_size,
+        "--max-ram", default=None, metavar="BYTES", callback=size,
         help="RAM at most, stack and buffers included.  [default: the board's budget]",
     ),
     click.option(

@@ -4,6 +4,6 @@ In: a Plan. Out: Generated: the text of the C++ files, the firmware sources they
 each step is. Weight packers are one file each in ``codegen/packers``.
 """
 
-from tinyrobust.codegen.generate import Generated, generate
+from tinyrobust.codegen.generate import MODEL_FILE, Generated, generate
 
-__all__ = ["Generated", "generate"]
+__all__ = ["MODEL_FILE", "Generated", "generate"]

@@ -94,7 +94,7 @@ def build(
     generated = codegen.generate(plan)
     compiler = compilers.for_board(board)
     _refuse_foreign(out)
-    work = _temporary_beside(out)
+    work = temporary_beside(out)
     try:
         objects = compile_all(
             _sources(board, plan, generated, work), compiler, _include(board, generated),
@@ -121,7 +121,7 @@ def build(
         write_json(work / "memory.json", report.as_json())
         write_json(work / "plan.json", plan.as_json())
         write_json(work / "image.json", meta)
-        _replace(work, out)
+        replace_folder(work, out)
     except OSError as error:
         raise TinyRobustError(
             f"cannot write {out}: {error.strerror}", "check the disk and the folder's permissions"
@@ -203,7 +203,7 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def _temporary_beside(out: Path) -> Path:
+def temporary_beside(out: Path) -> Path:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         # absolute: the compiler runs in other folders
@@ -214,7 +214,7 @@ def _temporary_beside(out: Path) -> Path:
         ) from error
 
 
-def _replace(work: Path, out: Path) -> None:
+def replace_folder(work: Path, out: Path) -> None:
     """Put ``work`` in the place of ``out``, whatever another build of it does meanwhile."""
     work.chmod(0o755)
     old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))

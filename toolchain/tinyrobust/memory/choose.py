@@ -10,6 +10,9 @@ one of several: least time, flash or RAM, or a weighted sum.
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,13 +102,29 @@ def choose(
     return found
 
 
+def _silent_solver() -> highspy.Highs:
+    """A solver that prints nothing. HiGHS 1.16 greets on standard output when it is made, before it
+    can be told not to, and standard output may be somebody's JSON."""
+    sys.stdout.flush()
+    kept, null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 1)
+        solver = highspy.Highs()
+        ctypes.CDLL(None).fflush(None)  # what C keeps in its buffer
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(null)
+    solver.silent()
+    return solver
+
+
 class _Model:
     """The integer linear program in HiGHS."""
 
     def __init__(self, problem: Problem, ceiling: Ceiling) -> None:
         self.problem = problem
-        self.solver = highspy.Highs()
-        self.solver.silent()
+        self.solver = _silent_solver()
         self.solver.setOptionValue("mip_rel_gap", 0.0)
         self.taken = [[self.solver.addBinary() for _ in row] for row in problem.options]
         self.changes = {

@@ -34,6 +34,7 @@ from tinyrobust.memory.options import EVERY, Option, distinct, forced, of_layer
 from tinyrobust.memory.plan import Choice, Place, Plan, Step
 
 Optimize = Literal["speed", "size", "balanced"]
+WEIGHTS_AS_CODE = "compiled"  # the packing of codegen/packers that writes functions
 # How often the choice is repeated because the arena came out larger than its lower bound: without
 # the buffers that were tried, then with less RAM.
 _TRIED = 8
@@ -47,13 +48,15 @@ class Aim:
     ``speed``: least time, then least flash. ``size``: least flash, then least RAM, then least
     time. ``balanced``: the least sum of time, flash and RAM, each relative to the least that it
     can be by itself. Without ``code_in_ram`` no kernel runs code that it generates, as a policy or
-    a part may ask that never executes from RAM.
+    a part may ask that never executes from RAM. Without ``weights_as_code`` none has its weights in
+    instructions: they are arrays.
     """
 
     optimize: Optimize = "speed"
     max_flash_bytes: int | None = None
     max_ram_bytes: int | None = None
     code_in_ram: bool = True
+    weights_as_code: bool = True
 
     def limit(self, board: Board) -> Board:
         """``board`` with the limits as its budget where they are lower, and without executable RAM
@@ -99,7 +102,7 @@ def plan(
     or kernel in ``force``).
     """
     board = aim.limit(board)
-    problem = prepare(graph, board, force or {})
+    problem = prepare(graph, board, force or {}, weights_as_code=aim.weights_as_code)
     limits = budget.limits(board)
     found = fit(problem, limits.ceiling, goals(problem, limits.ceiling, aim.optimize))
     if found is None:
@@ -107,7 +110,9 @@ def plan(
     return _plan(problem, board, found, force or {})
 
 
-def prepare(graph: Graph, board: Board, force: Mapping[str, str]) -> Problem:
+def prepare(
+    graph: Graph, board: Board, force: Mapping[str, str], *, weights_as_code: bool = True
+) -> Problem:
     """What there is to choose from. Raises as ``plan``."""
     core = board.core
     found = layers(graph)
@@ -115,6 +120,9 @@ def prepare(graph: Graph, board: Board, force: Mapping[str, str]) -> Problem:
     options = [distinct(row) for row in options]
     if not budget.executable(board):
         options = [[o for o in row if not o.cost.code_ram_bytes + o.cost.kept_code_bytes] or row
+                   for row in options]  # fmt: skip
+    if not weights_as_code:
+        options = [[o for o in row if o.kernel.file.packing != WEIGHTS_AS_CODE] or row
                    for row in options]  # fmt: skip
     changes = _changes(graph, found, options, core)
     everything = [*(o for row in options for o in row), *changes.values()]

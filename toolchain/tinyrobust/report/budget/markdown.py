@@ -1,0 +1,51 @@
+"""Format ``markdown``: for a pull request's comment or a step's summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tinyrobust.report.budget import _rows
+
+_MARKS = {"failed": "**failed**", "warning": "warning", "passed": "passed"}
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """The report."""
+    verdict = "fits" if document["fits"] else "does not fit"
+    parts = [f"## Memory of {_cell(document['title'])}: {verdict}", ""]
+    if "baseline" in document:
+        parts += [f"Compared with {_cell(document['baseline']['title'])}.", ""]
+    parts += _table(["", "used", "of", "share", "change"], _rows.totals(document), 1)
+    parts += ["", "| check | |", "|---|---|"]
+    parts += [f"| {_MARKS[c['level']]} | {_cell(c['message'])} |" for c in document["checks"]]
+    if "difference" in document:
+        parts += _difference(document)
+    parts += ["", "<details><summary>Every byte by owner</summary>", ""]
+    parts += _table(["kind", "name", "flash", "RAM"], _rows.owners(document), 2)
+    return "\n".join([*parts, "", "</details>"]) + "\n"
+
+
+def _difference(document: Mapping[str, Any]) -> list[str]:
+    owners = _rows.changed_owners(document)
+    if not owners:
+        return ["", "No byte has changed its owner."]
+    parts = ["", "### What changed", ""]
+    parts += _table(["memory", "kind", "name", "before", "after", "change"], owners, 3)
+    parts += ["", "<details><summary>By symbol</summary>", ""]
+    parts += _table(["memory", "of", "symbol", "before", "after", "change"],
+                    _rows.changed_symbols(document), 3)  # fmt: skip
+    more = _rows.more_symbols(document)
+    return [*parts, "", *([f"and {more} more", ""] if more else []), "</details>"]
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]], words: int) -> list[str]:
+    """``words``: how many columns hold words; the others are numbers, on the right."""
+    rule = "|" + "---|" * words + "---:|" * (len(head) - words)
+    lines = ["| " + " | ".join(head) + " |", rule]
+    return lines + ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in body]
+
+
+def _cell(text: str) -> str:
+    escaped = str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return escaped.replace("<", "&lt;").replace("_", "\\_").replace("*", "\\*")
