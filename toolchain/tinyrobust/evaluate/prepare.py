@@ -92,7 +92,7 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
         task = str(replay.header.get("task") or model.graph.task)
         if wish.task not in (None, task):
             raise TaskError(f"{path} holds images of task '{task}', not of '{wish.task}'")
-        _check_task(task, model.graph)
+        check_task(task, model.graph)
         images, labels = replay.images[: wish.samples], replay.labels[: wish.samples]
         split, seed = str(replay.header.get("split", "test")), int(replay.header.get("seed", 0))
         parameters = {k: v for k, v in dict(replay.header.get("parameters", {})).items()
@@ -101,7 +101,7 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
             notices.append(f"the saved set has {len(images):,} images")
     else:
         replay, task, split = None, wish.task or model.graph.task, "test"
-        _check_task(task, model.graph)  # before anything is downloaded
+        check_task(task, model.graph)  # before anything is downloaded
         seed = wish.seed
         chosen = _crafted(names or DEFAULT_ATTACKS, wish.eps or DEFAULT_EPS)
         images, labels = tasks.get(task).load("test", wish.samples)
@@ -142,7 +142,8 @@ def _replayed(replay: AdversarialSet, wish: Wish, path: Path) -> tuple[Series, .
     return chosen
 
 
-def _check_task(name: str, graph: Graph) -> None:
+def check_task(name: str, graph: Graph) -> None:
+    """Raise TaskError unless task ``name`` has the inputs and the classes of ``graph``."""
     if name == NO_TASK:
         raise TaskError(
             f"'{graph.name}' names no task, so there is no data to evaluate it on",
