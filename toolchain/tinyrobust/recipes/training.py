@@ -54,6 +54,8 @@ class Training(Strict):
     which replaces them in validation and in the result (B. T. Polyak, A. B. Juditsky,
     "Acceleration of Stochastic Approximation by Averaging", 1992; in adversarial training
     S. Gowal et al., "Uncovering the Limits of Adversarial Training", 2020, arXiv:2010.03593).
+    ``check_eps_255`` is the size of the PGD that validation images are attacked with after every
+    epoch; left out, that of adversarial training, and no attack without it.
     """
 
     epochs: int = Field(ge=1, le=10_000)
@@ -66,6 +68,7 @@ class Training(Strict):
     average: float = Field(default=0.0, ge=0, lt=1)
     batch_norm_momentum: float = Field(default=0.9, gt=0, lt=1)
     batch_norm_images: int = Field(default=8192, ge=2)
+    check_eps_255: float | None = Field(default=None, gt=0, le=255)
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation = Augmentation()
 
