@@ -353,6 +353,7 @@ def test_more_trials_are_added_and_differ_with_the_seed(
     ]
 
 
+@pytest.mark.slow
 @needs_optuna
 def test_killed_anywhere_it_makes_the_same_trials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -362,7 +363,7 @@ def test_killed_anywhere_it_makes_the_same_trials(
     events = run(tmp_path / "whole", monkeypatch)
     whole = found(tmp_path / "whole")
     assert len(whole) > 6
-    for die_at in range(1, events + 1, 3):
+    for die_at in range(1, events + 1, 5):
         path = tmp_path / f"{die_at}"
         with pytest.raises(Killed):
             run(path, monkeypatch, die_at=die_at)

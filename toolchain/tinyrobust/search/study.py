@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from tinyrobust.search.space import Space
 SCHEMA = "tinyrobust.search-settings/1"
 ATTEMPTS = 3  # of a trial whose worker was killed, without one more epoch, before it is failed
 MOST_REFUSED = 200  # designs in a row that the budget refuses, before the search gives up
+_BUSY_S = 60.0  # how long a worker waits for another that writes
 _STARTUP = 10  # random trials before the sampler learns from them
 
 
@@ -189,9 +191,9 @@ class Folder:
         """Optuna's study, made if it is not there."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.path.mkdir(parents=True, exist_ok=True)
+        file = self.path / "study.db"
         storage = optuna.storages.RDBStorage(
-            f"sqlite:///{self.path / 'study.db'}",
-            engine_kwargs={"connect_args": {"timeout": 60}},
+            f"sqlite:///{file}", engine_kwargs={"creator": lambda: _connect(file)}
         )
         return optuna.create_study(
             storage=storage, study_name="search", direction="maximize", load_if_exists=True,
@@ -255,6 +257,15 @@ class Folder:
                 f"{last[-1].user_attrs['refused']}",
                 "raise --budget, or let the space have smaller networks",
             )
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    """SQLite with a write-ahead log, which a killed process cannot leave half-written, and which
+    waits for the disk now and then only."""
+    connection = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
 
 
 def is_refused(trial: FrozenTrial) -> bool:
