@@ -10,7 +10,8 @@ contract (``_attack.py``). The Adversarial Robustness Toolbox is imported here o
 
 from __future__ import annotations
 
-from tinyrobust.attacks._attack import Attack, Crafted, Progress, within
+from tinyrobust.attacks._attack import Attack, Crafted, MinimumNorm, Progress, Settings
+from tinyrobust.attacks._norms import distance, within
 from tinyrobust.attacks._victim import GraphVictim, Victim
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.registry import discover, nearest
@@ -19,8 +20,11 @@ __all__ = [
     "Attack",
     "Crafted",
     "GraphVictim",
+    "MinimumNorm",
     "Progress",
+    "Settings",
     "Victim",
+    "distance",
     "get",
     "names",
     "within",
