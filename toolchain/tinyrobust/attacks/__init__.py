@@ -12,11 +12,18 @@ from __future__ import annotations
 
 from tinyrobust.attacks._attack import Attack, Crafted, MinimumNorm, Progress, Settings
 from tinyrobust.attacks._norms import distance, within
+from tinyrobust.attacks._oracles import DeviceOracle, HostOracle, InterpreterOracle, Oracle
 from tinyrobust.attacks._victim import GraphVictim, Victim
 from tinyrobust.errors import TinyRobustError
+from tinyrobust.graph.model import Model
 from tinyrobust.registry import discover, nearest
 
 __all__ = [
+    "keras_victim",
+    "Oracle",
+    "InterpreterOracle",
+    "HostOracle",
+    "DeviceOracle",
     "Attack",
     "Crafted",
     "GraphVictim",
@@ -29,6 +36,13 @@ __all__ = [
     "names",
     "within",
 ]
+
+
+def keras_victim(model: Model) -> Victim:
+    """The QKeras model that ``model`` was converted from, as a Victim (``_keras.py``)."""
+    from tinyrobust.attacks._keras import KerasVictim
+
+    return KerasVictim(model)
 
 
 def names() -> list[str]:

@@ -70,12 +70,16 @@ def estimator(
     *,
     temperature: float = 1.0,
     unit: float = 1.0,
+    finished: Callable[[Float64], Any] | None = None,
+    logits: bool = False,
 ) -> Any:
     """An ART classifier with loss and class gradients over ``victim``; ``on_gradient`` after each.
 
     ``temperature`` divides the logits in the loss; ``unit`` pixel values are 1 in ART's images.
+    ``finished(scores)`` says which images need no class gradients any more: they get zeros.
+    ``logits``: predict those rather than scores.
     """
-    return _estimator_class()(victim, on_gradient, temperature, unit)
+    return _estimator_class()(victim, on_gradient, temperature, unit, finished, logits)
 
 
 @cache
@@ -98,15 +102,17 @@ def _estimator_class() -> Any:
         estimator_params: tuple[str, ...] = ()
 
         def __init__(
-            self, victim: Victim, on_gradient: Callable[[], None], temperature: float, unit: float
-        ) -> None:
+            self, victim: Victim, on_gradient: Callable[[], None], temperature: float, unit: float,
+            finished: Callable[[Float64], Any] | None, logits: bool,
+        ) -> None:  # fmt: skip
             clip = victim.lo / unit, victim.hi / unit
             super().__init__(model=None, clip_values=clip, channels_first=False)
             self._victim = victim
             self._on_gradient = on_gradient
             self._temperature = temperature
             self._unit = unit
-            self._memory = _Memory(victim)
+            self._finished = finished
+            self._memory = _Memory(victim.logits if logits else victim.scores)
             self.nb_classes = victim.classes
 
         @property
@@ -132,7 +138,12 @@ def _estimator_class() -> Any:
             """(N, K, H, W, C), or (N, 1, H, W, C) of the class ``label`` (one, or N of them)."""
             images = self._integers(x)
             if label is None:
-                found = self._victim.jacobian(images, None)[1]
+                found = np.zeros((len(images), self.nb_classes, *images.shape[1:]))
+                todo = np.arange(len(images))
+                if self._finished is not None:
+                    todo = np.flatnonzero(~self._finished(self._memory.scores(images)))
+                if todo.size:
+                    found[todo] = self._victim.jacobian(images[todo], todo)[1]
                 self._on_gradient()
                 return found * self._unit
             wanted = np.broadcast_to(np.asarray(label, np.int64), len(images))
@@ -168,8 +179,8 @@ class _Memory:
     Only new images reach the Victim and its meter.
     """
 
-    def __init__(self, victim: Victim) -> None:
-        self._victim = victim
+    def __init__(self, ask: Callable[[UInt8, Int64], Float64]) -> None:
+        self._ask = ask
         self._calls: deque[dict[bytes, tuple[int, Float64]]] = deque(maxlen=4)
         self._owners: list[int] = []
 
@@ -181,7 +192,7 @@ class _Memory:
         same = len(self._owners) == len(keys)
         if new:
             owners = np.array([self._owners[i] if same else i for i in new], np.int64)
-            fresh = self._victim.scores(images[new], owners)
+            fresh = self._ask(images[new], owners)
             for i, owner, row in zip(new, owners, fresh, strict=True):
                 known[i] = (int(owner), row)
         found = [entry for entry in known if entry is not None]

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from tinyrobust.attacks import _art
 from tinyrobust.attacks._attack import Job
-from tinyrobust.attacks._views import Nearest, watched
+from tinyrobust.attacks._views import watched
 from tinyrobust.attacks._victim import Float64, Int64, UInt8
 
 _NOISE_STARTS = 5  # calls of as many draws
@@ -51,14 +51,7 @@ def lockstep(job: Job, budget: int, play: Play) -> npt.NDArray[np.uint8]:
         finally:
             for seat in seats:
                 seat.give_up()
-    return _result(job, nearest)
-
-
-def _result(job: Job, nearest: Nearest) -> npt.NDArray[np.uint8]:
-    found = np.isfinite(nearest.distance)
-    if not found.all():
-        job.log.append({"did_not_move": int((~found).sum())})
-    return nearest.images
+    return nearest.result(job)
 
 
 def _rounds(job: Job, seats: list[Seat], budget: int) -> None:
@@ -201,6 +194,9 @@ class _One:
         return self._seat.scores(images)
 
     def loss_and_gradient(self, *_: Any) -> Any:
+        raise NotImplementedError
+
+    def logits(self, images: UInt8, owners: Int64 | None = None) -> Float64:
         raise NotImplementedError
 
     def pull(self, *_: Any) -> Any:

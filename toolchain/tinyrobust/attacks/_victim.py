@@ -45,6 +45,10 @@ class Victim(Protocol):
         """Cross-entropy (N,) and its straight-through gradient (N, H, W, C) by the pixels."""
         ...
 
+    def logits(self, images: UInt8, owners: Int64 | None = None) -> Float64:
+        """What losses and gradients are of: the scores, or what an 8-bit softmax makes them of."""
+        ...
+
     def pull(self, images: UInt8, loss: Loss, owners: Int64 | None = None) -> Pulled:
         """Logits, any loss of them, and its gradient; one query per image."""
         ...
@@ -90,6 +94,11 @@ class Metered:
         made = self.pull(images, cross_entropy(labels, temperature))
         return made.loss, made.gradient
 
+    def logits(self, images: UInt8, owners: Int64 | None = None) -> Float64:
+        """See Victim."""
+        self._count(len(images), owners, 1)
+        return self._logits(images)
+
     def pull(self, images: UInt8, loss: Loss, owners: Int64 | None = None) -> Pulled:
         """See Victim."""
         self._count(len(images), owners, 1)
@@ -108,6 +117,9 @@ class Metered:
 
     def _scores(self, images: UInt8) -> Float64:
         raise NotImplementedError
+
+    def _logits(self, images: UInt8) -> Float64:
+        return self._scores(images)
 
     def _pull(self, images: UInt8, loss: Loss) -> Pulled:
         raise NotImplementedError
@@ -140,6 +152,11 @@ class GraphVictim(Metered):
 
     def _scores(self, images: UInt8) -> Float64:
         return np.asarray(self._oracle(images) * self._scale)
+
+    def _logits(self, images: UInt8) -> Float64:
+        if self.graph.family == "fixed":
+            return self._scores(images)
+        return np.asarray(self._twin.logits(images))
 
     def _pull(self, images: UInt8, loss: Loss) -> Pulled:
         found: Pulled = self._twin.pull(images, loss)

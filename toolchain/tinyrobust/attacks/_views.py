@@ -50,6 +50,10 @@ class Part:
         """See Victim."""
         return self._victim.pull(images, loss, self._owners(images, owners))
 
+    def logits(self, images: UInt8, owners: Int64 | None = None) -> Float64:
+        """See Victim."""
+        return self._victim.logits(images, self._owners(images, owners))
+
     def jacobian(self, images: UInt8, owners: Int64 | None = None) -> tuple[Float64, Float64]:
         """See Victim."""
         return self._victim.jacobian(images, self._owners(images, owners))
@@ -96,6 +100,19 @@ class Nearest(Part):
         self._keep(images, owners, found[0])
         return found
 
+    def result(self, job: Job) -> UInt8:
+        """The nearest successes; the clean image where there was none, which ``job`` logs."""
+        none = int((~np.isfinite(self.distance)).sum())
+        if none:
+            job.log.append({"did_not_move": none})
+        return self.images
+
+    def logits(self, images: UInt8, owners: Int64 | None = None) -> Float64:
+        """See Victim."""
+        found = super().logits(images, owners)
+        self._keep(images, owners, found)
+        return found
+
     def _keep(self, images: UInt8, owners: Int64 | None, scores: Float64) -> None:
         job = self._job
         whose = np.arange(len(images)) if owners is None else owners
@@ -126,7 +143,7 @@ def each_temperature(
     scale of the logits. Temperatures within a quarter of one already tried are left out. The log
     says how many images each temperature broke first.
     """
-    logits = job.victim.pull(job.images, cross_entropy(job.labels), None).logits
+    logits = job.victim.logits(job.images)
     top = np.sort(logits, axis=1)
     margin = float((top[:, -1] - top[:, -2]).mean())
     wanted = [1.0 if factor is None else max(factor * margin, 1e-3) for factor in factors]

@@ -3,9 +3,10 @@
 Chen, Jordan, Wainwright, "HopSkipJumpAttack: A Query-Efficient Decision-Based Attack", IEEE S&P
 2020 (arXiv:1904.02144); ART's HopSkipJump, many images in lockstep (``_lockstep.py``).
 
-The input is integer: noise that ART would draw finer than the grid vanishes when it is rounded, so
-the size of the noise that estimates the gradient is at least STEP_255 per value. The start is
-uniform noise, else another image of the batch.
+The input is integer: noise that ART would draw finer than the grid vanishes when it is rounded. So
+the noise that estimates the gradient is half as long as the way to the clean image, but per value
+at least NOISE_255[0], the finest that a first node which drops a bit sees, and at most
+NOISE_255[1]. The start is uniform noise, else another image of the batch.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tinyrobust.attacks._attack import DEFAULTS, Job, MinimumNorm, Settings
 from tinyrobust.attacks._lockstep import Seat, lockstep
 from tinyrobust.attacks._victim import UInt8
 
-STEP_255 = 2.0
+NOISE_255 = (2.0, 8.0)  # root mean square per value
 _EVALUATIONS = 100  # of the first estimate of the gradient; the paper's
 _ITERATIONS = 64
 
@@ -39,7 +40,7 @@ class HopSkipJump(MinimumNorm):
     def parameters(self, eps_255: float, settings: Settings = DEFAULTS) -> dict[str, Any]:
         return {
             "queries": settings.queries or self.queries, "first_estimate": _EVALUATIONS,
-            "noise_255": f"at least {STEP_255:g}", "start": "noise, else another image",
+            "noise_255": f"{NOISE_255[0]:g} to {NOISE_255[1]:g}", "start": "noise, else another image",
         }  # fmt: skip
 
     def craft(self, job: Job) -> npt.NDArray[Any]:
@@ -65,12 +66,14 @@ def _integer_attack() -> Any:
     from art.attacks.evasion.hop_skip_jump import HopSkipJump as ArtHopSkipJump
 
     class IntegerHopSkipJump(ArtHopSkipJump):  # type: ignore[misc]
-        """ART's, with noise no finer than the input's integers."""
+        """ART's, with noise that the input's integers do not swallow."""
 
-        def _compute_delta(self, *args: Any, **kwargs: Any) -> float:
-            values = float(np.prod(self.estimator.input_shape))
-            # The noise is a unit vector times delta: STEP_255 in each value's mean square.
-            return max(float(super()._compute_delta(*args, **kwargs)), STEP_255 * values**0.5)
+        def _compute_delta(
+            self, current_sample: Any, original_sample: Any, clip_min: float, clip_max: float
+        ) -> float:
+            root = float(np.prod(self.estimator.input_shape)) ** 0.5
+            way = float(np.linalg.norm(current_sample - original_sample))
+            return float(np.clip(way / 2, NOISE_255[0] * root, NOISE_255[1] * root))
 
     return IntegerHopSkipJump
 
