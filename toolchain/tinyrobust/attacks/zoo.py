@@ -21,9 +21,9 @@ from tinyrobust.attacks._attack import DEFAULTS, Job, MinimumNorm, Settings
 from tinyrobust.attacks._victim import Float64
 from tinyrobust.attacks._views import watched
 
-H_255 = 4.0
-COORDINATES = 32  # per step
-RATE_255 = 8.0
+H_255 = 16.0
+COORDINATES = 128  # per step
+RATE_255 = 64.0
 C_START, C_LEAST, C_MOST = 10.0, 0.01, 1e4
 
 

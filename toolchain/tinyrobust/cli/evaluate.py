@@ -206,6 +206,15 @@ def _show(screen: Any, figures: dict[str, Any]) -> None:
         accuracy.add_row(row["name"], row["eps"], row["accuracy"], row["interval"],
                          row["interpreter"], row["differ"])  # fmt: skip
     screen.print(accuracy)
+    if figures["attacks"]:
+        effort = Table("attack", "size", "queries per image", "answered by", "distance", "")
+        for row in words.effort_rows(figures):
+            effort.add_row(*(row[k] for k in ("name", "eps", "queries", "oracle", "norms", "notes")))
+        screen.print(effort)
+    checks = Table("should hold (gradient masking)", "seen")
+    for row in words.masking_rows(figures):
+        checks.add_row(row["name"], row["status"])
+    screen.print(checks)
     layers = words.layer_rows(figures)
     if figures["cost"]["unit"]:
         table = Table("layer", "kernel", "MACs", figures["cost"]["unit"], "share",

@@ -28,6 +28,7 @@ from tinyrobust.graph.nodes import Graph
 from tinyrobust.registry import nearest
 
 DEFAULT_ATTACKS = ("pgd", "square")
+WITHOUT_ART = ("noise", "apgd", "square")
 DEFAULT_EPS = {"linf": (2, 8), "l2": (64, 128)}
 SAVED_SET = "adversarial.npz"  # beside a zoo model
 
@@ -93,10 +94,10 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
             path = saved
             notices.append(f"ART is not installed: replaying the saved set {saved}")
         else:
-            names = ("noise",)
+            names = tuple(n for n in WITHOUT_ART if wish.norm in attacks.get(n).norms)
             notices.append(
-                "ART is not installed and the model has no saved adversarial set: only random "
-                "noise; for attacks pip install 'tinyrobust[attacks]'"
+                "ART is not installed and the model has no saved adversarial set: the attacks "
+                f"that need none, {', '.join(names)}; for more pip install 'tinyrobust[attacks]'"
             )
     if path is not None:
         replay = AdversarialSet.load(path)

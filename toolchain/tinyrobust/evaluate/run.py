@@ -22,9 +22,11 @@ from tinyrobust.evaluate.cache import Cache
 from tinyrobust.evaluate.config import Config, Series
 from tinyrobust.evaluate.craft import Crafter, stored
 from tinyrobust.evaluate.journal import Journal, now
+from tinyrobust.evaluate.probe import probe
 from tinyrobust.graph import interpreter
 from tinyrobust.graph.nodes import Graph
 
+PROBE_EPS_255 = 8  # where no series has a size in Linf
 Progress = Callable[[Series, float], None]  # images done of a series, fractions included
 
 
@@ -114,6 +116,11 @@ def evaluate(
             progress(series, min(first + config.batch_images, len(images)))
         if series.attack is None and journal.last("layers") is None:
             journal.append({"type": "layers", "layers": _layers(device, images)})
+    if replay is None and config.attacks and journal.last("masking") is None:
+        eps = max((s.eps_255 for s in config.attacks if s.norm == "linf"), default=PROBE_EPS_255)
+        truth = np.asarray(labels, np.int64)
+        found = probe(crafter.victim, images, truth, eps, config.seed)
+        journal.append({"type": "masking", "probe": found})
     marks = {k: int(v) for k, v in vars(device.memory()).items()}
     journal.append({"type": "memory", "image": dict(memory or {}), "marks": marks})
     journal.append({"type": "done", "seconds": time.monotonic() - started, "finished": now()})
