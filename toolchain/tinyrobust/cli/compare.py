@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from tinyrobust.evaluate.suite import Suite
 
 
-_SAID_BY_SUITE = ("models", "task", "samples", "attacks", "eps", "slow_attacks", "slow_samples",
-                  "baseline", "seed")  # fmt: skip
+_SAID_BY_SUITE = ("models", "task", "samples", "attacks", "eps", "norm", "slow_attacks",
+                  "slow_samples", "baseline", "seed")  # fmt: skip
 
 
 def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (value or "").split(",") if part.strip())
 
 
-def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
     try:
-        return tuple(int(part) for part in value.split(","))
+        return tuple(float(part) for part in value.split(","))
     except ValueError as error:
-        raise click.BadParameter(f"'{value}' is not a list of integers, as 2,4,8") from error
+        raise click.BadParameter(f"'{value}' is not a list of numbers, as 2,4,8") from error
 
 
 @click.command(short_help="Compare models under attack: one table and one plot.")
@@ -44,10 +44,18 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @click.option("--task", metavar="TASK", help="Data.  [default: the first model's]")
 @click.option("--samples", type=click.IntRange(min=1), default=1000, show_default=True,
               help="Test images, from the first one on.")  # fmt: skip
-@click.option("--attacks", callback=_names, default="fgsm,pgd,square", show_default=True,
+@click.option("--attacks", callback=_names, default="fgsm,pgd,apgd,square", show_default=True,
               metavar="NAME,...", help="See `tinyrobust attacks`.")  # fmt: skip
-@click.option("--eps", callback=_sizes, default="2,4,8", show_default=True, metavar="K,...",
-              help="Largest changes of an input value, of 255.")  # fmt: skip
+@click.option(
+    "--eps",
+    callback=_sizes,
+    default="2,4,8",
+    show_default=True,
+    metavar="K,...",
+    help="Sizes of the changes, of 255: of one value, or, in L2, of the whole input.",
+)
+@click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True,
+              help="What the size of a change is.")  # fmt: skip
 @click.option("--slow-attacks", callback=_names, metavar="NAME,...",
               help="Attacks that see fewer images.")  # fmt: skip
 @click.option("--slow-samples", type=click.IntRange(min=1), default=100, show_default=True,
@@ -69,9 +77,10 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @click.pass_context
 def command(
     ctx: click.Context, suite_name: str | None, models: tuple[str, ...], task: str | None,
-    samples: int, attacks: tuple[str, ...], eps: tuple[int, ...], slow_attacks: tuple[str, ...],
-    slow_samples: int, baseline: str | None, board_name: str | None, count: bool, seed: int,
-    allow_missing: bool, out: Path | None, fresh: bool, json_file: str | None,
+    samples: int, attacks: tuple[str, ...], eps: tuple[float, ...], norm: str,
+    slow_attacks: tuple[str, ...], slow_samples: int, baseline: str | None,
+    board_name: str | None, count: bool, seed: int, allow_missing: bool, out: Path | None,
+    fresh: bool, json_file: str | None,
 ) -> None:  # fmt: skip
     """Compare models under attack: accuracy with intervals, the worst of all attacks per image,
     queries, signs of gradient masking, memory and instructions.
@@ -88,8 +97,8 @@ def command(
 
     started = time.monotonic()
     suite, folder = _suite(ctx, suite_name, models=models, task=task, baseline=baseline,
-                           fast=(attacks, eps, samples), slow=(slow_attacks, eps, slow_samples),
-                           seed=seed, board=board_name)  # fmt: skip
+                           fast=(attacks, samples), slow=(slow_attacks, slow_samples), eps=eps,
+                           norm=norm, seed=seed, board=board_name)  # fmt: skip
     screen = console(json_file)
     comparison.check_attacks(suite)
     found = comparison.contenders(suite, folder, allow_missing=allow_missing)
@@ -124,15 +133,15 @@ def command(
     different = sum(m["score_differences"] for m in made["models"])
     if different:
         raise CheckFailed(
-            f"the attacks' fast arithmetic differs from the interpreter in {different:,} scores",
+            f"the judge differs from the interpreter in {different:,} scores",
             "this is a fault of tinyrobust; please report it with the model",
         )
 
 
 def _suite(
     ctx: click.Context, name: str | None, *, models: tuple[str, ...], task: str | None,
-    baseline: str | None, fast: tuple[Any, ...], slow: tuple[Any, ...], seed: int,
-    board: str | None,
+    baseline: str | None, fast: tuple[Any, ...], slow: tuple[Any, ...], eps: tuple[float, ...],
+    norm: str, seed: int, board: str | None,
 ) -> tuple[Suite, Path]:  # fmt: skip
     """The suite that the options name or say, and the folder that its files are relative to."""
     from tinyrobust.convert.models import load_model
@@ -148,7 +157,10 @@ def _suite(
         return (found.model_copy(update={"board": board}) if board else found), folder
     if not models:
         raise click.UsageError("give --suite, or --models")
-    groups = [suite.Group(attacks=a, eps=e, samples=n) for a, e, n in (fast, slow) if a]
+    groups = [
+        {"attacks": names, "eps": eps, "samples": count, "norm": norm}
+        for names, count in (fast, slow) if names
+    ]  # fmt: skip
     if not groups:
         raise click.UsageError("--attacks and --slow-attacks are both empty")
     chosen = suite.from_options(

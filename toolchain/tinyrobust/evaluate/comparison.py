@@ -2,8 +2,9 @@
 
 In: a Suite, a folder. Out: ``<out>/<model>/<samples>-images/records.jsonl`` (``journal.py``) for
 every model and group of attacks, from which ``comparison_figures`` makes the tables. A killed
-comparison goes on at the batch (of a model, an attack and a size) that it was in. What judges an
-image is the interpreter: exact integers, those of the device.
+comparison goes on at the batch (of a model, an attack and a size) that it was in. What attacks ask,
+and what judges an image, is the firmware's C++ compiled for this computer, or, without a compiler,
+the interpreter's fast form; each answer that judges is compared with the interpreter's integers.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ import numpy as np
 
 from tinyrobust import attacks, tasks
 from tinyrobust.artefact import sha256
-from tinyrobust.attacks._scores import FastScores
+from tinyrobust.attacks import HostOracle, InterpreterOracle, Oracle
 from tinyrobust.convert.models import load_model
 from tinyrobust.errors import GraphError, TinyRobustError
 from tinyrobust.evaluate import journal
 from tinyrobust.evaluate.adversarial import UInt8
 from tinyrobust.evaluate.config import Config, Series, generator, versions
+from tinyrobust.evaluate.oracles import fastest
 from tinyrobust.evaluate.prepare import check_task
 from tinyrobust.evaluate.run import Counter, evaluate
 from tinyrobust.evaluate.suite import Entry, Group, Suite, locate
-from tinyrobust.graph import interpreter
 from tinyrobust.graph.model import Model
 from tinyrobust.graph.nodes import Graph
 
-BOARD = "interpreter"  # what stands in the records for the board
+BOARD = "host"  # what stands in the records for the board
 # Images at a time, what a kill may lose: a tenth of a group's, between these.
 _LEAST_IMAGES, _MOST_IMAGES = 10, 50
 
@@ -75,22 +76,19 @@ class Data:
 Progress = Callable[[Job, Series, float], None]  # images done of a series of a job
 
 
-class InterpreterDevice:
-    """A Device that is the specification itself; see ``run.Device`` for the methods."""
+class OracleDevice:
+    """A Device that is an Oracle on this computer; see ``run.Device`` for the methods."""
 
-    def __init__(self, graph: Graph, config: Config) -> None:
+    def __init__(self, graph: Graph, oracle: Oracle) -> None:
         self.hello = SimpleNamespace(
-            board=BOARD, model=config.model, graph_sha256=graph.sha256, clock_hz=0,
-            is_virtual=True,
-        )  # fmt: skip
-        self._image = config.image_sha256
-        self._graph = graph
-        self._scores = FastScores(graph) if graph.family == "fixed" else None
+            board=BOARD, model=graph.name, graph_sha256=graph.sha256, clock_hz=0, is_virtual=True
+        )
+        self._image = graph.sha256
+        self._oracle = oracle
 
     def infer_many(self, images: UInt8) -> Any:
         """Scores, labels; no cycles are counted."""
-        run = self._scores or (lambda shown: interpreter.run(self._graph, shown))
-        scores = run(images)
+        scores = self._oracle(images)
         labels = scores.argmax(axis=1).astype(np.int64)
         return SimpleNamespace(scores=scores, labels=labels, cycles=np.zeros(len(labels), int))
 
@@ -155,7 +153,7 @@ def check_attacks(suite: Suite) -> None:
     """Raise TinyRobustError for an unknown attack or one that lacks a package, before any work."""
     for group in suite.groups:
         for name in group.attacks:
-            attacks.get(name).check_available()
+            attacks.get(name).check_available(group.settings)
 
 
 def jobs(suite: Suite, found: Sequence[Contender], data: Data, out: Path) -> list[Job]:
@@ -180,24 +178,25 @@ def run(
 
     Raises what ``run.evaluate`` raises; what was recorded stays, and the same call goes on.
     """
+    oracles: dict[str, Oracle] = {}
     for group in suite.groups:
         mine = [job for job in todo if job.group is group]
         for job in best(mine, todo, group) if group.best else mine:
-            _one(job, data, command, fresh, progress, notice)
+            _one(job, data, command, fresh, progress, notice, oracles)
             finished(job)
 
 
 def best(mine: Sequence[Job], todo: Sequence[Job], group: Group) -> list[Job]:
     """The jobs of the ``group.best`` models that did best under the groups before: by the worst of
-    the suite at the largest size up to the group's own (or the least above it)."""
+    the suite at the largest size, in the group's norm, up to its own (or the least above it)."""
     earlier = todo[: next(i for i, job in enumerate(todo) if job.group is group)]
-    sizes = {eps for job in earlier for eps in job.group.eps}
+    sizes = {eps for job in earlier for eps in job.group.eps if job.group.norm == group.norm}
     own = max(group.eps)
     size = max((s for s in sizes if s <= own), default=min(sizes, default=own))
 
     def rank(job: Job) -> float:
         seen = [right(j.folder) for j in earlier if j.contender is job.contender]
-        return worst_accuracy(seen, size)
+        return worst_accuracy(seen, (group.norm, size))
 
     return sorted(mine, key=rank, reverse=True)[: group.best]
 
@@ -226,14 +225,18 @@ def _joined(parts: Mapping[int, Any]) -> Any:
     return np.concatenate(whole) if whole else np.zeros(0, bool)
 
 
-def worst(found: Sequence[Mapping[str, Any]], eps_255: int) -> Any:
-    """Per image whether it is right when clean and under every attack of ``eps_255`` that it saw:
+Size = tuple[str, float]  # norm and eps_255
+
+
+def worst(found: Sequence[Mapping[str, Any]], size: Size) -> Any:
+    """Per image whether it is right when clean and under every attack of ``size`` that it saw:
     bool (n,), n the most images that any such attack saw. Empty when none was run."""
-    seen = [
-        (group["clean"], value) for group in found for key, value in group.items()
-        if Series.parse(key).attack is not None and Series.parse(key).eps_255 == eps_255
-        and "clean" in group
-    ]  # fmt: skip
+    seen = []
+    for group in found:
+        for key, value in group.items():
+            series = Series.parse(key)
+            if series.attack and (series.norm, series.eps_255) == size and "clean" in group:
+                seen.append((group["clean"], value))
     count = max((len(value) for _, value in seen), default=0)
     result = np.ones(count, bool)
     for pair in seen:
@@ -242,9 +245,9 @@ def worst(found: Sequence[Mapping[str, Any]], eps_255: int) -> Any:
     return result
 
 
-def worst_accuracy(found: Sequence[Mapping[str, Any]], eps_255: int) -> float:
+def worst_accuracy(found: Sequence[Mapping[str, Any]], size: Size) -> float:
     """The fraction that ``worst`` leaves; 0 when nothing was run."""
-    left = worst(found, eps_255)
+    left = worst(found, size)
     return float(left.mean()) if len(left) else 0.0
 
 
@@ -253,7 +256,8 @@ class Estimate:
     """How long a comparison will take, from how long its attacks took so far.
 
     ``seconds`` per image by attack ("clean" too), mean over models. An attack that was not timed
-    yet counts as the mean of the others, and ``untimed`` says how many those are.
+    yet counts as the mean of the others, and ``left`` says how many those are. A minimum-norm
+    attack searches at its first size; the others cost nothing.
     """
 
     todo: Sequence[Job]
@@ -266,7 +270,7 @@ class Estimate:
         """``done`` images of a series of a job are over."""
         now = time.monotonic() if now is None else now
         key, name = (str(job.folder), series.key), series.attack or "clean"
-        if self._at == key and done > self._mark[1]:
+        if self._at == key and done > self._mark[1] and not _is_free(job, series):
             seconds, images = self._spent.get(name, (0.0, 0.0))
             gained = done - self._mark[1]
             # Recorded batches pass by in no time: they tell nothing about the attack.
@@ -294,6 +298,8 @@ class Estimate:
         seconds, untimed = 0.0, set()
         for job in self.todo:
             for series in job.config.series:
+                if _is_free(job, series):
+                    continue
                 rest = job.config.samples - self._done.get((str(job.folder), series.key), 0)
                 name = series.attack or "clean"
                 if rest and name not in rates:
@@ -302,25 +308,39 @@ class Estimate:
         return seconds, len(untimed)
 
 
+def _is_free(job: Job, series: Series) -> bool:
+    """Whether the search was done at a smaller size already."""
+    if series.attack is None or not attacks.get(series.attack).minimum:
+        return False
+    return next(s for s in job.config.attacks if s.search == series.search) != series
+
+
 def _config(suite: Suite, group: Group, model: Model | None, data: Data) -> Config:
     if model is None:
         raise ValueError("a missing model has no configuration")
     images, labels = data.images[: group.samples], data.labels[: group.samples]
-    series = tuple(Series(a, e) for a in group.attacks for e in sorted(set(group.eps)))
     at_once = min(max(group.samples // 10, _LEAST_IMAGES), _MOST_IMAGES)
     return Config(
         board=BOARD, model=model.name, task=suite.task, split="test", samples=len(images),
-        seed=suite.seed, attacks=series, graph_sha256=model.graph.sha256,
+        seed=suite.seed, attacks=group.series, graph_sha256=model.graph.sha256,
         image_sha256=model.graph.sha256,
-        parameters={s.key: attacks.get(str(s.attack)).parameters(s.eps_255) for s in series},
+        parameters={
+            s.key: attacks.get(str(s.attack)).describe(s.eps_255, group.settings)
+            for s in group.series
+        },
         data_sha256=sha256(images.tobytes() + labels.tobytes()), batch_images=at_once,
-        generator=generator(),
+        generator=generator(), oracle=fastest(), steps=group.steps, queries=group.queries,
+        surrogate=group.surrogate,
     )  # fmt: skip
+
+
+def _oracle(name: str, graph: Graph) -> Oracle:
+    return HostOracle(graph) if name == "host" else InterpreterOracle(graph)
 
 
 def _one(
     job: Job, data: Data, command: str, fresh: bool, progress: Progress,
-    notice: Callable[[str], None],
+    notice: Callable[[str], None], oracles: dict[str, Oracle],
 ) -> None:  # fmt: skip
     model = job.contender.model
     if model is None:
@@ -331,14 +351,18 @@ def _one(
             progress(job, series, job.config.samples)
         return
     count = job.config.samples
+    if job.contender.folder not in oracles:
+        oracles[job.contender.folder] = _oracle(job.config.oracle, model.graph)
+    oracle = oracles[job.contender.folder]
     evaluate(
         job.config, model.graph, data.images[:count], data.labels[:count],
-        InterpreterDevice(model.graph, job.config), job.folder, counter=Counter(None, 1),
-        fresh=fresh, progress=lambda series, done: progress(job, series, done),
+        OracleDevice(model.graph, oracle), job.folder, counter=Counter(None, 1),
+        victim=attacks.GraphVictim(model.graph, oracle), fresh=fresh,
+        progress=lambda series, done: progress(job, series, done),
         notice=lambda text: notice(f"{job.contender.title}: {text}"),
         header={
             "command": command, "versions": versions(),
-            "about": {"judge": BOARD, "input_shape": list(model.graph.input.shape)},
+            "about": {"judge": job.config.oracle, "input_shape": list(model.graph.input.shape)},
         },
     )  # fmt: skip
 

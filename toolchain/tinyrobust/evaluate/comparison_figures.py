@@ -16,7 +16,6 @@ from tinyrobust import attacks
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.evaluate import journal, masking
 from tinyrobust.evaluate.comparison import Contender, Job, right, worst
-from tinyrobust.evaluate.config import Series
 from tinyrobust.evaluate.model_costs import Costs, weight_bytes
 from tinyrobust.evaluate.statistics import Z_95, wilson
 from tinyrobust.evaluate.suite import Suite
@@ -57,15 +56,14 @@ def _columns(suite: Suite) -> list[Figures]:
     """Every attack at every size, in the suite's order."""
     made = []
     for group in suite.groups:
-        for name in group.attacks:
-            attack = attacks.get(name)
-            made += [
-                {"key": Series(name, eps).key, "attack": name, "eps_255": eps,
-                 "title": attack.title, "kind": attack.kind, "paper": attack.paper,
-                 "samples": group.samples, "best": group.best,
-                 "parameters": attack.parameters(eps)}
-                for eps in sorted(set(group.eps))
-            ]  # fmt: skip
+        for series in group.series:
+            attack = attacks.get(str(series.attack))
+            made.append({
+                "key": series.key, "attack": series.attack, "norm": series.norm,
+                "eps_255": series.eps_255, "title": attack.title, "kind": attack.kind,
+                "paper": attack.paper, "samples": group.samples, "best": group.best,
+                "parameters": attack.describe(series.eps_255, group.settings),
+            })  # fmt: skip
     return made
 
 
@@ -112,8 +110,8 @@ def _model(
         cell = cells[key]
         if cell is not None:
             cell["signs"] = texts
-    sizes = sorted({column["eps_255"] for column in columns})
-    worsts = [row for row in (_worst(run, eps, columns) for eps in sizes) if row]
+    worsts = [row for row in (_worst(run, size, columns) for size in sizes(columns)) if row]
+    last = [row for row in worsts if row["norm"] == worsts[0]["norm"]]
     weights = weight_bytes(model.graph) if model else None
     return {
         "title": run.contender.title,
@@ -128,8 +126,9 @@ def _model(
         "cells": cells,
         "worst": worsts,
         "weight_bytes": weights,
-        "robust_per_kib": (100 * worsts[-1]["accuracy"] / (weights / 1024)
-                           if worsts and weights else None),
+        "signs": _probe_signs(run),
+        "robust_per_kib": (100 * last[-1]["accuracy"] / (weights / 1024)
+                           if last and weights else None),
         "costs": costs.as_json() if costs else None,
         "advantage": {kind: _advantage(run, base, columns, kind) for kind in KINDS}
         if base is not None and base is not run else {},
@@ -153,45 +152,59 @@ def _cell(run: _Run, column: Figures) -> Figures | None:
         return None
     row, under, clean = found
     low, high = wilson(int(under.sum()), len(under))
-    attacked = int(clean[: len(under)].sum())
     return {
         "accuracy": float(under.mean()), "low": low, "high": high,
         "correct": int(under.sum()), "samples": len(under),
         "complete": len(under) == len(clean),
-        "queries_per_image": row["queries"] / attacked
-        if row["queries"] is not None and attacked else None,
-        "craft_s": row["craft_s"], "signs": [],
+        "queries_per_image": row["queries_mean"], "craft_s": row["craft_s"], "signs": [],
     }  # fmt: skip
 
 
-def _worst(run: _Run, eps: int, columns: Sequence[Figures]) -> Figures | None:
-    left = worst(run.right, eps)
+def sizes(columns: Sequence[Figures]) -> list[tuple[str, float]]:
+    """Norms and sizes of the attacks: Linf first, the smallest first."""
+    return sorted(
+        {(c["norm"], c["eps_255"]) for c in columns}, key=lambda s: (s[0] != "linf", s[1])
+    )
+
+
+def _worst(run: _Run, size: tuple[str, float], columns: Sequence[Figures]) -> Figures | None:
+    left = worst(run.right, size)
     if not len(left):
         return None
     low, high = wilson(int(left.sum()), len(left))
-    of = [c["key"] for c in columns if c["eps_255"] == eps and run.series(c["key"])]
+    of = [c["key"] for c in columns if (c["norm"], c["eps_255"]) == size and run.series(c["key"])]
     return {
-        "eps_255": eps, "accuracy": float(left.mean()), "low": low, "high": high,
-        "correct": int(left.sum()), "samples": len(left), "of": of,
+        "norm": size[0], "eps_255": size[1], "accuracy": float(left.mean()), "low": low,
+        "high": high, "correct": int(left.sum()), "samples": len(left), "of": of,
     }  # fmt: skip
 
 
 def _signs(run: _Run, columns: Sequence[Figures]) -> dict[str, list[str]]:
-    """Signs of gradient masking by series, each pair of series on the images that both saw."""
-    known = [(c["key"], run.series(c["key"])) for c in columns]
-    there = [(key, found) for key, found in known if found is not None]
-    made: dict[str, list[str]] = {}
-    for i, (_, (a, in_a, _)) in enumerate(there):
-        for _, (b, in_b, _) in there[i + 1 :]:
+    """Signs of gradient masking by series: of each by itself, and of each pair of series on the
+    images that both saw."""
+    known = [run.series(c["key"]) for c in columns]
+    there = [(row, under) for row, under, _ in (found for found in known if found is not None)]
+    made = {row["key"]: list(masking.warnings([row])) for row, _ in there}
+    for i, (a, in_a) in enumerate(there):
+        for b, in_b in there[i + 1 :]:
             count = min(len(in_a), len(in_b))
             pair = [
-                dict(row) | {"correct": int(under[:count].sum()), "samples": count}
+                dict(row) | {"correct": int(under[:count].sum()), "samples": count, "log": []}
                 for row, under in ((a, in_a), (b, in_b))
             ]
             for text in masking.warnings(pair):
-                owner = a if text.startswith(f"{a['title']} at {a['eps_255']}/255") else b
-                made.setdefault(owner["key"], []).append(text)
+                owner = a if text.startswith(f"{a['title']} at {a['eps_255']:g}/255") else b
+                made[owner["key"]].append(text)
     return made
+
+
+def _probe_signs(run: _Run) -> list[str]:
+    """Signs that the probe saw (``probe.py``), of the group with the most images."""
+    probed = [total for total in run.sums if total and total["probe"]]
+    if not probed:
+        return []
+    most = max(probed, key=lambda total: int(total["clean"]["samples"]))
+    return masking.warnings([], most["probe"])
 
 
 def _advantage(

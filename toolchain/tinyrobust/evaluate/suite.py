@@ -7,17 +7,19 @@ Unknown keys are errors. Suites that come with tinyrobust lie in ``models/suites
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tinyrobust import resources, yamlfile
+from tinyrobust.attacks import Settings
 from tinyrobust.errors import TinyRobustError
+from tinyrobust.evaluate.config import Series
 from tinyrobust.registry import nearest
 
-Size = Annotated[int, Field(ge=1, le=255)]
+Size = Annotated[int | float, Field(ge=1, le=100_000)]
 
 
 class _Strict(BaseModel):
@@ -36,7 +38,9 @@ class Entry(_Strict):
 
 
 class Group(_Strict):
-    """Attacks that see the same ``samples`` first test images, each at every size of ``eps``.
+    """Attacks that see the same ``samples`` first test images, each at every size of ``eps`` (of
+    255) in ``norm``; ``steps`` and ``queries`` are each attack's own where left out, ``surrogate``
+    is the model that attack ``transfer`` follows.
 
     With ``best: K`` only those K models see the group that have the highest worst-of-suite accuracy
     under the groups before, at the group's largest size.
@@ -45,7 +49,28 @@ class Group(_Strict):
     attacks: tuple[str, ...] = Field(min_length=1)
     eps: tuple[Size, ...] = Field(min_length=1)
     samples: int = Field(ge=1)
+    norm: Literal["linf", "l2"] = "linf"
+    steps: int | None = Field(default=None, ge=1)
+    queries: int | None = Field(default=None, ge=1)
+    surrogate: str | None = None
     best: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _fits_the_pixel(self) -> Group:
+        if self.norm == "linf" and max(self.eps) > 255:
+            raise ValueError(f"eps {max(self.eps):g} is not in 1..255")
+        return self
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Every attack at every size, smallest first."""
+        sizes = sorted({int(e) if e == int(e) else e for e in self.eps})
+        return tuple(Series(attack, eps, self.norm) for attack in self.attacks for eps in sizes)
+
+    @property
+    def settings(self) -> Settings:
+        """How its attacks are run."""
+        return Settings(self.norm, False, self.steps, self.queries, self.surrogate)
 
 
 class PaperFigure(_Strict):
@@ -80,10 +105,13 @@ class Suite(_Strict):
             raise ValueError(f"model '{twice}' is there twice")
         if self.baseline is not None and self.baseline not in named:
             raise ValueError(f"the baseline '{self.baseline}' is none of the models")
-        pairs = [(a, e) for group in self.groups for a in group.attacks for e in group.eps]
-        if len(set(pairs)) < len(pairs):
-            a, e = next(pair for pair in pairs if pairs.count(pair) > 1)
-            raise ValueError(f"{a} at {e}/255 is in the groups twice")
+        keys = [
+            Series(a, e, group.norm).key
+            for group in self.groups for a in group.attacks for e in group.eps
+        ]  # fmt: skip
+        if len(set(keys)) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"{twice} is in the groups twice")
         if self.groups[0].best is not None:
             raise ValueError("the first group cannot be for the best models: none is known yet")
         return self
@@ -110,15 +138,15 @@ def load(name_or_path: str) -> tuple[Suite, Path]:
 
 
 def from_options(
-    models: Sequence[str], groups: Sequence[Group], *, task: str, baseline: str | None, seed: int,
-    board: str | None,
+    models: Sequence[str], groups: Sequence[Mapping[str, Any]], *, task: str,
+    baseline: str | None, seed: int, board: str | None,
 ) -> Suite:  # fmt: skip
     """The suite that a command line says; raises TinyRobustError where it says something wrong."""
     try:
-        return Suite(
-            name="models", task=task, board=board, seed=seed, baseline=baseline,
-            models=tuple(Entry(model=name) for name in models), groups=tuple(groups),
-        )  # fmt: skip
+        return Suite.model_validate({
+            "name": "models", "task": task, "board": board, "seed": seed, "baseline": baseline,
+            "models": [{"model": name} for name in models], "groups": groups,
+        })  # fmt: skip
     except ValidationError as error:
         raise TinyRobustError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
 

@@ -34,15 +34,16 @@ def table(figures: Figures) -> list[Row]:
         cells = [m["cells"][column["key"]] for m in models]
         rows.append(Row(
             f"{column['kind']}, {column['samples']:,} images",
-            f"{column['title']} at {column['eps_255']}/255",
+            _series(column),
             tuple(_accuracy(cell) for cell in cells),
             tuple(bool(cell and cell["signs"]) for cell in cells),
             _best(column),
         ))  # fmt: skip
-    for eps in sorted({column["eps_255"] for column in figures["columns"]}):
-        found = [_at(m["worst"], eps) for m in models]
-        rows.append(Row("worst of the suite, per image", f"any attack at {eps}/255",
-                        tuple(map(_accuracy, found))))  # fmt: skip
+    for norm, eps in _sizes(figures):
+        found = [_at(m["worst"], norm, eps) for m in models]
+        name = _series({"title": "any attack", "norm": norm, "eps_255": eps})
+        rows.append(Row("worst of the suite, per image", name, tuple(map(_accuracy, found))))
+    rows.append(Row("gradient masking", "signs (listed below)", tuple(map(_sign_count, models))))
     rows += _queries(figures)
     rows += _costs(models, figures)
     if figures["baseline"]:
@@ -67,8 +68,24 @@ def _best(column: Figures) -> str:
     return f"the best {column['best']} only" if column["best"] else ""
 
 
-def _at(rows: Sequence[Figures], eps: int) -> Figures | None:
-    return next((row for row in rows if row["eps_255"] == eps), None)
+def _series(column: Figures) -> str:
+    norm = " (L2)" if column["norm"] == "l2" else ""
+    return f"{column['title']} at {column['eps_255']:g}/255{norm}"
+
+
+def _sizes(figures: Figures) -> list[tuple[str, float]]:
+    found = {(column["norm"], column["eps_255"]) for column in figures["columns"]}
+    return sorted(found, key=lambda size: (size[0] != "linf", size[1]))
+
+
+def _at(rows: Sequence[Figures], norm: str, eps: float) -> Figures | None:
+    return next((r for r in rows if (r["norm"], r["eps_255"]) == (norm, eps)), None)
+
+
+def _sign_count(model: Figures) -> str:
+    if model["clean"] is None:
+        return NOT_MEASURED
+    return str(len(model["signs"]) + sum(len(c["signs"]) for c in model["cells"].values() if c))
 
 
 def _queries(figures: Figures) -> list[Row]:
@@ -78,7 +95,7 @@ def _queries(figures: Figures) -> list[Row]:
         if column["kind"] == "black-box":
             cells = [m["cells"][column["key"]] for m in figures["models"]]
             rows.append(Row(
-                "queries per attacked image", f"{column['title']} at {column['eps_255']}/255",
+                "queries per attacked image", _series(column),
                 tuple(NOT_MEASURED if cell is None or cell["queries_per_image"] is None
                       else f"{cell['queries_per_image']:,.0f}" for cell in cells),
             ))  # fmt: skip
@@ -91,10 +108,11 @@ def _costs(models: Sequence[Figures], figures: Figures) -> list[Row]:
         NOT_MEASURED if m["robust_per_kib"] is None else f"{m['robust_per_kib']:.2f}"
         for m in models
     )
-    sizes = [column["eps_255"] for column in figures["columns"]]
+    sizes = _sizes(figures)
+    largest = max(eps for norm, eps in sizes if norm == sizes[0][0])
     rows = [
         Row("cost", "weights", weights),
-        Row("cost", f"worst-of-suite accuracy at {max(sizes)}/255 per KiB, points", per_kib),
+        Row("cost", f"worst-of-suite accuracy at {largest:g}/255 per KiB, points", per_kib),
     ]
     hows = {m["costs"]["how"] for m in models if m["costs"]}
     if not hows:
@@ -139,9 +157,10 @@ def duration(seconds: float) -> str:
 def statements(figures: Figures) -> list[str]:
     """What was done, what was not, and how to read it."""
     lines = [
-        "Every image was judged on exact integers, by the interpreter whose scores the device "
-        "gives. Attacks see the same integers; sizes are the largest change of a value of the "
-        "uint8 input, of 255.",
+        "Every image was judged on exact integers: the firmware's C++ compiled for the host (the "
+        "interpreter's fast form without a compiler), compared with the interpreter's scores in "
+        "every integer. Attacks ask the same integers; a size is the largest change of a value of "
+        "the uint8 input, of 255 (L2: the length of the whole change).",
         "Accuracies have 95 % intervals (Wilson). '!' marks a sign of gradient masking: the figure "
         "may be the attack's weakness, not the model's strength; the signs are listed below.",
         "Worst of the suite: an image counts as right when it is right clean and under every "
@@ -168,8 +187,8 @@ def statements(figures: Figures) -> list[str]:
     lines += [f"Does not fit: {text}." for text in broken]
     different = sum(m["score_differences"] for m in figures["models"])
     if different:
-        lines.append(f"{different:,} scores differ between the attacks' fast arithmetic and the "
-                     "interpreter: do not trust the figures.")  # fmt: skip
+        lines.append(f"{different:,} scores of the judge differ from the interpreter's: do not "
+                     "trust the figures.")  # fmt: skip
     if not figures["complete"]:
         lines.append("The comparison is not finished: the figures cover what is recorded so far.")
     lines.append(
@@ -184,9 +203,9 @@ def signs(figures: Figures) -> list[str]:
     return [
         f"{m['title']}: {text}"
         for m in figures["models"]
-        for cell in m["cells"].values() if cell
-        for text in cell["signs"]
-    ]  # fmt: skip
+        for texts in (m["signs"], *(cell["signs"] for cell in m["cells"].values() if cell))
+        for text in texts
+    ]
 
 
 def markdown(figures: Figures) -> str:
@@ -220,9 +239,9 @@ def markdown(figures: Figures) -> str:
 
 def attack_lines(figures: Figures) -> list[tuple[str, str, str]]:
     """Title, paper and settings of each attack at its largest size."""
-    last = {column["attack"]: column for column in figures["columns"]}
+    last = {(column["attack"], column["norm"]): column for column in figures["columns"]}
     return [
-        (f"{c['title']} at {c['eps_255']}/255", c["paper"],
+        (_series(c), c["paper"],
          ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in c["parameters"].items()))
         for c in last.values()
     ]  # fmt: skip

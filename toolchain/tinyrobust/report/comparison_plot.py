@@ -16,14 +16,19 @@ _MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 
 
 def draw(figures: Figures) -> str:
-    """Worst-of-suite accuracy of each model with its 95 % interval, clean at 0."""
-    sizes = sorted({0, *(column["eps_255"] for column in figures["columns"])})
+    """Worst-of-suite accuracy of each model with its 95 % interval, clean at 0; of the Linf attacks
+    where there are any."""
+    norm = "linf" if any(c["norm"] == "linf" for c in figures["columns"]) else "l2"
+    sizes = sorted({0, *(c["eps_255"] for c in figures["columns"] if c["norm"] == norm)})
     with _figure(8.4, 5.0) as (figure, axes):
         axes.grid(axis="y", color=GRID)
         for i, (colour, model) in enumerate(zip(_cycle(PARTS), figures["models"], strict=False)):
             if model["clean"] is None:
                 continue
-            line = [{"eps_255": 0, **model["clean"]}, *model["worst"]]
+            line = [
+                {"eps_255": 0, **model["clean"]},
+                *(w for w in model["worst"] if w["norm"] == norm),
+            ]
             xs = [p["eps_255"] for p in line]
             ys = [100 * p["accuracy"] for p in line]
             axes.fill_between(
@@ -35,8 +40,9 @@ def draw(figures: Figures) -> str:
                 xs, ys, color=colour, linewidth=1.8, marker=_MARKS[i % len(_MARKS)], markersize=5,
                 linestyle="--" if dashed else "-", label=model["title"],
             )  # fmt: skip
+        what = "largest change of an input value" if norm == "linf" else "length of the change"
         axes.set(ylim=(0, 103), ylabel="correct under every attack tried (%)",
-                 xlabel="largest change of an input value (of 255)")  # fmt: skip
+                 xlabel=f"{what} (of 255)")  # fmt: skip
         axes.set_xticks(sizes)
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
         return _svg(figure)
