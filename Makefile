@@ -7,10 +7,10 @@
 BIN := .venv/bin
 DEMO_SAMPLES ?= 200
 PYTEST_WORKERS ?= 2
-EXTRAS := train,attacks,audio,flash,dev
+EXTRAS := train,attacks,audio,flash,search,dev
 CXX_FILES = $(shell find firmware tests toolchain -name '*.[ch]' -o -name '*.[ch]pp')
 # test_train_* import TensorFlow when they are collected; all of them are marked train.
-FAST := not slow and not train and not attacks and not audio and not data
+FAST := not slow and not train and not attacks and not audio and not search and not data
 
 .PHONY: demo test check setup setup-demo lint format clean
 .DEFAULT_GOAL := demo

@@ -34,6 +34,10 @@ NEEDS: dict[str, tuple[Callable[[pytest.Config], bool], str]] = {
         lambda config: _installed("librosa"),
         "needs the audio extra: pip install 'tinyrobust[audio]'",
     ),
+    "search": (
+        lambda config: _installed("optuna"),
+        "needs the search extra: pip install 'tinyrobust[search]'",
+    ),
     "data": (
         lambda config: Path(os.environ.get(REAL_DATA) or os.devnull).is_dir(),
         f"needs real data: set {REAL_DATA} to its folder",

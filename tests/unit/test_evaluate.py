@@ -55,6 +55,7 @@ def figures(out: Path) -> dict[str, Any]:
     for series in [made["clean"], *made["attacks"]]:
         series.pop("device_s")
         series.pop("craft_s", None)
+        series.pop("oracle", None)
     return made
 
 

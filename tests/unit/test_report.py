@@ -94,10 +94,14 @@ def test_a_real_board_is_reported_with_milliseconds(tmp_path: Path) -> None:
 
 
 def test_junit_counts_what_failed(figures: dict[str, Any], tmp_path: Path) -> None:
-    suite = Xml.fromstring(junit.render(figures))
+    quiet = [check | {"status": "no sign", "texts": []} for check in figures["masking"]]
+    quiet[0] |= {"status": "not measured"}
+    suite = Xml.fromstring(junit.render(figures | {"masking": quiet}))
     assert suite.get("failures") == "0"
-    assert int(suite.get("tests", 0)) == len(suite.findall("testcase")) == 9
-    bad = make(tmp_path, FakeSession(GRAPH, wrong=1)) | {"warnings": ["weaker < noise"]}
+    assert int(suite.get("tests", 0)) == len(suite.findall("testcase")) == 20
+    assert [s.get("message") for s in suite.iter("skipped")] == ["not measured"]
+    loud = [check | {"status": "sign", "texts": ["weaker < noise"]} for check in quiet[:1]]
+    bad = make(tmp_path, FakeSession(GRAPH, wrong=1)) | {"masking": loud}
     bad["memory"]["image"]["flash"] = {"used_bytes": 2, "budget_bytes": 1, "parts": []}
     suite = Xml.fromstring(junit.render(bad))
     assert suite.get("failures") == "3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -103,6 +104,39 @@ def test_random_directions_agree_with_the_exact_norm_on_average(
     mean, error = np.mean(draws, axis=0), np.std(draws, axis=0) / np.sqrt(len(draws))
     assert np.all(np.abs(mean - exact) < 4 * error)
     assert np.all(error < 0.2 * exact)
+
+
+def test_a_layer_of_the_network_agrees_with_its_exact_jacobian(
+    model: Any, inputs: tf.Tensor
+) -> None:
+    """The residual block's output and the logits, each by itself and both in one pass."""
+    layers = [model.get_layer(name).output for name in ("res2_act", "dense_bn")]
+    observed = tf.keras.Model(model.input, layers)
+    deployed(model, inputs)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        outputs = observed(inputs, training=False)
+    exact = [
+        tf.reduce_sum(tape.batch_jacobian(y, inputs) ** 2, axis=list(range(1, len(y.shape) + 3)))
+        for y in outputs
+    ]
+    assert min(float(tf.reduce_min(e)) for e in exact) > 0.01
+
+    def estimate(seed: Any, strengths: tuple[float, float]) -> Any:
+        units = [
+            signs((8, 3, *outputs[0].shape[1:]), tf.stack([1, seed])),
+            directions(tf.random.stateless_normal((8, 3, CLASSES), tf.stack([2, seed]))),
+        ]
+        forward = partial(observed, training=True)
+        return projected_norm(forward, inputs, units, strengths)[1]
+
+    for strengths in ((1.0, 0.0), (0.0, 1.0), (0.5, 2.0)):
+        once = tf.function(partial(estimate, strengths=strengths))
+        draws = np.array([once(tf.constant(seed)).numpy() for seed in range(40)])
+        wanted = (strengths[0] * exact[0] + strengths[1] * exact[1]).numpy()
+        error = draws.std(axis=0) / np.sqrt(len(draws))
+        assert np.all(np.abs(draws.mean(axis=0) - wanted) < 4 * error)
+        assert np.all(error < 0.1 * wanted)
 
 
 class Plain:

@@ -10,21 +10,44 @@ contract (``_attack.py``). The Adversarial Robustness Toolbox is imported here o
 
 from __future__ import annotations
 
-from tinyrobust.attacks._attack import Attack, Crafted, Progress, within
+from tinyrobust.attacks._apgd import away as objective_away
+from tinyrobust.attacks._apgd import walk as apgd_walk
+from tinyrobust.attacks._attack import Attack, Crafted, Job, MinimumNorm, Progress, Settings
+from tinyrobust.attacks._norms import distance, within
+from tinyrobust.attacks._oracles import DeviceOracle, HostOracle, InterpreterOracle, Oracle
 from tinyrobust.attacks._victim import GraphVictim, Victim
 from tinyrobust.errors import TinyRobustError
+from tinyrobust.graph.model import Model
 from tinyrobust.registry import discover, nearest
 
 __all__ = [
+    "objective_away",
+    "apgd_walk",
+    "Job",
+    "keras_victim",
+    "Oracle",
+    "InterpreterOracle",
+    "HostOracle",
+    "DeviceOracle",
     "Attack",
     "Crafted",
     "GraphVictim",
+    "MinimumNorm",
     "Progress",
+    "Settings",
     "Victim",
+    "distance",
     "get",
     "names",
     "within",
 ]
+
+
+def keras_victim(model: Model) -> Victim:
+    """The QKeras model that ``model`` was converted from, as a Victim (``_keras.py``)."""
+    from tinyrobust.attacks._keras import KerasVictim
+
+    return KerasVictim(model)
 
 
 def names() -> list[str]:

@@ -12,16 +12,13 @@ exactly. As floor(floor(a) / n) = floor(a / n), the last branch needs no floor o
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.graph import interpreter
+from tinyrobust.graph.batches import in_batches, patches
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
@@ -50,24 +47,16 @@ class FastScores:
             if isinstance(node, (Conv2D, Dense))
         }
         self._last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
-        self._threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        self._pool = ThreadPoolExecutor(self._threads)  # starts its threads when first used
 
     def __call__(self, images: UInt8) -> npt.NDArray[np.int32]:
         """Scores int32 (N, classes); raises GraphError for images of another shape."""
         interpreter.check_images(self.graph, images)
         out = np.zeros((len(images), self.graph.output.size), np.int32)
-        places = [slice(i, i + IMAGES) for i in range(0, len(images), IMAGES)]
 
         def work(place: slice) -> None:
             out[place] = self._run(images[place])
 
-        with _one_blas_thread():
-            if self._threads == 1 or len(places) == 1:
-                for place in places:
-                    work(place)
-            else:
-                list(self._pool.map(work, places))
+        in_batches(len(images), IMAGES, work)
         return out
 
     def _run(self, images: UInt8) -> Array:
@@ -100,26 +89,11 @@ class FastScores:
         return inputs[0].reshape(len(inputs[0]), *self.graph.tensor[node.output].shape)
 
     def _conv(self, node: Conv2D, x: Array) -> Array:
-        """im2col by rows: the ``kw * ic`` values under one kernel row lie side by side."""
         matrix = self._matrix[node.name]
-        _, kh, kw, ic = node.weights.shape
         height, width, channels = self.graph.tensor[node.output].shape
-        top, bottom, left, right = node.pads
-        rows, columns = node.strides
-        n = len(x)
-        padded = np.zeros(
-            (n, x.shape[1] + top + bottom, x.shape[2] + left + right, ic), matrix.dtype
-        )
-        padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
-        image, row, column, item = padded.strides
-        patches = np.empty((n, height, width, kh, kw * ic), matrix.dtype)
-        for i in range(kh):
-            patches[:, :, :, i] = np.lib.stride_tricks.as_strided(
-                padded[:, i:], (n, height, width, kw * ic),
-                (image, row * rows, column * columns, item), writeable=False,
-            )  # fmt: skip
-        acc = patches.reshape(n * height * width, -1) @ matrix
-        return acc.reshape(n, height, width, channels)
+        kernel = node.weights.shape[1:3]
+        flat = patches(x, kernel, node.strides, node.pads, (height, width), matrix.dtype)
+        return np.asarray((flat @ matrix).reshape(-1, height, width, channels))
 
 
 def _matrix(graph: Graph, node: Conv2D | Dense) -> Array:
@@ -162,18 +136,3 @@ def _pool(node: Pool2D, x: Array) -> Array:
         return np.asarray(view.max(axis=(-2, -1)))
     total = view.sum(axis=(-2, -1), dtype=np.float64)
     return interpreter.mean(total, node, node.size[0] * node.size[1])
-
-
-def _one_blas_thread() -> AbstractContextManager[Any]:
-    """BLAS on one thread inside, where threadpoolctl (which ART brings) can say so."""
-    controller = _controller()
-    return nullcontext() if controller is None else controller.limit(limits=1, user_api="blas")
-
-
-@cache
-def _controller() -> Any:
-    try:
-        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-    except ImportError:
-        return None
-    return ThreadpoolController()  # looks for libraries, which takes some 20 ms: once

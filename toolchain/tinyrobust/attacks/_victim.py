@@ -1,19 +1,20 @@
 """What an attack sees of a model: scores, perhaps gradients, and a meter that counts its use.
 
-In: a Graph. Out: a Victim. Scores are the interpreter's integers (computed by ``_scores.py``),
-which are the device's too; gradients are the float64 twin's, equal to it on every integer.
+In: a Graph, and an Oracle that computes its scores (``_oracles.py``: the interpreter's fast form,
+the host build, a device). Out: a Victim. All oracles of one Graph give the same integers;
+gradients are the float64 twin's, equal to it on every integer.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import time
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust.attacks._scores import FastScores
-from tinyrobust.graph import run
+from tinyrobust.attacks._oracles import InterpreterOracle, Oracle
+from tinyrobust.convert.losses import Loss, Pulled, cross_entropy
 from tinyrobust.graph.nodes import Graph
 
 UInt8 = npt.NDArray[np.uint8]
@@ -38,44 +39,129 @@ class Victim(Protocol):
         """Scores (N, classes); ``owners[i]`` is the image under attack that i belongs to."""
         ...
 
-    def loss_and_gradient(self, images: UInt8, labels: Int64) -> tuple[Float64, Float64]:
+    def loss_and_gradient(
+        self, images: UInt8, labels: Int64, temperature: float = 1.0
+    ) -> tuple[Float64, Float64]:
         """Cross-entropy (N,) and its straight-through gradient (N, H, W, C) by the pixels."""
         ...
 
+    def logits(self, images: UInt8, owners: Int64 | None = None) -> Float64:
+        """What losses and gradients are of: the scores, or what an 8-bit softmax makes them of."""
+        ...
 
-class GraphVictim:
-    """A Victim made of a Graph; see Victim for the methods."""
+    def pull(self, images: UInt8, loss: Loss, owners: Int64 | None = None) -> Pulled:
+        """Logits, any loss of them, and its gradient; one query per image."""
+        ...
+
+    def jacobian(self, images: UInt8, owners: Int64 | None = None) -> tuple[Float64, Float64]:
+        """Logits (N, K) and all their gradients (N, K, H, W, C); K queries per image."""
+        ...
+
+
+class Metered:
+    """A Victim over three functions; ``_scores``, ``_pull`` and ``_jacobian`` are a subclass's.
+
+    ``asked`` images took the oracle ``asked_s`` seconds since the object was made.
+    """
 
     lo, hi = 0, 255
+    input_shape: tuple[int, ...]
+    classes: int
+    oracle_name = "interpreter"
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.input_shape = graph.input.shape
-        self.classes = graph.output.size
-        self._scale = 2.0**-graph.output.frac_bits
-        self._scores = FastScores(graph) if graph.family == "fixed" else partial(run, graph)
-        self._twin: Any = None
+    def __init__(self) -> None:
+        self.asked = 0
+        self.asked_s = 0.0
         self.begin(0)
 
     def begin(self, count: int) -> None:
+        """See Victim."""
         self.queries = np.zeros(count, np.int64)
 
     def scores(self, images: UInt8, owners: Int64 | None = None) -> Float64:
-        self._count(len(images), owners)
-        return self._scores(images) * self._scale
+        """See Victim."""
+        began = time.monotonic()
+        found = self._scores(images)
+        self.asked += len(images)
+        self.asked_s += time.monotonic() - began
+        self._count(len(images), owners, 1)
+        return found
 
-    def loss_and_gradient(self, images: UInt8, labels: Int64) -> tuple[Float64, Float64]:
-        if self._twin is None:
+    def loss_and_gradient(
+        self, images: UInt8, labels: Int64, temperature: float = 1.0
+    ) -> tuple[Float64, Float64]:
+        """See Victim."""
+        made = self.pull(images, cross_entropy(labels, temperature))
+        return made.loss, made.gradient
+
+    def logits(self, images: UInt8, owners: Int64 | None = None) -> Float64:
+        """See Victim."""
+        self._count(len(images), owners, 1)
+        return self._logits(images)
+
+    def pull(self, images: UInt8, loss: Loss, owners: Int64 | None = None) -> Pulled:
+        """See Victim."""
+        self._count(len(images), owners, 1)
+        return self._pull(images, loss)
+
+    def jacobian(self, images: UInt8, owners: Int64 | None = None) -> tuple[Float64, Float64]:
+        """See Victim."""
+        self._count(len(images), owners, self.classes)
+        return self._jacobian(images)
+
+    def _count(self, count: int, owners: Int64 | None, each: int) -> None:
+        if owners is not None:
+            np.add.at(self.queries, owners, each)
+        elif count == len(self.queries):
+            self.queries += each
+
+    def _scores(self, images: UInt8) -> Float64:
+        raise NotImplementedError
+
+    def _logits(self, images: UInt8) -> Float64:
+        return self._scores(images)
+
+    def _pull(self, images: UInt8, loss: Loss) -> Pulled:
+        raise NotImplementedError
+
+    def _jacobian(self, images: UInt8) -> tuple[Float64, Float64]:
+        raise NotImplementedError
+
+
+class GraphVictim(Metered):
+    """A Victim made of a Graph; ``oracle`` answers what is asked without gradients."""
+
+    def __init__(self, graph: Graph, oracle: Oracle | None = None) -> None:
+        self.graph = graph
+        self.input_shape = graph.input.shape
+        self.classes = graph.output.size
+        self._oracle = oracle or InterpreterOracle(graph)
+        self.oracle_name = self._oracle.name
+        self._scale = 2.0**-graph.output.frac_bits
+        self._made: Any = None
+        super().__init__()
+
+    @property
+    def _twin(self) -> Any:
+        if self._made is None:
             from tinyrobust.convert.twin import Twin
             from tinyrobust.convert.twin_int8 import TwinInt8
 
-            self._twin = (Twin if self.graph.family == "fixed" else TwinInt8)(self.graph)
-        self._count(len(images), None)
-        loss, gradient = self._twin.loss_and_gradient(images.astype(np.float64), labels)
-        return loss, gradient
+            self._made = (Twin if self.graph.family == "fixed" else TwinInt8)(self.graph)
+        return self._made
 
-    def _count(self, count: int, owners: Int64 | None) -> None:
-        if owners is not None:
-            np.add.at(self.queries, owners, 1)
-        elif count == len(self.queries):
-            self.queries += 1
+    def _scores(self, images: UInt8) -> Float64:
+        return np.asarray(self._oracle(images) * self._scale)
+
+    def _logits(self, images: UInt8) -> Float64:
+        if self.graph.family == "fixed":
+            return self._scores(images)
+        return np.asarray(self._twin.logits(images))
+
+    def _pull(self, images: UInt8, loss: Loss) -> Pulled:
+        found: Pulled = self._twin.pull(images, loss)
+        return found
+
+    def _jacobian(self, images: UInt8) -> tuple[Float64, Float64]:
+        logits, gradients = self._twin.jacobian(images)
+        return logits, gradients

@@ -1,7 +1,8 @@
-"""FGSM: one step of size eps along the sign of the gradient, Linf, white-box.
+"""FGSM: one step of size eps along the gradient (its sign for Linf), white-box.
 
 Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015
-(arXiv:1412.6572); ART's FastGradientMethod. The gradient is the twin's, straight-through.
+(arXiv:1412.6572); ART's FastGradientMethod. The gradient is the twin's, straight-through, at
+several temperatures of the logits.
 """
 
 from __future__ import annotations
@@ -12,41 +13,47 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.attacks import _art
-from tinyrobust.attacks._attack import Attack, Progress
-from tinyrobust.attacks._victim import Int64, UInt8, Victim
+from tinyrobust.attacks._attack import DEFAULTS, Attack, Job, Settings
+from tinyrobust.attacks._views import each_temperature
+
+FACTORS = (None, 1.0, 0.1)
 
 
 class Fgsm(Attack):
-    """One step of eps along the sign of the cross-entropy's gradient."""
+    """One step of eps along the gradient of the cross-entropy."""
 
     name = "fgsm"
     title = "FGSM"
     paper = "Goodfellow et al. 2015, arXiv:1412.6572"
     kind = "white-box"
+    iterative = False
+    random = False
     needs_art = True
 
-    def parameters(self, eps_255: int) -> dict[str, Any]:
-        return {"loss": "cross-entropy", "gradient": "float64 twin, straight-through"}
+    def parameters(self, eps_255: float, settings: Settings = DEFAULTS) -> dict[str, Any]:
+        return {
+            "loss": "cross-entropy", "temperatures": "1, mean margin, a tenth of it",
+            "gradient": "float64 twin, straight-through",
+        }  # fmt: skip
 
-    def craft(
-        self,
-        victim: Victim,
-        images: UInt8,
-        labels: Int64,
-        eps_255: int,
-        rng: np.random.Generator,
-        progress: Progress,
-    ) -> npt.NDArray[Any]:
-        estimator = _art.estimator(victim)
-        from art.attacks.evasion.fast_gradient import FastGradientMethod
+    def craft(self, job: Job) -> npt.NDArray[Any]:
+        return np.asarray(each_temperature(job, FACTORS, _attempt))
 
-        size = float(eps_255)
-        attack = FastGradientMethod(
-            estimator, norm=np.inf, eps=size, eps_step=max(size, 1e-3), batch_size=len(images)
+
+def _attempt(job: Job, temperature: float) -> npt.NDArray[Any]:
+    estimator = _art.estimator(job.victim, temperature=temperature)
+    from art.attacks.evasion.fast_gradient import FastGradientMethod
+
+    attack = FastGradientMethod(
+        estimator, norm=_art.art_norm(job.norm), eps=float(job.eps_255),
+        eps_step=max(float(job.eps_255), 1e-3), batch_size=len(job.images),
+        targeted=job.targets is not None,
+    )  # fmt: skip
+    with _art.seeded(job.rng):
+        made = attack.generate(
+            job.images.astype(np.float32), _art.one_hot(job.aims, job.victim.classes)
         )
-        with _art.seeded(rng):
-            made = attack.generate(images.astype(np.float32), _art.one_hot(labels, victim.classes))
-        return np.asarray(made)
+    return np.asarray(made)
 
 
 attack = Fgsm()

@@ -1,11 +1,14 @@
-"""Square: random search with square-shaped changes, Linf, black-box, 1,000 queries per image.
+"""Square: random search with square-shaped changes, black-box, 1,000 queries per image.
 
 Andriushchenko, Croce, Flammarion, Hein, "Square Attack: a query-efficient black-box adversarial
-attack via random search", ECCV 2020 (arXiv:1912.00049); ART's SquareAttack.
+attack via random search", ECCV 2020 (arXiv:1912.00049). Not ART's: that draws one square per step
+for a whole batch; here each image has its own, as in the paper. All images go in lockstep, one
+query each per step, and each stops at its first success.
 
-Every point it visits is an integer image: the start and each square lie at +-eps. Each image
-stops at its first success. ART draws one square per step for all images of a batch, and leaves
-the last row and column to the first stripes; both are ART's own ways.
+Linf: vertical stripes of +-eps, then squares of +-eps per channel. L2: a grid of bumps, then one
+window's change is moved into another one. The loss is the margin of the scores, targeted too.
+A step that changes nothing is kept: integer scores are flat in places, and must be walked across.
+Every point shown to the Victim is an integer image within the size.
 """
 
 from __future__ import annotations
@@ -15,62 +18,142 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust.attacks import _art
-from tinyrobust.attacks._attack import Attack, Progress
-from tinyrobust.attacks._victim import Int64, UInt8, Victim
+from tinyrobust.attacks._attack import DEFAULTS, Attack, Job, Settings
+from tinyrobust.attacks._norms import into_ball
+from tinyrobust.attacks._victim import Float64
 
-QUERIES = 1000
-P_INIT = 0.8  # the paper's for untargeted Linf
+P_INIT = {"linf": 0.8, "l2": 0.1}  # the paper's, for untargeted attacks
+# The paper halves p at these steps of 10,000.
+_HALVED = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 class Square(Attack):
-    """Random search over squares; the clean image and the stripes are two of the queries."""
+    """Random search over squares; the first change is one of the queries."""
 
     name = "square"
     title = "Square"
     paper = "Andriushchenko et al. 2020, arXiv:1912.00049"
     kind = "black-box"
-    needs_art = True
+    queries = 1000
 
-    def parameters(self, eps_255: int) -> dict[str, Any]:
-        return {"queries": QUERIES, "p_init": P_INIT, "loss": "margin", "restarts": 1}
+    def parameters(self, eps_255: float, settings: Settings = DEFAULTS) -> dict[str, Any]:
+        return {
+            "queries": settings.queries or self.queries, "p_init": P_INIT[settings.norm],
+            "loss": "margin", "restarts": 1, "squares": "one per image and step",
+        }  # fmt: skip
 
-    def craft(
-        self,
-        victim: Victim,
-        images: UInt8,
-        labels: Int64,
-        eps_255: int,
-        rng: np.random.Generator,
-        progress: Progress,
-    ) -> npt.NDArray[Any]:
-        estimator = _art.estimator(victim)
-        from art.attacks.evasion.square_attack import SquareAttack
+    def craft(self, job: Job) -> npt.NDArray[Any]:
+        budget = job.settings.queries or self.queries or 1
+        start, step = (_stripes, _squares) if job.norm == "linf" else (_bumps, _windows)
+        delta = np.stack([start(job, i) for i in range(len(job.images))])
+        best = self._shown(job, delta, np.arange(len(delta)))
+        loss = job.margin(job.victim.scores(best, np.arange(len(best))))
+        for done in range(1, budget):
+            alive = np.flatnonzero(loss >= 0 if job.targets is None else loss > 0)
+            job.progress(done / budget)
+            if not alive.size:
+                break
+            p = P_INIT[job.norm] / 2 ** sum(done / budget * 10_000 > at for at in _HALVED)
+            tried = np.stack([step(job, i, delta[i], p) for i in alive])
+            images = self._shown(job, tried, alive)
+            found = job.margin(job.victim.scores(images, alive), alive)
+            better = found <= loss[alive]
+            delta[alive[better]] = tried[better]
+            best[alive[better]] = images[better]
+            loss[alive[better]] = found[better]
+        return best
 
-        steps = QUERIES - 2
-        losses = 0
+    @staticmethod
+    def _shown(job: Job, delta: Float64, owners: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        images, victim = job.images[owners], job.victim
+        return into_ball(images + delta, images, job.eps_255, job.norm, victim.lo, victim.hi)
 
-        def margin(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            """Score of the true class above the best other one; ART asks twice per step."""
-            nonlocal losses
-            losses += 1
-            progress(min(losses / (2 * steps + 2), 1.0))
-            scores = estimator.predict(x)
-            truth = y.astype(bool)
-            return scores[truth] - np.where(truth, -np.inf, scores).max(axis=1)
 
-        attack = SquareAttack(
-            estimator, norm=np.inf, loss=margin, max_iter=steps, eps=float(eps_255),
-            p_init=self._p_init(victim), nb_restarts=1, batch_size=len(images), verbose=False,
-        )  # fmt: skip
-        with _art.seeded(rng):
-            made = attack.generate(images.astype(np.float32), _art.one_hot(labels, victim.classes))
-        return np.asarray(made)
+def _side(p: float, shape: tuple[int, ...]) -> int:
+    height, width = shape[:2]
+    return int(np.clip(round(float(np.sqrt(p * height * width))), 1, min(height, width)))
 
-    def _p_init(self, victim: Victim) -> float:
-        """P_INIT, or less where ART's first square would not fit into a long, narrow input."""
-        height, width = victim.input_shape[:2]
-        return min(P_INIT, (min(height, width) - 1) ** 2 / (height * width))
+
+def _corner(job: Job, shape: tuple[int, ...], side: int) -> tuple[slice, slice]:
+    row = int(job.rng.integers(shape[0] - side + 1))
+    column = int(job.rng.integers(shape[1] - side + 1))
+    return slice(row, row + side), slice(column, column + side)
+
+
+def _stripes(job: Job, i: int) -> Float64:
+    _, width, channels = shape = job.images.shape[1:]
+    signs = job.rng.choice([-job.eps_255, job.eps_255], (1, width, channels))
+    return np.broadcast_to(signs, shape).astype(np.float64)
+
+
+def _squares(job: Job, i: int, delta: Float64, p: float) -> Float64:
+    rows, columns = _corner(job, delta.shape, _side(p, delta.shape))
+    made = delta.copy()
+    made[rows, columns] = job.rng.choice([-job.eps_255, job.eps_255], delta.shape[2])
+    return made
+
+
+def _bump(job: Job, side: int) -> Float64:
+    """The paper's eta, (side, side): two halves of opposite sign, each falling off from its
+    middle; turned with probability 1/2; of length 1."""
+    upper = side // 2
+    first, second = _pyramid(upper, side), -_pyramid(side - upper, side)
+    eta = np.concatenate([first, second]) if upper else _pyramid(side, side)
+    eta = eta / np.sqrt((eta**2).sum())
+    return np.asarray(eta.T if job.rng.random() < 0.5 else eta)
+
+
+def _pyramid(height: int, width: int) -> Float64:
+    """Sums of 1 / (k + 1)^2 over ever smaller rectangles around the middle (Algorithm 3)."""
+    made = np.zeros((height, width))
+    middle = height // 2 + 1, width // 2 + 1
+    edge = [middle[0] - 1, middle[1] - 1]
+    for k in range(max(middle)):
+        made[
+            max(edge[0], 0) : min(edge[0] + 2 * k + 1, height),
+            max(edge[1], 0) : min(edge[1] + 2 * k + 1, width),
+        ] += 1.0 / (k + 1) ** 2
+        edge = [edge[0] - 1, edge[1] - 1]
+    return made
+
+
+def _bumps(job: Job, i: int) -> Float64:
+    height, width, channels = job.images.shape[1:]
+    side = max(1, min(height, width) // 5)
+    delta = np.zeros((height, width, channels))
+    for row in range(0, height - side + 1, side):
+        for column in range(0, width - side + 1, side):
+            signs = job.rng.choice([-1.0, 1.0], channels)
+            delta[row : row + side, column : column + side] += _bump(job, side)[..., None] * signs
+    return _filled(job, i, delta)
+
+
+def _windows(job: Job, i: int, delta: Float64, p: float) -> Float64:
+    """Move the length of a second window, and what is unused, into a first one (Algorithm 3)."""
+    side = max(_side(p, delta.shape), min(3, *delta.shape[:2]))
+    here, there = (_corner(job, delta.shape, side) for _ in range(2))
+    channels = delta.shape[2]
+    used = (delta**2).sum(axis=(0, 1))
+    both = np.zeros(delta.shape[:2], bool)
+    both[here] = both[there] = True
+    spent = (delta**2 * both[..., None]).sum(axis=(0, 1))
+    unused = np.maximum(job.eps_255**2 - used.sum(), 0) / channels
+    length = np.sqrt((delta[here] ** 2).sum(axis=(0, 1), keepdims=True))
+    fresh = _bump(job, side)[..., None] * job.rng.choice([-1.0, 1.0], channels)
+    mixed = delta[here] / np.maximum(length, 1e-9) + fresh
+    mixed /= np.maximum(np.sqrt((mixed**2).sum(axis=(0, 1), keepdims=True)), 1e-9)
+    made = delta.copy()
+    made[there] = 0.0
+    made[here] = mixed * np.sqrt(spent + unused)
+    return _filled(job, i, made)
+
+
+def _filled(job: Job, i: int, delta: Float64) -> Float64:
+    """``delta`` of length eps, cut to the valid range."""
+    length = np.sqrt((delta**2).sum())
+    image = job.images[i].astype(np.float64)
+    scaled = image + delta * (job.eps_255 / max(length, 1e-9))
+    return np.asarray(np.clip(scaled, job.victim.lo, job.victim.hi) - image)
 
 
 attack = Square()

@@ -73,6 +73,7 @@ def extras() -> list[Item]:
         _extra("attacks", ("adversarial-robustness-toolbox",), "crafting attacks in evaluate"),
         _extra("flash", ("pyocd",), "flashing a real board"),
         _extra("audio", ("librosa",), "audio tasks"),
+        _extra("search", ("optuna",), "searching for designs"),
     ]
 
 

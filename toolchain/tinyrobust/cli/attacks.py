@@ -19,21 +19,28 @@ def command(json_file: str | None) -> None:
 
     installed = importlib.util.find_spec("art") is not None
     found = []
-    table = Table("attack", "kind", "what", "parameters at 8/255", "available")
+    table = Table("attack", "kind", "norms", "paper, budget")
+    for column in table.columns[:3]:
+        column.no_wrap = True
     for name in attacks.names():
         attack = attacks.get(name)
         available = installed or not attack.needs_art
-        settings = attack.parameters(8)
+        kind = attack.kind + (", minimum norm" if attack.minimum else "")
+        budget = [f"{attack.steps} steps" if attack.steps else "",
+                  f"{attack.queries:,} queries" if attack.queries else ""]  # fmt: skip
         found.append({
-            "name": name, "title": attack.title, "kind": attack.kind, "norm": "Linf",
-            "paper": attack.paper, "needs_art": attack.needs_art, "available": available,
-            "parameters_at_eps_8": settings,
+            "name": name, "title": attack.title, "kind": attack.kind,
+            "minimum_norm": attack.minimum, "norms": list(attack.norms),
+            "can_be_targeted": attack.can_target, "paper": attack.paper, "steps": attack.steps,
+            "queries": attack.queries, "needs_art": attack.needs_art,
+            "needs_surrogate": attack.needs_surrogate, "available": available,
+            "parameters_at_eps_8": attack.parameters(8),
         })  # fmt: skip
-        table.add_row(
-            name, attack.kind, f"{attack.title}; {attack.paper}",
-            ", ".join(f"{k} {v}" for k, v in settings.items()),
-            "yes" if available else "needs pip install 'tinyrobust[attacks]'",
-        )  # fmt: skip
+        notes = ["" if attack.can_target else "untargeted only",
+                 "with --surrogate" if attack.needs_surrogate else "",
+                 "" if available else "needs pip install 'tinyrobust[attacks]'"]  # fmt: skip
+        text = "; ".join([attack.paper, *filter(None, [*budget, *notes])])
+        table.add_row(name, kind, " ".join(attack.norms), text)
     if json_file != "-":
         console(json_file).print(table)
     write_result(json_file, "attacks", {"attacks": found})

@@ -34,13 +34,16 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return names
 
 
-def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+def _sizes(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
     if value is None:
         return None
     try:
-        return tuple(int(part) for part in value.split(","))
+        sizes = [float(part) for part in value.split(",")]
     except ValueError as error:
-        raise click.BadParameter(f"'{value}' is not a list of integers, as 2,8") from error
+        raise click.BadParameter(f"'{value}' is not a list of numbers, as 2,8") from error
+    return tuple(int(size) if size.is_integer() else size for size in sizes)
 
 
 @click.command(short_help="Attack a model on a board and report its accuracy and cost.")
@@ -54,7 +57,20 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option("--attacks", callback=_names, metavar="NAME,...",
               help="What to craft; see `tinyrobust attacks`.  [default: pgd,square]")  # fmt: skip
 @click.option("--eps", callback=_sizes, metavar="K,...",
-              help="Largest changes of a pixel value, of 255.  [default: 2,8]")  # fmt: skip
+              help="Sizes of the changes, of 255: of one value, or, in L2, of the whole image.  "
+              "[default: 2,8; in L2 64,128]")  # fmt: skip
+@click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True,
+              help="What the size of a change is.")  # fmt: skip
+@click.option("--targeted", is_flag=True, help="Towards a class drawn from the seed, not just away.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N",
+              help="Of white-box attacks.  [default: each attack's own]")  # fmt: skip
+@click.option("--queries", type=click.IntRange(min=1), metavar="N",
+              help="Per image, of black-box attacks.  [default: each attack's own]")  # fmt: skip
+@click.option("--surrogate", metavar="NAME|FILE",
+              help="Model whose gradients attack 'transfer' follows.")  # fmt: skip
+@click.option("--oracle", type=click.Choice(["interpreter", "host", "device", "qkeras"]),
+              help="Who answers what black-box attacks ask.  [default: host, where there is a C++ "
+              "compiler]")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
               help="Of the attacks' randomness.")  # fmt: skip
 @click.option("--adversarial", type=click.Path(path_type=Path), metavar="FILE.npz",
@@ -67,8 +83,9 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @json_option
 def command(
     board_name: str, virtual: bool, port: str | None, model_name: str | None, task: str | None,
-    samples: int, attacks: tuple[str, ...] | None, eps: tuple[int, ...] | None, seed: int,
-    adversarial: Path | None, save_adversarial: Path | None, out: Path | None, fresh: bool,
+    samples: int, attacks: tuple[str, ...] | None, eps: tuple[float, ...] | None,
+    norm: str, targeted: bool, steps: int | None, queries: int | None, surrogate: str | None,
+    oracle: str | None, seed: int, adversarial: Path | None, save_adversarial: Path | None, out: Path | None, fresh: bool,
     json_file: str | None,
 ) -> None:  # fmt: skip
     """Attack a model on a board, virtual or real, and report its accuracy and cost.
@@ -93,7 +110,8 @@ def command(
     built = image.build(
         model.graph, board, build_folder(None, board.id, model.name), model_name=model.name
     )
-    wish = stage.Wish(task, samples, attacks, eps, seed, adversarial)
+    wish = stage.Wish(task, samples, attacks, eps, seed, adversarial, norm, targeted, steps,
+                      queries, surrogate, oracle)  # fmt: skip
     ready = stage.prepare(model, board.id, built.meta["image_sha256"], wish)
     for text in ready.notices:
         screen.print(text)
@@ -105,10 +123,11 @@ def command(
                   "input_shape": list(model.graph.input.shape)},
     }  # fmt: skip
     with _session(board, built, port) as session, _progress(screen, ready) as progress:
+        victim = stage.victim_for(ready.config.oracle, model, session)
         journal = stage.evaluate(
             ready.config, model.graph, ready.images, ready.labels, session, folder,
             replay=ready.replay, memory=built.memory.as_json(), fresh=fresh, header=header,
-            counter=stage.counter_of(board), progress=progress, notice=screen.print,
+            counter=stage.counter_of(board), victim=victim, progress=progress, notice=screen.print,
         )  # fmt: skip
     figures = stage.summarise(journal.records)
     files = report.write(figures, folder)
@@ -187,6 +206,15 @@ def _show(screen: Any, figures: dict[str, Any]) -> None:
         accuracy.add_row(row["name"], row["eps"], row["accuracy"], row["interval"],
                          row["interpreter"], row["differ"])  # fmt: skip
     screen.print(accuracy)
+    if figures["attacks"]:
+        effort = Table("attack", "size", "queries per image", "answered by", "distance", "")
+        for row in words.effort_rows(figures):
+            effort.add_row(*(row[k] for k in ("name", "eps", "queries", "oracle", "norms", "notes")))
+        screen.print(effort)
+    checks = Table("should hold (gradient masking)", "seen")
+    for row in words.masking_rows(figures):
+        checks.add_row(row["name"], row["status"])
+    screen.print(checks)
     layers = words.layer_rows(figures)
     if figures["cost"]["unit"]:
         table = Table("layer", "kernel", "MACs", figures["cost"]["unit"], "share",

@@ -24,8 +24,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyrobust.convert.losses import Loss, Pulled, cross_entropy
 from tinyrobust.errors import GraphError
 from tinyrobust.graph import interpreter
+from tinyrobust.graph.batches import in_batches, patches
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
@@ -40,7 +42,7 @@ from tinyrobust.graph.nodes import (
 
 Real = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
-BATCH = 16
+BATCH = 8  # images at a time, so that a layer stays in the cache
 _EXACT_FLOAT32 = 1 << 24
 
 
@@ -51,6 +53,7 @@ class Twin:
         self.graph = graph
         self.smooth = smooth
         self._matrix: dict[str, Array] = {}
+        self._back: dict[str, Array] = {}  # the same weights as the backward pass reads them
         for node in graph.nodes:
             if isinstance(node, (Conv2D, Dense)):
                 out = graph.tensor[node.output]
@@ -59,29 +62,75 @@ class Twin:
                 self._matrix[node.name] = np.ascontiguousarray(
                     flat.T.astype(np.float32 if small else np.float64)
                 )
+            if isinstance(node, Conv2D):
+                self._back[node.name] = _back_matrix(node, np.float64 if smooth else np.float32)
+
+    @property
+    def logit_scale(self) -> float:
+        """Real value of one step of the scores."""
+        return float(2.0**-self.graph.output.frac_bits)
 
     def scores(self, x: npt.ArrayLike) -> Real:
         """Scores (N, K) of images ``x`` (N, H, W, C), real numbers in 0..255.
 
         Equal to ``interpreter.run`` when ``x`` is integer. Raises GraphError on another shape.
         """
-        return self._batched(self._images(x), lambda part, _: self._forward(part)[0])
+        images = self._images(x)
+        out = np.zeros((len(images), self.graph.output.size))
+
+        def work(where: slice) -> None:
+            out[where] = self._forward(images[where])[0]
+
+        in_batches(len(images), BATCH, work)
+        return out
 
     def gradient(self, x: npt.ArrayLike, d_scores: npt.ArrayLike) -> Real:
         """``d_scores`` (N, K) pulled back to the images: (N, H, W, C)."""
         images, weights = self._images(x), np.asarray(d_scores, np.float64)
         if weights.shape != (len(images), self.graph.output.size):
             raise GraphError(f"d_scores has shape {weights.shape}, need (N, classes)")
+        out = np.zeros(images.shape)
 
-        def pull(part: Real, where: slice) -> Real:
-            _, values = self._forward(part)
-            return self._backward(values, weights[where])
+        def work(where: slice) -> None:
+            out[where] = self._backward(self._forward(images[where])[1], weights[where])
 
-        return self._batched(images, pull)
+        in_batches(len(images), BATCH, work)
+        return out
 
     def logits(self, x: npt.ArrayLike) -> Real:
         """The scores as real values, ``scores * 2**-frac_bits``."""
-        return self.scores(x) * 2.0**-self.graph.output.frac_bits
+        return self.scores(x) * self.logit_scale
+
+    def pull(self, x: npt.ArrayLike, loss: Loss) -> Pulled:
+        """Logits, the loss (N,) and its gradient (N, H, W, C), in one pass."""
+        images = self._images(x)
+        made = Pulled.empty(images.shape, self.graph.output.size)
+
+        def work(where: slice) -> None:
+            scores, values = self._forward(images[where])
+            made.logits[where] = scores * self.logit_scale
+            made.loss[where], flow = loss(made.logits[where], where)
+            made.gradient[where] = self._backward(values, flow * self.logit_scale)
+
+        in_batches(len(images), BATCH, work)
+        return made
+
+    def jacobian(self, x: npt.ArrayLike) -> tuple[Real, Real]:
+        """Logits (N, K) and the gradient of each of them, (N, K, H, W, C)."""
+        images, classes = self._images(x), self.graph.output.size
+        logits = np.zeros((len(images), classes))
+        found = np.zeros((len(images), classes, *images.shape[1:]))
+
+        def work(where: slice) -> None:
+            scores, values = self._forward(images[where])
+            logits[where] = scores * self.logit_scale
+            for k in range(classes):
+                flow = np.zeros(scores.shape)
+                flow[:, k] = self.logit_scale
+                found[where, k] = self._backward(values, flow)
+
+        in_batches(len(images), BATCH, work)
+        return logits, found
 
     def loss_and_gradient(
         self, x: npt.ArrayLike, labels: npt.ArrayLike, temperature: float = 1.0
@@ -90,21 +139,8 @@ class Twin:
         images, truth = self._images(x), np.asarray(labels, np.int64)
         if truth.shape != (len(images),):
             raise GraphError(f"labels have shape {truth.shape}, need ({len(images)},)")
-        losses = np.zeros(len(images))
-        scale = 2.0**-self.graph.output.frac_bits / temperature
-
-        def pull(part: Real, where: slice) -> Real:
-            scores, values = self._forward(part)
-            logits = scores * scale
-            logits -= logits.max(axis=1, keepdims=True)
-            total = np.exp(logits).sum(axis=1, keepdims=True)
-            rows = np.arange(len(part))
-            losses[where] = np.log(total[:, 0]) - logits[rows, truth[where]]
-            d_logits = np.exp(logits) / total
-            d_logits[rows, truth[where]] -= 1.0
-            return self._backward(values, d_logits * scale)
-
-        return losses, self._batched(images, pull)
+        made = self.pull(images, cross_entropy(truth, temperature))
+        return made.loss, made.gradient
 
     def _images(self, x: npt.ArrayLike) -> Real:
         images = np.asarray(x, np.float64)
@@ -115,10 +151,6 @@ class Twin:
                 "check the task of the model",
             )
         return images
-
-    def _batched(self, images: Real, function: Callable[[Real, slice], Real]) -> Real:
-        places = [slice(i, i + BATCH) for i in range(0, max(1, len(images)), BATCH)]
-        return np.concatenate([function(images[place], place) for place in places])
 
     def _floor(self, x: Array) -> Array:
         return x if self.smooth else np.floor(x, out=x)
@@ -165,36 +197,43 @@ def _padded(x: Array, node: Conv2D | DepthwiseConv2D, dtype: Any) -> Array:
 
 def _conv(twin: Twin, node: Conv2D, inputs: list[Array], values: dict[str, Any]) -> Array:
     matrix = twin._matrix[node.name]
-    oc, kh, kw, ic = node.weights.shape
-    height, width, _ = twin.graph.tensor[node.output].shape
-    rows, columns = node.strides
-    padded = _padded(inputs[0], node, matrix.dtype)
-    patches = np.empty((len(padded), height, width, kh * kw, ic), matrix.dtype)
-    for i in range(kh):
-        for j in range(kw):
-            patches[:, :, :, i * kw + j] = padded[
-                :, i : i + height * rows : rows, j : j + width * columns : columns
-            ][:, :height, :width]
-    return (patches.reshape(-1, kh * kw * ic) @ matrix).reshape(-1, height, width, oc)
+    height, width, channels = twin.graph.tensor[node.output].shape
+    flat = patches(inputs[0], node.weights.shape[1:3], node.strides, node.pads, (height, width),
+                   matrix.dtype)  # fmt: skip
+    return (flat @ matrix).reshape(-1, height, width, channels)
+
+
+def _back_matrix(node: Conv2D, dtype: Any) -> Array:
+    """Stride 1: taps turned round, (KH x KW x OC, IC); else side by side, (OC, KH x KW x IC)."""
+    weights = node.weights.astype(dtype)
+    if node.strides == (1, 1):
+        turned = weights[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+        return np.ascontiguousarray(turned.reshape(-1, weights.shape[3]))
+    return np.ascontiguousarray(weights.reshape(len(weights), -1))
 
 
 def _conv_back(twin: Twin, node: Conv2D, flow: Array, values: dict[str, Any]) -> list[Array]:
-    oc, kh, kw, ic = node.weights.shape
-    n, height, width, _ = flow.shape
-    rows, columns = node.strides
+    _, kh, kw, ic = node.weights.shape
     source = twin.graph.tensor[node.inputs[0]].shape
     top, bottom, left, right = node.pads
-    weights = twin._matrix[node.name].T.reshape(oc, kh, kw, ic).astype(flow.dtype, copy=False)
+    matrix = twin._back[node.name]
+    around = kh - 1 - top, kh - 1 - bottom, kw - 1 - left, kw - 1 - right
+    if node.strides == (1, 1) and min(around) >= 0:
+        flat = patches(flow, (kh, kw), (1, 1), around, source[:2], matrix.dtype)
+        return [(flat @ matrix).reshape(len(flow), *source)]
+    n, height, width, oc = flow.shape
+    rows, columns = node.strides
+    if node.strides == (1, 1):  # pads wider than the kernel: its taps one by one
+        matrix = node.weights.reshape(oc, -1).astype(matrix.dtype)
+    parts = (flow.reshape(-1, oc) @ matrix).reshape(n, height, width, kh, kw, ic)
     out = np.zeros((n, source[0] + top + bottom, source[1] + left + right, ic), flow.dtype)
-    flat = flow.reshape(-1, oc)
     for i in range(kh):
         for j in range(kw):
-            part = (flat @ np.ascontiguousarray(weights[:, i, j])).reshape(n, height, width, ic)
             out[
                 :,
                 i : i + (height - 1) * rows + 1 : rows,
                 j : j + (width - 1) * columns + 1 : columns,
-            ] += part
+            ] += parts[:, :, :, i, j]
     return [out[:, top : top + source[0], left : left + source[1]]]
 
 
@@ -244,27 +283,36 @@ def _dense_back(twin: Twin, node: Dense, flow: Array, values: dict[str, Any]) ->
 
 
 def _requantize(twin: Twin, node: Requantize, inputs: list[Array], values: dict[str, Any]) -> Array:
-    t = np.broadcast_to(node.bias.astype(np.float64), inputs[0].shape).copy()
+    shape = inputs[0].shape
+    # Channels are few: factors repeated along a row make numpy's inner loops long.
+    repeat = shape[-2] if len(shape) == 4 else 1
+    t: Any = np.tile(node.bias.astype(np.float64), repeat)
     for multipliers, acc in zip(node.multipliers, inputs, strict=True):
-        t += twin._floor(acc * (multipliers * 2.0**-16))
+        factors = np.tile(multipliers * 2.0**-16, repeat)
+        t = t + twin._floor(acc.reshape(-1, repeat * shape[-1]) * factors)
     if node.scores:
-        return t
-    half = 0.0 if twin.smooth else float((1 << node.shift) >> 1)
+        return np.asarray(t.reshape(shape))
     step = 2.0**-node.shift
     low, high = node.lo * 2.0**node.shift, node.hi * 2.0**node.shift
-    values[f"{node.name}/passes"] = (t > low) & (t < high)
-    t += half
+    values[f"{node.name}/passes"] = ((t > low) & (t < high)).reshape(shape)
+    t += 0.0 if twin.smooth else float((1 << node.shift) >> 1)
     t *= step
-    return np.clip(twin._floor(t), node.lo, node.hi)
+    out = np.empty(t.shape, np.float64 if twin.smooth else np.float32)
+    np.clip(twin._floor(t), node.lo, node.hi, out=out, casting="unsafe")
+    return out.reshape(shape)
 
 
 def _requantize_back(
     twin: Twin, node: Requantize, flow: Array, values: dict[str, Any]
 ) -> list[Array]:
+    shape = flow.shape
     if not node.scores:
         flow = flow * values[f"{node.name}/passes"]
+    repeat = shape[-2] if len(shape) == 4 else 1
+    flow = flow.reshape(-1, repeat * shape[-1])
     factor = 2.0 ** -(16 + node.shift)
-    return [flow * (m * factor).astype(flow.dtype) for m in node.multipliers]
+    parts = (flow * np.tile((m * factor).astype(flow.dtype), repeat) for m in node.multipliers)
+    return [part.reshape(shape) for part in parts]
 
 
 def _windows(x: Array, node: Pool2D) -> Array:

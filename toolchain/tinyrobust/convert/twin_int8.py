@@ -21,14 +21,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyrobust.convert.losses import Loss, Pulled, cross_entropy
 from tinyrobust.errors import GraphError
 from tinyrobust.graph import Graph, int8, interpreter_int8
 from tinyrobust.graph.base import Node, Reshape
+from tinyrobust.graph.batches import in_batches
 from tinyrobust.graph.interpreter_int8 import aligned
 
 Real = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
-BATCH = 16
+BATCH = 8
 
 
 class TwinInt8:
@@ -54,25 +56,47 @@ class TwinInt8:
         values = self._forward(np.asarray(x))
         return values[self._logits].reshape(len(np.asarray(x)), -1) * self.logit_scale
 
-    def loss_and_gradient(self, x: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Real, Real]:
-        """Cross entropy (N,) of the logits and its gradient (N, H, W, C) by the pixels."""
-        images, truth = np.asarray(x), np.asarray(labels, np.int64)
-        losses, gradients = np.zeros(len(images)), np.zeros(images.shape)
-        for start in range(0, len(images), BATCH):
-            part = slice(start, start + BATCH)
-            losses[part], gradients[part] = self._loss(images[part], truth[part])
-        return losses, gradients
+    def pull(self, x: npt.ArrayLike, loss: Loss) -> Pulled:
+        """Logits, the loss (N,) and its gradient (N, H, W, C), in one pass."""
+        images = np.asarray(x)
+        made = Pulled.empty(images.shape, self.graph.output.size)
 
-    def _loss(self, images: Array, truth: npt.NDArray[np.int64]) -> tuple[Real, Real]:
-        values = self._forward(images)
-        logits = values[self._logits].reshape(len(images), -1) * self.logit_scale
-        logits = logits - logits.max(axis=1, keepdims=True)
-        total = np.exp(logits).sum(axis=1, keepdims=True)
-        rows = np.arange(len(images))
-        loss = np.log(total[:, 0]) - logits[rows, truth]
-        flow = np.exp(logits) / total
-        flow[rows, truth] -= 1.0
-        return loss, self.gradient_of(values, flow * self.logit_scale)
+        def work(where: slice) -> None:
+            values = self._forward(images[where])
+            made.logits[where] = self._real(values)
+            made.loss[where], flow = loss(made.logits[where], where)
+            made.gradient[where] = self.gradient_of(values, flow * self.logit_scale)
+
+        in_batches(len(images), BATCH, work)
+        return made
+
+    def jacobian(self, x: npt.ArrayLike) -> tuple[Real, Real]:
+        """Logits (N, K) and the gradient of each of them, (N, K, H, W, C)."""
+        images, classes = np.asarray(x), self.graph.output.size
+        logits = np.zeros((len(images), classes))
+        found = np.zeros((len(images), classes, *images.shape[1:]))
+
+        def work(where: slice) -> None:
+            values = self._forward(images[where])
+            logits[where] = self._real(values)
+            for k in range(classes):
+                flow = np.zeros(logits[where].shape)
+                flow[:, k] = self.logit_scale
+                found[where, k] = self.gradient_of(values, flow)
+
+        in_batches(len(images), BATCH, work)
+        return logits, found
+
+    def loss_and_gradient(
+        self, x: npt.ArrayLike, labels: npt.ArrayLike, temperature: float = 1.0
+    ) -> tuple[Real, Real]:
+        """Cross entropy (N,) of ``logits / temperature`` and its gradient (N, H, W, C)."""
+        made = self.pull(x, cross_entropy(np.asarray(labels, np.int64), temperature))
+        return made.loss, made.gradient
+
+    def _real(self, values: Mapping[str, Any]) -> Real:
+        found = values[self._logits]
+        return np.asarray(found.reshape(len(found), -1) * self.logit_scale)
 
     def _forward(self, images: Array) -> dict[str, Any]:
         """Every tensor, float64."""

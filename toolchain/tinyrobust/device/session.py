@@ -344,6 +344,22 @@ class Session:
         """What the device received, good and bad."""
         return wire.parse_link_stats(self._link.call(wire.LINK_STATS))
 
+    def reconnect(self) -> Session:
+        """Meet the device again after it was reset or fell silent; this session, for the next run.
+
+        Raises DeviceFault when it has faulted for good, LinkError when it is not there, and
+        ProtocolError when it runs another image than before.
+        """
+        before, image = self.baud, self.hello.image_sha256
+        self._link.check_fault()
+        self._link.set_baud(wire.BAUD_BASE)
+        self._last_image = None
+        self._steps = None
+        self.hello = self._connect()
+        self.check_image(image)
+        self.negotiate(before)
+        return self
+
     def reset(self) -> None:
         """Restart the device and meet it again at the rate in use before.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from tinyrobust.evaluate.adversarial import AdversarialSet
 from tinyrobust.evaluate.config import Config, Series, generator, versions
 from tinyrobust.evaluate.journal import Journal
+from tinyrobust.evaluate.oracles import ORACLES, victim_for
 from tinyrobust.evaluate.prepare import Prepared, Wish, choose_model, prepare
 from tinyrobust.evaluate.run import (
     Counter,
@@ -25,6 +26,7 @@ from tinyrobust.evaluate.statistics import wilson
 from tinyrobust.evaluate.summary import summarise
 
 __all__ = [
+    "ORACLES",
     "AdversarialSet",
     "Config",
     "Counter",
@@ -43,5 +45,6 @@ __all__ = [
     "prepare",
     "summarise",
     "versions",
+    "victim_for",
     "wilson",
 ]

@@ -6,8 +6,9 @@ A numpy ``.npz`` archive without pickles:
   ``model``, ``task``, ``split``, ``seed``, ``parameters`` (by array name), ``generator``
   (versions), ``content_sha256`` over all other arrays.
 * ``images_u8``: uint8 (N, H, W, C), the clean images; ``labels``: int64 (N,).
-* ``<attack>_eps<k>``: uint8 (N, H, W, C), the adversarial images minus ``images_u8`` modulo 256,
-  one for each series; they lie within k/255 of ``images_u8``. Differences pack far better.
+* ``<attack>[_l2][_targeted]_eps<k>``: uint8 (N, H, W, C), the adversarial images minus
+  ``images_u8`` modulo 256, one for each series; they lie within k/255 of ``images_u8`` in Linf,
+  or in L2 where the name says so. Differences pack far better.
 
 A file whose hash, shapes or norms do not hold is refused. Replaying one needs no ART.
 """
@@ -140,8 +141,10 @@ def _parse(data: bytes) -> AdversarialSet:
             raise TinyRobustError(f"'{key}' {array.dtype} {array.shape} does not fit the images")
     crafted = {Series.parse(key): images + array for key, array in arrays.items()}
     for series, array in crafted.items():
-        if series.attack is None or not within(array, images, series.eps_255):
+        if series.attack is None or not within(
+            array, images, series.eps_255, norm=series.norm
+        ):
             raise TinyRobustError(
-                f"'{series.key}' is not within {series.eps_255}/255 of the images"
+                f"'{series.key}' is not within {series.eps_255:g}/255 of the images"
             )
     return AdversarialSet(header, images, labels.astype(np.int64), crafted)

@@ -8,40 +8,46 @@ crafting depends on, which is neither the board nor its firmware image.
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinyrobust.artefact import canonical_json, sha256, write_bytes
-from tinyrobust.attacks import within
+from tinyrobust.attacks import distance, within
 from tinyrobust.attacks._victim import Int64
 from tinyrobust.evaluate.adversarial import UInt8
 from tinyrobust.evaluate.config import Config, Series
 
 _FOLDER = "adversarial"
+# Oracles on the host that give the same integers, and so the same images. A device does too, but
+# one that was asked is to be asked.
+_EXACT = ("interpreter", "host")
 
 
 @dataclass(frozen=True)
 class CraftedBatch:
-    """Adversarial images of one batch; ``queries`` and ``seconds`` are None when replayed."""
+    """Adversarial images of one batch, and what is known of them: ``details`` is plain data, the
+    fields of a batch record that come from crafting (``journal.py``); empty when replayed.
+    ``found``: a minimum-norm attack's images, whatever their size."""
 
     images: UInt8
-    queries: int | None = None
-    seconds: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    found: UInt8 | None = None
 
     def record(self, clean: UInt8) -> dict[str, Any]:
         """The fields of the batch record that come from crafting."""
-        distance = np.abs(self.images.astype(np.int16) - clean.astype(np.int16))
         return {
-            "queries": self.queries,
-            "craft_s": self.seconds,
-            "distance_255": int(distance.max(initial=0)),
-        }
+            "queries": None, "craft_s": None, **self.details,
+            "distance_255": int(distance(self.images, clean, "linf").max(initial=0)),
+            "distance_l2": round(float(distance(self.images, clean, "l2").max(initial=0)), 2),
+        }  # fmt: skip
 
 
 class Cache:
@@ -65,10 +71,11 @@ class Cache:
         Raises TinyRobustError when the disk is full.
         """
         buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, images=batch.images, queries=np.int64(batch.queries or 0),
-            seconds=np.float64(batch.seconds or 0.0),
-        )  # fmt: skip
+        details = np.frombuffer(canonical_json(dict(batch.details)).encode(), np.uint8)
+        arrays = {"images": batch.images, "details": details}
+        if batch.found is not None:
+            arrays["found"] = batch.found
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         write_bytes(self._path(series, first, clean, labels), buffer.getvalue())
 
     def get(self, series: Series, first: int, clean: UInt8, labels: Int64) -> CraftedBatch | None:
@@ -76,17 +83,30 @@ class Cache:
         try:
             with np.load(self._path(series, first, clean, labels), allow_pickle=False) as file:
                 images = file["images"]
-                batch = CraftedBatch(images, int(file["queries"]), float(file["seconds"]))
+                found = file["found"] if "found" in file.files else None
+                batch = CraftedBatch(images, json.loads(bytes(file["details"])), found)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
-        return batch if within(images, clean, series.eps_255) else None
+        if found is not None and found.shape != clean.shape:
+            return None
+        return batch if within(images, clean, series.eps_255, norm=series.norm) else None
+
+    def first_of(self, series: Series) -> Series:
+        """The first wanted series that shares the search of ``series``; for a minimum-norm attack
+        (eps 0: what it keeps) its parameters do not depend on the size."""
+        wanted = (s for s in self._config.attacks if s.search == series.search)
+        return next(wanted, series)
 
     def _path(self, series: Series, first: int, clean: UInt8, labels: Int64) -> Path:
-        depends = {
+        depends: dict[str, Any] = {
             "graph": self._config.graph_sha256, "seed": self._config.seed,
-            "parameters": self._config.parameters.get(series.key),
+            "parameters": self._config.parameters.get(
+                series.key if series.eps_255 else self.first_of(series).key
+            ),
             "generator": dict(self._config.generator),
             "images": sha256(clean.tobytes()), "labels": labels.tolist(),
         }  # fmt: skip
+        if self._config.oracle not in _EXACT:
+            depends["oracle"] = self._config.oracle
         mark = sha256(canonical_json(depends).encode())[:16]
         return self._folder / f"{series.key}-{first:06d}-{mark}.npz"

@@ -11,8 +11,12 @@ One JSON object per line, UTF-8, appended and fsynced one by one. ``type`` says 
 * ``batch``: ``series`` (``Series.key``), ``first`` (index of the first image), ``labels``,
   ``predicted`` (by the device), ``expected`` (by the interpreter), ``score_differences``
   (integers in which the device's scores differ from the interpreter's), ``cycles`` {min, max, sum},
-  ``device_s``; for attacks also ``distance_255`` (largest), and, null when replayed,
-  ``queries`` (in all) and ``craft_s``.
+  ``device_s``; for attacks also ``distance_255`` and ``distance_l2`` (largest), and, null or
+  missing when replayed, ``queries`` (in all), ``queries_each``, ``craft_s``, ``skipped``,
+  ``success``, ``moved``, ``norms`` {linf, l2} of what the attack found (null: nothing),
+  ``targets`` (null: untargeted), ``log`` of the attack, and ``oracle`` {name, asked, s}: who
+  answered, how many images, in how many seconds.
+* ``masking``: what ``probe.py`` measured for the signs of gradient masking.
 * ``layers``: ``layers``: [{name, kernel, macs, cycles}] of one inference.
 * ``memory``: ``image`` (memory.json of the build), ``marks`` (the device's high-water marks).
 * ``done``: ``seconds`` of the run that finished; ``finished`` (UTC).

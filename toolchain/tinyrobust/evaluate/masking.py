@@ -1,65 +1,203 @@
 """Signs that an attack's failure is the attack's, not the model's strength.
 
-In: the figures of each series. Out: warnings in plain words. Athalye, Carlini, Wagner,
-"Obfuscated gradients give a false sense of security", ICML 2018, section 3.1: white-box attacks
-should beat black-box ones, larger sizes should do more harm, and random search should not win.
+In: the figures of each series, and what ``probe.py`` measured. Out: Checks, each a sign, no sign,
+or not measured, in plain words. Athalye, Carlini, Wagner, "Obfuscated gradients give a false sense
+of security", ICML 2018 (arXiv:1802.00420), section 3.1; Carlini et al., "On Evaluating Adversarial
+Robustness", 2019 (arXiv:1902.06705), sections 4 and 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+SIGN, NONE, UNKNOWN = "sign", "no sign", "not measured"
 
-def warnings(attacked: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Warnings about series, each with ``attack``, ``kind``, ``eps_255``, ``correct``, ``samples``.
+Figures = Mapping[str, Any]
 
-    A difference counts when it is at least one image and one in 200.
+
+@dataclass(frozen=True)
+class Check:
+    """One question: ``status`` is SIGN, NONE or UNKNOWN; ``texts`` say what was seen."""
+
+    name: str
+    status: str
+    texts: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self) | {"texts": list(self.texts)}
+
+
+def checks(attacked: Sequence[Figures], probed: Figures | None = None) -> list[Check]:
+    """Every check, in a fixed order.
+
+    ``attacked``: series, each with ``attack``, ``kind``, ``eps_255``, ``correct``, ``samples``,
+    ``title``, and, where known, ``norm``, ``targeted``, ``iterative``, ``strong``, ``log``.
+    A difference between series counts when it is at least one image and one in 200.
     """
-    found = []
-    for a in attacked:
-        margin = max(1, int(a["samples"]) // 200)
-        for b in attacked:
-            if _masked(a, b, margin):
-                found.append(
-                    f"{_name(a)} (white-box) leaves {_share(a)} correct, {_name(b)} (black-box) "
-                    f"only {_share(b)}: the gradients may be masked"
-                )
-            if _below_floor(a, b, margin):
-                found.append(
-                    f"{_name(a)} leaves {_share(a)} correct, {_name(b)} of the same size only "
-                    f"{_share(b)}: the attack is weaker than noise"
-                )
-            if _rises(a, b, margin):
-                found.append(
-                    f"{_name(b)} leaves {_share(b)} correct, {_name(a)} only {_share(a)}: "
-                    "accuracy does not fall with the size"
-                )
-    return found
+    plain = [a for a in attacked if not a.get("targeted")]
+    return [
+        _pairs("black-box attacks are not stronger than white-box ones", plain, _black_box),
+        _pairs("one step is not stronger than many", plain, _one_step),
+        _pairs("transferred images are not stronger than white-box attacks", plain, _transfer),
+        _pairs("attacks are stronger than noise", plain, _below_floor),
+        _pairs("larger changes do more harm", plain, _rises),
+        _temperatures(plain),
+        *_probed(probed),
+    ]
 
 
-def _masked(a: Mapping[str, Any], b: Mapping[str, Any], margin: int) -> bool:
-    same = a["eps_255"] == b["eps_255"]
-    kinds = a["kind"] == "white-box" and b["kind"] == "black-box" and a["strong"]
-    return bool(same and kinds and a["correct"] >= b["correct"] + margin)
+def warnings(attacked: Sequence[Figures], probed: Figures | None = None) -> list[str]:
+    """The texts of all signs."""
+    return [t for c in checks(attacked, probed) if c.status == SIGN for t in c.texts]
 
 
-def _below_floor(a: Mapping[str, Any], b: Mapping[str, Any], margin: int) -> bool:
-    same = a["eps_255"] == b["eps_255"]
-    return bool(
-        same and a["kind"] != "floor" and b["kind"] == "floor"
-        and a["correct"] >= b["correct"] + margin
+# -- series against series -------------------------------------------------------------------
+
+_Judge = Callable[[Figures, Figures], "str | bool | None"]
+
+
+def _pairs(name: str, attacked: Sequence[Figures], judge: _Judge) -> Check:
+    """``judge(a, b)``: None: not a pair to compare; False: no sign; else the sign in words."""
+    found = [
+        judge(a, b) for a in attacked for b in attacked
+        if a is not b and a.get("norm", "linf") == b.get("norm", "linf")
+    ]  # fmt: skip
+    seen = [verdict for verdict in found if verdict is not None]
+    signs = tuple(str(verdict) for verdict in seen if verdict)
+    return Check(name, SIGN if signs else NONE if seen else UNKNOWN, signs)
+
+
+def _more(a: Figures, b: Figures) -> bool:
+    """Whether ``a`` leaves more images correct than ``b`` does, by more than a trifle."""
+    return bool(a["correct"] >= b["correct"] + max(1, int(a["samples"]) // 200))
+
+
+def _same_size(a: Figures, b: Figures) -> bool:
+    return bool(a["eps_255"] == b["eps_255"])
+
+
+def _strong(a: Figures) -> bool:
+    return bool(a["kind"] == "white-box" and a.get("strong"))
+
+
+def _black_box(a: Figures, b: Figures) -> str | bool | None:
+    if not (_same_size(a, b) and _strong(a) and b["kind"] == "black-box"):
+        return None
+    return _more(a, b) and (
+        f"{_name(a)} (white-box) leaves {_share(a)} correct, {_name(b)} (black-box) "
+        f"only {_share(b)}: the gradients may be masked"
+    )
+
+
+def _one_step(a: Figures, b: Figures) -> str | bool | None:
+    single = b["kind"] == "white-box" and b.get("iterative") is False
+    if not (_same_size(a, b) and _strong(a) and single):
+        return None
+    return _more(a, b) and (
+        f"{_name(a)} leaves {_share(a)} correct, {_name(b)}, a single step, only {_share(b)}: "
+        "the gradients may be masked"
+    )
+
+
+def _transfer(a: Figures, b: Figures) -> str | bool | None:
+    if not (_same_size(a, b) and _strong(a) and b["kind"] == "transfer"):
+        return None
+    return _more(a, b) and (
+        f"{_name(a)} (white-box) leaves {_share(a)} correct, {_name(b)} from another model "
+        f"only {_share(b)}: the gradients may be masked"
+    )
+
+
+def _below_floor(a: Figures, b: Figures) -> str | bool | None:
+    if not (_same_size(a, b) and a["kind"] != "floor" and b["kind"] == "floor"):
+        return None
+    return _more(a, b) and (
+        f"{_name(a)} leaves {_share(a)} correct, {_name(b)} of the same size only "
+        f"{_share(b)}: the attack is weaker than noise"
+    )
+
+
+def _rises(a: Figures, b: Figures) -> str | bool | None:
+    if not (a["attack"] == b["attack"] and a["eps_255"] < b["eps_255"]):
+        return None
+    return _more(b, a) and (
+        f"{_name(b)} leaves {_share(b)} correct, {_name(a)} only {_share(a)}: "
+        "accuracy does not fall with the size"
+    )
+
+
+# -- within one series -----------------------------------------------------------------------
+
+
+def _temperatures(attacked: Sequence[Figures]) -> Check:
+    """Other temperatures broke what temperature 1 did not: at least 3 images and one in 10."""
+    name = "the softmax does not hide the gradient (temperatures of the logits)"
+    signs, tried = [], False
+    for series in attacked:
+        logged = [e for e in series.get("log", ()) if "temperature" in e]
+        if len(logged) < 1:
+            continue
+        tried = True
+        first, others = logged[0], logged[1:]
+        left = first["tried"] - first["broken"]
+        more = sum(entry["broken"] for entry in others)
+        if more >= max(3, -(-left // 10)):
+            best = max(others, key=lambda entry: int(entry["broken"]))
+            signs.append(
+                f"{_name(series)} breaks {first['broken']} of {first['tried']} images at "
+                f"temperature 1, and {more} more at others ({best['temperature']:g} does most): "
+                "the softmax saturates and hides the gradient; the figures are those that see "
+                "through it"
+            )
+    return Check(name, SIGN if signs else NONE if tried else UNKNOWN, tuple(signs))
+
+
+# -- the probe -------------------------------------------------------------------------------
+
+
+def _probed(probed: Figures | None) -> Iterable[Check]:
+    """Of ``probe.probe``: a sign when more than one image in 20 (gradient, plateau, unbounded), or
+    one in 4 (against random directions), shows it."""
+    known = probed is not None and probed.get("images", 0) > 0
+    p: Figures = probed if known and probed is not None else {}
+    yield _part(p, "the loss has a gradient", ("zero_gradients",), 20, lambda p: (
+        f"{p['zero_gradients']} of {p['images']} images have a gradient of exactly 0 at "
+        "temperature 1: a gradient attack cannot begin"
+    ))  # fmt: skip
+    yield _part(p, "the loss is no plateau along random directions", ("flat",), 20, lambda p: (
+        f"the loss of {p['flat']} of {p['images']} images is the same number in all "
+        f"{p['directions']} random directions of {p['eps_255']:g}/255"
+    ))  # fmt: skip
+    yield _part(
+        p, "a gradient step does more than random steps", ("beaten_by_random",), 4, lambda p: (
+            f"for {p['beaten_by_random']} of {p['images']} images the best of {p['directions']} "
+            f"random steps of {p['eps_255']:g}/255 does more than a step along the gradient"
+        ),
     )  # fmt: skip
+    yield _part(p, "unbounded changes break every image", ("unbounded",), 20, lambda p: (
+        f"AutoPGD over the whole range of values leaves {p['unbounded']} of {p['images']} images "
+        f"correct at temperature 1 ({p['unbounded_scaled']} at temperature {p['temperature']:g}"
+        + (", which sees through it)" if p["unbounded_scaled"] * 20 <= p["images"] else ")")
+        + ": the attack fails, not the change"
+    ))  # fmt: skip
 
 
-def _rises(a: Mapping[str, Any], b: Mapping[str, Any], margin: int) -> bool:
-    larger = a["attack"] == b["attack"] and a["eps_255"] < b["eps_255"]
-    return bool(larger and b["correct"] >= a["correct"] + margin)
+def _part(
+    p: Figures, name: str, keys: tuple[str, ...], one_in: int, words: Callable[[Figures], str]
+) -> Check:
+    if not p or any(key not in p for key in keys):
+        return Check(name, UNKNOWN, ())
+    sign = any(p[key] * one_in > p["images"] for key in keys)
+    return Check(name, SIGN if sign else NONE, (words(p),) if sign else ())
 
 
-def _name(series: Mapping[str, Any]) -> str:
-    return f"{series['title']} at {series['eps_255']}/255"
+def _name(series: Figures) -> str:
+    norm = " (L2)" if series.get("norm") == "l2" else ""
+    return f"{series['title']} at {series['eps_255']:g}/255{norm}"
 
 
-def _share(series: Mapping[str, Any]) -> str:
+def _share(series: Figures) -> str:
     return f"{100 * int(series['correct']) / max(int(series['samples']), 1):.1f} %"

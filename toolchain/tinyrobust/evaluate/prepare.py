@@ -16,17 +16,20 @@ import numpy as np
 
 from tinyrobust import attacks, tasks
 from tinyrobust.artefact import sha256
+from tinyrobust.attacks import Settings
 from tinyrobust.convert.models import load_model
 from tinyrobust.errors import TaskError, TinyRobustError
 from tinyrobust.evaluate.adversarial import AdversarialSet, UInt8
 from tinyrobust.evaluate.config import Config, Series, generator
+from tinyrobust.evaluate.oracles import fastest
 from tinyrobust.graph.base import NO_TASK
 from tinyrobust.graph.model import DEFAULT_MODEL, Model, zoo
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.registry import nearest
 
 DEFAULT_ATTACKS = ("pgd", "square")
-DEFAULT_EPS = (2, 8)
+WITHOUT_ART = ("noise", "apgd", "square")
+DEFAULT_EPS = {"linf": (2, 8), "l2": (64, 128)}
 SAVED_SET = "adversarial.npz"  # beside a zoo model
 
 
@@ -37,9 +40,20 @@ class Wish:
     task: str | None
     samples: int
     attacks: tuple[str, ...] | None
-    eps: tuple[int, ...] | None
+    eps: tuple[float, ...] | None
     seed: int
     adversarial: Path | None
+    norm: str = "linf"
+    targeted: bool = False
+    steps: int | None = None
+    queries: int | None = None
+    surrogate: str | None = None
+    oracle: str | None = None  # None: the fastest that is there
+
+    @property
+    def settings(self) -> Settings:
+        """How the attacks are run."""
+        return Settings(self.norm, self.targeted, self.steps, self.queries, self.surrogate)
 
 
 @dataclass(frozen=True)
@@ -80,10 +94,10 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
             path = saved
             notices.append(f"ART is not installed: replaying the saved set {saved}")
         else:
-            names = ("noise",)
+            names = tuple(n for n in WITHOUT_ART if wish.norm in attacks.get(n).norms)
             notices.append(
-                "ART is not installed and the model has no saved adversarial set: only random "
-                "noise; for attacks pip install 'tinyrobust[attacks]'"
+                "ART is not installed and the model has no saved adversarial set: the attacks "
+                f"that need none, {', '.join(names)}; for more pip install 'tinyrobust[attacks]'"
             )
     if path is not None:
         replay = AdversarialSet.load(path)
@@ -92,7 +106,7 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
         task = str(replay.header.get("task") or model.graph.task)
         if wish.task not in (None, task):
             raise TaskError(f"{path} holds images of task '{task}', not of '{wish.task}'")
-        _check_task(task, model.graph)
+        check_task(task, model.graph)
         images, labels = replay.images[: wish.samples], replay.labels[: wish.samples]
         split, seed = str(replay.header.get("split", "test")), int(replay.header.get("seed", 0))
         parameters = {k: v for k, v in dict(replay.header.get("parameters", {})).items()
@@ -101,11 +115,13 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
             notices.append(f"the saved set has {len(images):,} images")
     else:
         replay, task, split = None, wish.task or model.graph.task, "test"
-        _check_task(task, model.graph)  # before anything is downloaded
+        check_task(task, model.graph)  # before anything is downloaded
         seed = wish.seed
-        chosen = _crafted(names or DEFAULT_ATTACKS, wish.eps or DEFAULT_EPS)
+        chosen = _crafted(names or DEFAULT_ATTACKS, wish.eps or DEFAULT_EPS[wish.norm], wish)
         images, labels = tasks.get(task).load("test", wish.samples)
-        parameters = {s.key: attacks.get(str(s.attack)).parameters(s.eps_255) for s in chosen}
+        parameters = {
+            s.key: attacks.get(str(s.attack)).describe(s.eps_255, wish.settings) for s in chosen
+        }
     config = Config(
         board=board, model=model.name, task=task, split=split, samples=len(images),
         seed=seed, attacks=chosen, graph_sha256=model.graph.sha256,
@@ -113,17 +129,25 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
         adversarial_sha256=sha256(path.read_bytes()) if path is not None else None,
         data_sha256=sha256(images.tobytes() + np.asarray(labels, np.int64).tobytes()),
         generator=generator() if replay is None else {},
+        oracle=wish.oracle or fastest() if replay is None else "none",
+        steps=wish.steps, queries=wish.queries, surrogate=wish.surrogate,
     )  # fmt: skip
     return Prepared(config, images, labels, replay, tuple(notices))
 
 
-def _crafted(names: Sequence[str], sizes: Sequence[int]) -> tuple[Series, ...]:
+def _crafted(names: Sequence[str], sizes: Sequence[float], wish: Wish) -> tuple[Series, ...]:
     for name in names:
-        attacks.get(name).check_available()
+        attacks.get(name).check_available(wish.settings)
+    most = 255 if wish.norm == "linf" else 100_000
     for size in sizes:
-        if not 1 <= size <= 255:
-            raise TinyRobustError(f"eps {size} is not in 1..255", "give eps in 1/255, as 2,8")
-    return tuple(Series(n, e) for n in dict.fromkeys(names) for e in sorted(set(sizes)))
+        if not 1 <= size <= most:
+            raise TinyRobustError(
+                f"eps {size:g} is not in 1..{most}", "give eps in 1/255, as 2,8 (L2: as 64,128)"
+            )
+    return tuple(
+        Series(n, int(e) if e == int(e) else e, wish.norm, wish.targeted)
+        for n in dict.fromkeys(names) for e in sorted(set(sizes))
+    )  # fmt: skip
 
 
 def _replayed(replay: AdversarialSet, wish: Wish, path: Path) -> tuple[Series, ...]:
@@ -131,6 +155,7 @@ def _replayed(replay: AdversarialSet, wish: Wish, path: Path) -> tuple[Series, .
         s for s in sorted(replay.crafted, key=lambda s: (str(s.attack), s.eps_255))
         if (wish.attacks is None or s.attack in wish.attacks)
         and (wish.eps is None or s.eps_255 in wish.eps)
+        and (wish.norm == s.norm or wish.attacks is wish.eps is None)
     )  # fmt: skip
     missing = set(wish.attacks or ()) - {s.attack for s in chosen}
     if missing or not chosen:
@@ -142,7 +167,8 @@ def _replayed(replay: AdversarialSet, wish: Wish, path: Path) -> tuple[Series, .
     return chosen
 
 
-def _check_task(name: str, graph: Graph) -> None:
+def check_task(name: str, graph: Graph) -> None:
+    """Raise TaskError unless task ``name`` has the inputs and the classes of ``graph``."""
     if name == NO_TASK:
         raise TaskError(
             f"'{graph.name}' names no task, so there is no data to evaluate it on",

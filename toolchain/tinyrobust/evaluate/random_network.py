@@ -117,6 +117,11 @@ class _Base:
 class _Ternary(_Base):
     """Family ``fixed``: trits, 7-bit activations."""
 
+    @property
+    def codes(self) -> int:
+        """The largest activation."""
+        return _CODES
+
     def __init__(self, specification: str, shape: tuple[int, int, int], zeros: float) -> None:
         super().__init__(specification, Input("image", (), "q"), Tensor("q", shape, 0, _CODES, 7))
         self.zeros = zeros
@@ -144,7 +149,7 @@ class _Ternary(_Base):
     def requantize(self, name: str, *branches: Tensor, scores: bool = False) -> Tensor:
         """Multipliers with which typical sums fill the codes."""
         channels = branches[0].shape[-1]
-        wanted = _CODES << _SHIFT
+        wanted = self.codes << _SHIFT
         multipliers, ranges = [], []
         for branch in branches:
             spread = 4.0 * np.sqrt(max(branch.hi, -branch.lo, 1))
@@ -155,10 +160,10 @@ class _Ternary(_Base):
         bias = self.rng.integers(-wanted // 4, wanted // 2, channels).astype(np.int32)
         node = Requantize(
             name, tuple(b.name for b in branches), f"{name}_q", np.array(multipliers, np.int32),
-            bias, 0 if scores else _SHIFT, 0, _CODES, scores,
+            bias, 0 if scores else _SHIFT, 0, self.codes, scores,
         )  # fmt: skip
         low, high = requantize_range(node, ranges)
-        reach = (int(low.min()), int(high.max())) if scores else (0, _CODES)
+        reach = (int(low.min()), int(high.max())) if scores else (0, self.codes)
         return self.add(node, Tensor(f"{name}_q", branches[0].shape, *reach, 12 if scores else 7))
 
     def conv(
@@ -179,7 +184,7 @@ class _Ternary(_Base):
     def finish(self, x: Tensor, classes: int) -> Graph:
         mean = self.add(
             GlobalAveragePool("pool", (x.name,), "mean", x.shape[0] * x.shape[1] // 2, True),
-            Tensor("mean", (x.shape[2],), 0, _CODES, 7),
+            Tensor("mean", (x.shape[2],), 0, self.codes, 7),
         )
         weights = self.trits(classes, mean.size)
         low, high = accumulator_range(weights, mean)

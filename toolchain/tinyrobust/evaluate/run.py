@@ -18,12 +18,15 @@ from tinyrobust import attacks
 from tinyrobust.boards import Board
 from tinyrobust.errors import LinkError, ProtocolError, TinyRobustError
 from tinyrobust.evaluate.adversarial import AdversarialSet, UInt8, header_of
-from tinyrobust.evaluate.cache import Cache, CraftedBatch
+from tinyrobust.evaluate.cache import Cache
 from tinyrobust.evaluate.config import Config, Series
+from tinyrobust.evaluate.craft import Crafter, stored
 from tinyrobust.evaluate.journal import Journal, now
+from tinyrobust.evaluate.probe import probe
 from tinyrobust.graph import interpreter
 from tinyrobust.graph.nodes import Graph
 
+PROBE_EPS_255 = 8  # where no series has a size in Linf
 Progress = Callable[[Series, float], None]  # images done of a series, fractions included
 
 
@@ -77,12 +80,14 @@ def evaluate(
     counter: Counter | None = None,
     fresh: bool = False,
     header: Mapping[str, Any] | None = None,
+    victim: attacks.Victim | None = None,
     progress: Progress = lambda series, done: None,
     notice: Callable[[str], None] = lambda text: None,
 ) -> Journal:
     """Evaluate clean images (N, H, W, C) uint8 and each attack of ``config`` on ``device``.
 
-    ``replay`` gives the adversarial images instead of crafting them. ``memory`` is the build's
+    ``victim`` is what attacks see, by default the Graph in the interpreter's fast form
+    (``evaluate.victim_for`` makes others). ``replay`` gives the adversarial images instead of crafting them. ``memory`` is the build's
     memory.json; ``counter`` says what the board counts (instructions on a virtual board and
     cycles on another, when not given). Records of another Config in ``out`` are put aside;
     ``fresh`` deletes all. Raises ProtocolError when the device runs another image, LinkError,
@@ -99,7 +104,10 @@ def evaluate(
     done = {(r["series"], r["first"]) for r in journal.batches()}
     if done:
         notice(f"going on after {len(done)} recorded batches in {journal.path}")
-    work = _Work(config, graph, images, labels, device, Cache(out, config), replay, journal)
+    crafter = Crafter(
+        config, victim or attacks.GraphVictim(graph), images, labels, Cache(out, config), replay
+    )
+    work = _Work(config, graph, images, labels, device, crafter, journal)
     journal.append(_device_record(device, config, counter))
     for series in config.series:
         for first in range(0, len(images), config.batch_images):
@@ -108,6 +116,11 @@ def evaluate(
             progress(series, min(first + config.batch_images, len(images)))
         if series.attack is None and journal.last("layers") is None:
             journal.append({"type": "layers", "layers": _layers(device, images)})
+    if replay is None and config.attacks and journal.last("masking") is None:
+        eps = max((s.eps_255 for s in config.attacks if s.norm == "linf"), default=PROBE_EPS_255)
+        truth = np.asarray(labels, np.int64)
+        found = probe(crafter.victim, images, truth, eps, config.seed)
+        journal.append({"type": "masking", "probe": found})
     marks = {k: int(v) for k, v in vars(device.memory()).items()}
     journal.append({"type": "memory", "image": dict(memory or {}), "marks": marks})
     journal.append({"type": "done", "seconds": time.monotonic() - started, "finished": now()})
@@ -153,12 +166,8 @@ class _Work:
     images: UInt8
     labels: Any
     device: Device
-    cache: Cache
-    replay: AdversarialSet | None
+    crafter: Crafter
     journal: Journal
-
-    def __post_init__(self) -> None:
-        self.victim = attacks.GraphVictim(self.graph)
 
     def batch(self, series: Series, first: int, progress: Progress) -> None:
         """Craft or fetch, classify on the device, compare, record."""
@@ -166,7 +175,7 @@ class _Work:
         labels = np.asarray(self.labels[span], np.int64)
         shown, extra = self.images[span], {}
         if series.attack is not None:
-            crafted = self._crafted(series, first, span, progress)
+            crafted = self.crafter.batch(series, first, span, progress)
             shown, extra = crafted.images, crafted.record(self.images[span])
         began = time.monotonic()
         answer = self.device.infer_many(shown)
@@ -185,24 +194,6 @@ class _Work:
             "device_s": round(device_s, 3), **extra,
         })  # fmt: skip
 
-    def _crafted(self, series: Series, first: int, span: slice, progress: Progress) -> CraftedBatch:
-        images, labels = self.images[span], np.asarray(self.labels[span], np.int64)
-        if self.replay is not None:
-            return CraftedBatch(self.replay.crafted[series][span])
-        found = self.cache.get(series, first, images, labels)
-        if found is not None:
-            return found
-        began = time.monotonic()
-        result = attacks.get(str(series.attack)).run(
-            self.victim, images, labels,
-            eps_255=series.eps_255, seed=self.config.seed, first=first,
-            progress=lambda fraction: progress(series, first + fraction * len(images)),
-        )  # fmt: skip
-        seconds = round(time.monotonic() - began, 3)
-        made = CraftedBatch(result.images, int(result.queries.sum()), seconds)
-        self.cache.put(series, first, images, labels, made)
-        return made
-
 
 def crafted_set(config: Config, out: Path, images: UInt8, labels: Any) -> AdversarialSet:
     """The adversarial images of a finished evaluation as a set that can be saved and replayed.
@@ -216,7 +207,7 @@ def crafted_set(config: Config, out: Path, images: UInt8, labels: Any) -> Advers
         parts = []
         for first in range(0, len(images), config.batch_images):
             span = slice(first, first + config.batch_images)
-            batch = cache.get(series, first, images[span], truth[span])
+            batch = stored(cache, series, first, images[span], truth[span])
             if batch is None:
                 raise TinyRobustError(
                     f"the crafted images of '{series.key}' from {first} on are gone from {out}",

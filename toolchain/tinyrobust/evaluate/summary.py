@@ -13,7 +13,7 @@ import numpy as np
 
 from tinyrobust import attacks
 from tinyrobust.errors import TinyRobustError
-from tinyrobust.evaluate import masking
+from tinyrobust.evaluate import effort, masking
 from tinyrobust.evaluate.config import Series
 from tinyrobust.evaluate.statistics import wilson
 from tinyrobust.registry import discover
@@ -44,6 +44,8 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
     complete = len(attacked) == len(config["attacks"]) and all(
         s["samples"] == config["samples"] for s in [clean, *attacked]
     )
+    probed = newest.get("masking", {}).get("probe")
+    judged = masking.checks([s for s in attacked if s["samples"] == clean["samples"]], probed)
     return {
         "schema": SCHEMA,
         "complete": complete,
@@ -59,7 +61,9 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
         "cost": _cost(batches, device, newest.get("layers", {}).get("layers", [])),
         "memory": {k: newest["memory"][k] for k in ("image", "marks")}
         if "memory" in newest else {},
-        "warnings": masking.warnings([s for s in attacked if s["samples"] == clean["samples"]]),
+        "masking": [check.as_json() for check in judged],
+        "probe": probed,
+        "warnings": [text for c in judged if c.status == masking.SIGN for text in c.texts],
         "seconds": _seconds(batches),
         "repeat": {
             "command": header.get("command", ""), "started": header.get("started"),
@@ -89,22 +93,29 @@ def _series(series: Series, batches: Mapping[int, Record], config: Record) -> di
     if series.attack is None:
         return figures
     known = discover("tinyrobust.attacks", "attack").get(series.attack)
+    attack = known if isinstance(known, attacks.Attack) else None
     queries = [b["queries"] for b in batches.values()]
     seconds = [b["craft_s"] for b in batches.values()]
     replayed = None in queries
     return figures | {
         "attack": series.attack,
         "eps_255": series.eps_255,
-        "title": known.title if isinstance(known, attacks.Attack) else series.attack,
-        "kind": known.kind if isinstance(known, attacks.Attack) else "unknown",
-        "strong": known.strong if isinstance(known, attacks.Attack) else False,
-        "paper": known.paper if isinstance(known, attacks.Attack) else "",
+        "norm": series.norm,
+        "targeted": series.targeted,
+        "title": (attack.title if attack else series.attack)
+        + (", targeted" if series.targeted else ""),
+        "kind": attack.kind if attack else "unknown",
+        "strong": attack.strong if attack else False,
+        "iterative": attack.iterative if attack else None,
+        "minimum": attack.minimum if attack else False,
+        "paper": attack.paper if attack else "",
         "parameters": config["parameters"].get(series.key, {}),
         "replayed": replayed,
         "distance_255": max(b["distance_255"] for b in batches.values()),
+        "distance_l2": max(b.get("distance_l2") or 0.0 for b in batches.values()),
         "queries": None if replayed else sum(queries),
         "craft_s": None if replayed else sum(seconds),
-    }
+    } | effort.figures([batches[first] for first in sorted(batches)])
 
 
 def _correct(batch: Record) -> Any:
@@ -115,8 +126,9 @@ def _worst(batches: Mapping[str, Mapping[int, Record]], config: Record) -> list[
     """Per size, images that are right when clean and under every attack of that size."""
     series = [Series.parse(key) for key in config["attacks"] if key in batches]
     rows = []
-    for eps in sorted({s.eps_255 for s in series}):
-        keys = ["clean", *(s.key for s in series if s.eps_255 == eps)]
+    for norm, eps in sorted({(s.norm, s.eps_255) for s in series}, key=_by_size):
+        same = [s for s in series if (s.norm, s.eps_255) == (norm, eps)]
+        keys = ["clean", *(s.key for s in same)]
         shared = set.intersection(*(set(batches[k]) for k in keys))
         if not shared:
             continue
@@ -125,10 +137,14 @@ def _worst(batches: Mapping[str, Mapping[int, Record]], config: Record) -> list[
         )
         low, high = wilson(int(right.sum()), len(right))
         rows.append({
-            "eps_255": eps, "of": keys[1:], "samples": len(right), "correct": int(right.sum()),
+            "norm": norm, "eps_255": eps, "of": keys[1:], "samples": len(right), "correct": int(right.sum()),
             "accuracy": float(right.mean()), "low": low, "high": high,
         })  # fmt: skip
     return rows
+
+
+def _by_size(row: tuple[str, float]) -> tuple[bool, float]:
+    return row[0] != "linf", row[1]
 
 
 def _cost(

@@ -65,7 +65,8 @@ Side = Annotated[int, Field(ge=1, le=64)]
 
 class _Layer(Strict):
     """``kernel_size`` is one number or [rows, columns]; ``jacobian`` is the strength of the
-    Jacobian term of this block's output; ``dropout`` follows the activation, in training only."""
+    Jacobian term of this block's output; ``dropout`` follows the activation, in training only
+    (N. Srivastava et al., "Dropout", 2014)."""
 
     stride: Literal[1, 2] = 1
     kernel_size: Literal[1, 3, 5] | tuple[Side, Side] = 3

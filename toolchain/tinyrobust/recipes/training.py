@@ -33,11 +33,12 @@ class Augmentation(Strict):
     """Random change of training images.
 
     ``flip`` mirrors left and right; ``shift`` crops from the image padded with that many pixels
-    of zero; ``cutout`` zeroes one square of that side per image (T. DeVries, G. W. Taylor,
-    "Improved Regularization of Convolutional Neural Networks with Cutout", 2017,
-    arXiv:1708.04552), partly outside where its centre is near the border. Recordings are shifted
-    by up to ``shift_ms`` either way, and with probability ``noise`` have background noise, before
-    their features are taken.
+    of zero (both as K. He et al., "Deep Residual Learning for Image Recognition", 2016,
+    arXiv:1512.03385, section 4.2); ``cutout`` zeroes one square of that side per image
+    (T. DeVries, G. W. Taylor, "Improved Regularization of Convolutional Neural Networks with
+    Cutout", 2017, arXiv:1708.04552), partly outside where its centre is near the border.
+    Recordings are shifted by up to ``shift_ms`` either way, and with probability ``noise`` have
+    background noise, before their features are taken.
     """
 
     flip: bool = False
@@ -54,6 +55,11 @@ class Training(Strict):
     which replaces them in validation and in the result (B. T. Polyak, A. B. Juditsky,
     "Acceleration of Stochastic Approximation by Averaging", 1992; in adversarial training
     S. Gowal et al., "Uncovering the Limits of Adversarial Training", 2020, arXiv:2010.03593).
+    ``label_smoothing`` spreads that part of a label over all classes (C. Szegedy et al.,
+    "Rethinking the Inception Architecture", 2016, arXiv:1512.00567); ``weight_decay`` is decoupled
+    (I. Loshchilov, F. Hutter, 2019, arXiv:1711.05101).
+    ``check_eps_255`` is the size of the PGD that validation images are attacked with after every
+    epoch; left out, that of adversarial training, and no attack without it.
     """
 
     epochs: int = Field(ge=1, le=10_000)
@@ -66,6 +72,7 @@ class Training(Strict):
     average: float = Field(default=0.0, ge=0, lt=1)
     batch_norm_momentum: float = Field(default=0.9, gt=0, lt=1)
     batch_norm_images: int = Field(default=8192, ge=2)
+    check_eps_255: float | None = Field(default=None, gt=0, le=255)
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation = Augmentation()
 

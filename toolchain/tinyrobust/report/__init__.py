@@ -6,7 +6,8 @@ folder: ``report.json`` (that dict), ``report.md``, ``report.html`` (self-contai
 
 from __future__ import annotations
 
+from tinyrobust.report.comparison_page import ComparisonFiles, write_comparison
 from tinyrobust.report.words import rows, statements
 from tinyrobust.report.write import Files, write
 
-__all__ = ["Files", "rows", "statements", "write"]
+__all__ = ["ComparisonFiles", "Files", "rows", "statements", "write", "write_comparison"]

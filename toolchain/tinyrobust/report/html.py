@@ -9,7 +9,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinyrobust.report import plots
-from tinyrobust.report.words import cost, interval, layer_rows, memory_rows, rows, statements
+from tinyrobust.report.words import (
+    cost,
+    effort_rows,
+    interval,
+    layer_rows,
+    masking_rows,
+    memory_rows,
+    rows,
+    size,
+    statements,
+)
 from tinyrobust.units import count, kib, percent
 
 
@@ -21,7 +31,9 @@ def render(figures: Mapping[str, Any]) -> str:
         loader=PackageLoader("tinyrobust.report", "."), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"percent": percent, "kib": kib, "count": count, "interval": interval}
+    environment.filters |= {
+        "percent": percent, "kib": kib, "count": count, "interval": interval, "size": size,
+    }  # fmt: skip
     return environment.get_template("page.html.j2").render(
         figures=figures,
         rows=rows(figures),
@@ -29,6 +41,8 @@ def render(figures: Mapping[str, Any]) -> str:
         cost=cost(figures),
         memory=memory_rows(figures),
         layers=layer_rows(figures),
+        effort=effort_rows(figures),
+        masking=masking_rows(figures),
         plots={
             "accuracy": plots.accuracy(figures),
             "layers": plots.layers(figures),

@@ -1,8 +1,8 @@
 """JUnit XML, for continuous integration: each promise of an evaluation is a test case.
 
 In: the evaluation's figures. Out: XML text. Failures: integers that differ from the
-interpreter's, an unfinished evaluation, memory over budget. Warnings about gradient masking
-are failures too: the accuracy beside them is not to be trusted.
+interpreter's, an unfinished evaluation, memory over budget. Signs of gradient masking are failures
+too: the accuracy beside them is not to be trusted; a check that was not measured is skipped.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as Xml
 
-from tinyrobust.report.words import interval, memory_rows
+from tinyrobust.report.words import effort_rows, interval, masking_rows, memory_rows, size
 from tinyrobust.units import percent
 
 
@@ -30,11 +30,26 @@ def render(figures: Mapping[str, Any]) -> str:
         output.text = (
             f"{percent(series['accuracy'])} ({interval(series)}) of {series['samples']:,} images"
         )
+        if "attack" in series:
+            (row,) = effort_rows({"attacks": [series]})
+            output.text += "".join(
+                f"; {words}{row[key]}" for key, words in (
+                    ("queries", "queries per image: "), ("oracle", "answered by "),
+                    ("norms", "distance of 255: "), ("notes", ""),
+                ) if row[key]
+            )  # fmt: skip
+    for row in figures["worst"]:
+        case = _case(suite, name, f"worst of the suite at {size(row)}", 0.0, "")
+        text = f"{percent(row['accuracy'])} ({interval(row)}) of {row['samples']:,} images"
+        Xml.SubElement(case, "system-out").text = f"{text}; {', '.join(row['of'])}"
     for row in memory_rows(figures):
         over = f"needs {row['used']:,} B, budget {row['budget']:,} B"
         _case(suite, name, f"memory {row['name']}", 0.0,
               over if row["used"] > row["budget"] else "")  # fmt: skip
-    _case(suite, name, "no sign of gradient masking", 0.0, "; ".join(figures["warnings"]))
+    for check in masking_rows(figures):
+        case = _case(suite, name, f"masking: {check['name']}", 0.0, check["text"])
+        if check["status"] == "not measured":
+            Xml.SubElement(case, "skipped", message="not measured")
     cases = suite.findall("testcase")
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tinyrobust.report.words import cost, layer_rows, memory_rows, rows, statements
+from tinyrobust.report.words import (
+    cost,
+    effort_rows,
+    layer_rows,
+    masking_rows,
+    memory_rows,
+    rows,
+    size,
+    statements,
+)
 from tinyrobust.units import count, kib, percent
 
 
@@ -19,12 +28,25 @@ def render(figures: Mapping[str, Any]) -> str:
     parts += [f"> **Warning:** {text}" for text in figures["warnings"]]
     parts += ["", "## Accuracy, classified by the board", ""]
     parts += _table(
-        ["images", "size (Linf)", "board", "95 % interval", "correct", "numpy interpreter",
+        ["images", "size", "board", "95 % interval", "correct", "numpy interpreter",
          "integers that differ", ""],
         ([r["name"], r["eps"], r["accuracy"], r["interval"], r["correct"], r["interpreter"],
           r["differ"], r["note"]]
          for r in rows(figures)),
     )  # fmt: skip
+    effort = effort_rows(figures)
+    if effort:
+        parts += ["", "## What the attacks did", ""]
+        parts += _table(
+            ["attack", "size", "queries per image", "answered by", "distance of 255", ""],
+            ([r["name"], r["eps"], r["queries"], r["oracle"], r["norms"], r["notes"]]
+             for r in effort),
+        )  # fmt: skip
+    parts += ["", "## Signs of gradient masking", ""]
+    parts += _table(
+        ["should hold", "seen", ""],
+        ([r["name"], r["status"], r["text"]] for r in masking_rows(figures)),
+    )
     parts += ["", "## Cost", "", f"One inference: {cost(figures)}.", ""]
     layers = layer_rows(figures)
     if layers:
@@ -59,7 +81,7 @@ def render(figures: Mapping[str, Any]) -> str:
     for series in figures["attacks"]:
         settings = ", ".join(f"{k} {v}" for k, v in series["parameters"].items())
         parts.append(
-            f"- {series['title']} at {series['eps_255']}/255: {settings}. {series['paper']}"
+            f"- {series['title']} at {size(series)}: {settings}. {series['paper']}"
         )
     return "\n".join(parts) + "\n"
 

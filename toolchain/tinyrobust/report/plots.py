@@ -54,7 +54,8 @@ def accuracy(figures: Figures) -> str:
     """Accuracy against the size of the attack, with 95 % intervals."""
     clean = figures["clean"]
     names: dict[str, list[Any]] = {}
-    for series in figures["attacks"]:
+    shown = _one_norm(figures)
+    for series in shown:
         names.setdefault(series["title"], []).append(series)
     with _figure(6.6, 4.1) as (figure, axes):
         axes.grid(axis="y", color=GRID)
@@ -81,10 +82,22 @@ def accuracy(figures: Figures) -> str:
             fmt="D", color=CLEAN, markersize=6.5, capsize=3, label="clean", zorder=5,
         )  # fmt: skip
         axes.set(ylim=(0, 103), ylabel="correct on the board (%)",
-                 xlabel="largest change of a pixel value (of 255)")  # fmt: skip
-        axes.set_xticks(sorted({0, *(s["eps_255"] for s in figures["attacks"])}))
+                 xlabel=_XLABEL[shown[0].get("norm", "linf") if shown else "linf"])  # fmt: skip
+        axes.set_xticks(sorted({0, *(s["eps_255"] for s in shown)}))
         axes.legend(frameon=False, loc="lower left", ncols=2, fontsize=9.5)
         return _svg(figure)
+
+
+_XLABEL = {
+    "linf": "largest change of a pixel value (of 255)",
+    "l2": "L2 length of the change (of 255)",
+}
+
+
+def _one_norm(figures: Figures) -> list[Figures]:
+    """The Linf series, or, where there are none, the L2 ones: one axis cannot show both."""
+    every = list(figures["attacks"])
+    return [s for s in every if s.get("norm", "linf") == "linf"] or every
 
 
 def layers(figures: Figures) -> str:

@@ -18,12 +18,82 @@ def rows(figures: Figures) -> list[dict[str, str]]:
     table = [_row("clean", "-", figures["clean"], "")]
     for series in figures["attacks"]:
         note = series["kind"] + (", replayed" if series["replayed"] else "")
-        table.append(_row(series["title"], f"{series['eps_255']}/255", series, note))
+        table.append(_row(series["title"], size(series), series, note))
     for worst in figures["worst"]:
         if len(worst["of"]) > 1:
-            note = "worst of the suite"
-            table.append(_row("any attack", f"{worst['eps_255']}/255", worst, note))
+            note = f"worst per image of {len(worst['of'])} attacks"
+            table.append(_row("any attack", size(worst), worst, note))
     return table
+
+
+def size(series: Figures) -> str:
+    """``"8/255"``, or ``"128/255 (L2)"``."""
+    return f"{series['eps_255']:g}/255" + (" (L2)" if series.get("norm") == "l2" else "")
+
+
+def effort_rows(figures: Figures) -> list[dict[str, str]]:
+    """What each attack spent and reached, as text; what was not measured says so."""
+    return [
+        {
+            "name": series["title"], "eps": size(series), "queries": _queries(series),
+            "oracle": _oracle(series), "norms": _norms(series), "notes": "; ".join(_notes(series)),
+        }
+        for series in figures["attacks"]
+    ]  # fmt: skip
+
+
+_UNKNOWN = "not measured"
+
+
+def _queries(series: Figures) -> str:
+    if series["queries_mean"] is None:
+        return _UNKNOWN
+    return f"{series['queries_mean']:,.0f} (at most {series['queries_max']:,})"
+
+
+def _oracle(series: Figures) -> str:
+    oracle = series["oracle"]
+    if oracle is None or not oracle["asked"]:
+        return "" if oracle else _UNKNOWN
+    rate = "" if oracle["per_s"] is None else f", {oracle['per_s']:,.0f}/s"
+    return f"{oracle['name']}: {oracle['asked']:,}{rate}"
+
+
+def _norms(series: Figures) -> str:
+    """Distances that a minimum-norm attack needed; others go to the size that they may."""
+    if not series["minimum"]:
+        return ""
+    if series["norms"] is None:
+        return _UNKNOWN
+    found = series["norms"]["l2"]["found"]
+    medians = [
+        f"{word} {'-' if value is None else format(value, '.1f')}"
+        for word, value in (("Linf", series["norms"]["linf"]["median"]),
+                            ("L2", series["norms"]["l2"]["median"]))
+    ]  # fmt: skip
+    return f"median {', '.join(medians)}; found {found:,} of {series['attacked']:,}"
+
+
+def _notes(series: Figures) -> list[str]:
+    notes = []
+    if series["did_not_move"]:
+        notes.append(f"did not move {series['did_not_move']:,} of {series['attacked']:,} images")
+    if series["reached"] is not None:
+        notes.append(f"reached its target for {series['reached']:,} of {series['attacked']:,}")
+    heat = [e for e in series["log"] if "temperature" in e]
+    if heat:
+        parts = (f"{e['broken']:,} of {e['tried']:,} at {e['temperature']:g}" for e in heat)
+        notes.append(f"temperatures: broke {', '.join(parts)}")
+    parts = [f"{e['part']} {e['broken']:,} of {e['tried']:,}" for e in series["log"] if "part" in e]
+    return notes + ([f"parts: {', '.join(parts)}"] if parts else [])
+
+
+def masking_rows(figures: Figures) -> list[dict[str, str]]:
+    """The checks for gradient masking: name, status and what was seen."""
+    return [
+        {"name": check["name"], "status": check["status"], "text": "; ".join(check["texts"])}
+        for check in figures["masking"]
+    ]
 
 
 def _row(name: str, eps: str, series: Figures, note: str) -> dict[str, str]:
@@ -75,8 +145,10 @@ def statements(figures: Figures) -> list[str]:
     lines.append(
         "Every image, clean and adversarial, was classified by the board itself over its serial "
         "port. Adversarial images were crafted on the host, on the same integers, and differ from "
-        "the clean uint8 image by at most the stated size in every value (Linf, of 255)."
+        "the clean uint8 image by at most the stated size in every value (Linf, of 255), or, where "
+        "the size says L2, as a whole."
     )
+    lines += _about_oracles(figures)
     different = figures["score_differences"]
     lines.append(
         "The board's scores equal the numpy interpreter's in every integer of every image."
@@ -92,6 +164,20 @@ def statements(figures: Figures) -> list[str]:
     if not figures["complete"]:
         lines.append("The evaluation is not finished: the figures cover what is recorded so far.")
     return lines
+
+
+def _about_oracles(figures: Figures) -> list[str]:
+    names = {s["oracle"]["name"] for s in figures["attacks"] if s["oracle"] and s["oracle"]["asked"]}
+    words = {
+        "device": "The board itself answered what the attacks asked, over its serial port.",
+        "host": "The firmware's C++, compiled for the host, answered what the attacks asked: the "
+        "same integers as the board's.",
+        "interpreter": "The numpy interpreter answered what the attacks asked: the same integers "
+        "as the board's.",
+        "qkeras": "The attacks saw the QKeras model, whose floats are not the board's integers: a "
+        "transfer, weaker than an attack on the integers.",
+    }
+    return [words[name] for name in sorted(names) if name in words]
 
 
 def memory_rows(figures: Figures) -> list[dict[str, Any]]:

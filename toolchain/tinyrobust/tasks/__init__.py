@@ -10,10 +10,19 @@ from typing import Any
 from tinyrobust.errors import TaskError
 from tinyrobust.registry import discover, nearest
 from tinyrobust.tasks._data import download_progress
-from tinyrobust.tasks._task import Images, Labels, Perturbation, Perturbing, Split, Task
+from tinyrobust.tasks._task import (
+    Images,
+    IntegerFeatures,
+    Labels,
+    Perturbation,
+    Perturbing,
+    Split,
+    Task,
+)
 
 __all__ = [
     "Images",
+    "IntegerFeatures",
     "Labels",
     "Perturbation",
     "Perturbing",

@@ -53,3 +53,11 @@ class Perturbing(Protocol):
 
     def perturbed(self, rows: Labels, how: Perturbation, random: np.random.Generator) -> Images:
         """The images of the train split's ``rows``, changed as ``how`` says, by ``random``."""
+
+
+@runtime_checkable
+class IntegerFeatures(Task, Protocol):
+    """A task of recordings whose features can be taken from integers alone."""
+
+    def in_integers(self) -> Task:
+        """The same task with such features."""

@@ -5,8 +5,10 @@ cache folder (or that folder itself). Goes out: uint8 features and labels.
 
 The name says words and features: ``speech_commands:WORDS:FEATURES``. WORDS are joined by ``+``
 (``yes+no+unknown+silence``), or ``digits``, or ``keywords``: the twelve classes of MLPerf Tiny.
-FEATURES are ``mfcc`` (49x10) or ``log_mel`` (49x40; ``log_mel10`` has 10 bands). Left out, they
-are ``keywords`` and ``mfcc``. The train split ends with the clips of the official validation list.
+FEATURES are ``mfcc`` (49x10) or ``log_mel`` (49x40; ``log_mel10`` has 10 bands), in float by
+librosa, or with ``_integer`` behind the name from integers alone, as in front of a device. Left
+out, they are ``keywords`` and ``mfcc``. The train split ends with the clips of the official
+validation list.
 
 Samples and features are kept in the cache folder, named by all that they depend on.
 """
@@ -44,6 +46,7 @@ FEATURES = {
     "log_mel": Features("log_mel"),
     "log_mel10": Features("log_mel", 10),
 }
+FEATURES |= {f"{name}_integer": replace(kind, integer=True) for name, kind in FEATURES.items()}
 Wave = npt.NDArray[np.float32]
 NOISE_LEVEL = 0.1  # of full scale: the loudest background noise that training mixes in
 
@@ -81,6 +84,13 @@ class SpeechCommands:
         kind = FEATURES[features] if features else self.features
         return replace(self, name=f"{self.name}:{text}", labels=labels, features=kind)
 
+    def in_integers(self) -> SpeechCommands:
+        """The same task with features from integers alone."""
+        kind = replace(self.features, integer=True)
+        features = next(name for name, value in FEATURES.items() if value == kind)
+        words = (*self.name.split(":"), "")[1]
+        return SpeechCommands().with_options(f"{words}:{features}")
+
     def where(self) -> str | None:
         """The folder with the clips, if there is one."""
         found = self._folder()
@@ -98,7 +108,7 @@ class SpeechCommands:
         if path.is_file():
             images: Images = np.load(path, allow_pickle=False)
         else:
-            images = _features.in_float(samples, self.features)
+            images = _features.compute(samples, self.features)
             _keep(path, images)
         return images[:limit], labels[:limit]
 
@@ -117,7 +127,7 @@ class SpeechCommands:
             for row in np.flatnonzero(random.uniform(size=len(samples)) < how.noise):
                 samples[row] += _noise(recorded, random)
         whole = np.clip(np.rint(samples), -32768, 32767).astype(np.int16)
-        return _features.in_float(whole, self.features)
+        return _features.compute(whole, self.features)
 
     def validation_clips(self) -> int:
         """How many clips at the end of the train split are those of the official list."""

@@ -107,7 +107,7 @@ def _longer(seconds: list[float], lost: float) -> list[float]:
 def _overfits(recipe: Recipe, history: list[dict[str, float]], row: dict[str, float]) -> bool:
     """Whether the epoch of ``row`` overfitted catastrophically."""
     guard = recipe.adversarial.guard
-    if guard is None or "validation_robust" not in row:
+    if guard is None or recipe.adversarial.method == "none" or "validation_robust" not in row:
         return False
     best = max((old["validation_robust"] for old in history), default=0.0)
     return guard_trips(best, row["validation_robust"], guard.drop)
@@ -137,8 +137,9 @@ class _Checker:
         self.predictor = Predictor(self.model)
         self.sets = sets
         self.pgd: PgdCheck | None = None
-        if recipe.adversarial.method != "none":
-            self.pgd = PgdCheck(self.model, draw, recipe.adversarial.eps_255)
+        trained = recipe.adversarial.eps_255 if recipe.adversarial.method != "none" else None
+        if (eps := recipe.training.check_eps_255 or trained) is not None:
+            self.pgd = PgdCheck(self.model, draw, eps)
 
     def check(self, trainer: Trainer) -> dict[str, float]:
         """Accuracy of the averaged weights, and under PGD that of the weights themselves.
