@@ -130,7 +130,7 @@ struct LookupI8 {
 };
 
 // Over rows of `depth`: exponentials[d] is exp(-d * beta * scale) in Q0.31 for the first `known`
-// differences d from the row's maximum, 0 for all others.
+// differences d from the row's maximum; the next entry is 0, as for all others.
 struct SoftmaxI8 {
   const int32_t* exponentials;
   uint16_t known;

@@ -37,7 +37,7 @@ from tinyrobust.virtual import Clock
 SEEDS = range(24)
 MIXES = 2  # of each network, and core
 SMALL = 2000  # below this count an error is relative to it
-GOOD = 0.015  # largest error of a least-squares fit that is left alone
+GOOD = 0.02  # largest error of a least-squares fit that is left alone
 ROUNDS = 12
 CORES = ("cortex-m7", "cortex-m4", "host")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.int8_networks import network
 from tinyrobust import boards, device, image, memory, resources, virtual
 from tinyrobust.errors import BudgetError
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.kernels import Layer, Ports, Way, layers
+from tinyrobust.kernels import Layer, Way, layers
 from tinyrobust.memory import options
 
 FAMILIES = ("fixed", "tflite")
@@ -43,6 +43,8 @@ def networks(family: str, seeds: range) -> Iterator[Graph]:
             yield random_int8_graph(seed, 32, reach=24)
         elif seed % 8 == 7:
             yield separable_graph(seed)
+        elif seed % 8 == 5:
+            yield depthwise(seed)
         elif seed % 4 == 3:
             yield random_graph(seed)
         elif seed % 4 == 2:
@@ -80,7 +82,7 @@ def pools(seed: int) -> Graph:
     """Pools and requantisations of all kinds and operands, with little else."""
     rng = np.random.default_rng([8, seed])
     b = Builder(seed, (24, int(rng.integers(18, 26)), 2), 0.3)
-    first = b.conv(int(rng.choice([3, 4, 7, 8, 12, 16, 22, 32])), 1)
+    first = b.conv(int(rng.choice([1, 1, 3, 4, 7, 8, 12, 16, 22, 32])), 1)
     b.requantize(first)
     other = b.x
     b.requantize(first, other, bits=int(rng.choice([4, 7])))
@@ -105,9 +107,35 @@ def pools(seed: int) -> Graph:
     return b.graph(f"pools{seed}")
 
 
+def depthwise(seed: int) -> Graph:
+    """Depthwise convolutions one after the other, with 1x1 between some of them."""
+    rng = np.random.default_rng([6, seed])
+    b = Builder(seed, (int(rng.integers(6, 20)), int(rng.integers(6, 24)), 3), 0.4)
+    b.conv(int(rng.choice(CHANNELS)), 1)
+    b.requantize()
+    for _ in range(10):
+        b.zeros = float(rng.choice([0.05, 0.3, 0.5, 0.7, 0.9]))
+        bits, shift = int(rng.choice([4, 7, 7])), int(rng.choice([16, rng.integers(3, 13)]))
+        source, size = b.x, KERNELS[int(rng.integers(len(KERNELS)))]
+        wide = b.depthwise(size, int(rng.choice([1, 1, 1, 2])) if min(b.x.shape[:2]) > 4 else 1)
+        if wide.shape == source.shape and rng.random() < 0.4:
+            other = b.conv(source.shape[2], 1, source=source) if rng.random() < 0.4 else source
+            b.requantize(*([wide, other] if rng.random() < 0.5 else [other, wide]),
+                         bits=bits, shift=shift)  # fmt: skip
+        else:
+            b.requantize(bits=bits, shift=shift)
+        if rng.random() < 0.3:
+            b.conv(int(rng.choice(CHANNELS)), 1)
+            b.requantize(bits=bits, shift=shift)
+    b.average()
+    b.dense(5)
+    b.requantize(scores=True)
+    return b.graph(f"depthwise{seed}")
+
+
 def _add(b: Builder, rng: np.random.Generator, kind: str) -> None:
     height, width, channels = b.x.shape
-    bits, shift = int(rng.choice([4, 7, 7])), int(rng.integers(3, 13))
+    bits, shift = int(rng.choice([4, 7, 7])), int(rng.choice([16, rng.integers(3, 13)]))
     small = min(height, width) < 5
     wanted = int(rng.choice(CHANNELS)) if height * width <= 300 else int(rng.choice(CHANNELS[:12]))
     if kind == "pool" and not small:
@@ -132,16 +160,19 @@ def _add(b: Builder, rng: np.random.Generator, kind: str) -> None:
         b.requantize(bits=bits, shift=shift)
 
 
-def mixes(graph: Graph, core: str, count: int) -> list[dict[str, str]]:
-    """``count`` forced choices: for each layer a kernel that accepts it, then a variant of it, by
-    chance, the same for the same network. Layouts are left to the planner."""
+def mixes(
+    graph: Graph, core: str, count: int, preferred: Collection[str] = ()
+) -> list[dict[str, str]]:
+    """``count`` forced choices: for each layer a kernel that accepts it (one of ``preferred`` where
+    there is one), then a variant of it, by chance, the same for the same network. Layouts are left
+    to the planner."""
     rng = np.random.default_rng([9, *graph.name.encode()])
     rows = {layer.name: _labels(layer, graph, core) for layer in layers(graph)}
     found = []
     for _ in range(count):
         force = {}
         for name, kernels in rows.items():
-            kernel = str(rng.choice(sorted(kernels)))
+            kernel = str(rng.choice(sorted(set(kernels) & set(preferred)) or sorted(kernels)))
             force[name] = str(rng.choice(kernels[kernel]))
         found.append(force)
     return found
@@ -167,16 +198,12 @@ class Case:
     counted: int
     weights_bytes: int  # in the ELF
     tables_bytes: int
+    way: Way
 
     @property
     def name(self) -> str:
         """For messages."""
         return f"{self.graph.name}/{self.layer.name}"
-
-    @property
-    def way(self) -> Way:
-        """How the kernel ran."""
-        return Way(self.step.variant, Ports(**self.step.layout))
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,9 +263,9 @@ def _run(
             session.infer(sample)
         counts = [int(n) for _, n in session.layer_cycles()]
     cases = tuple(
-        Case(graph, layer, step, core, n, linked.weights_bytes, linked.tables_bytes)
-        for layer, step, n, linked in zip(
-            plan.layers, plan.steps, counts, built.memory.layers, strict=True
+        Case(graph, layer, step, core, n, linked.weights_bytes, linked.tables_bytes, plan.way(i))
+        for i, (layer, step, n, linked) in enumerate(
+            zip(plan.layers, plan.steps, counts, built.memory.layers, strict=True)
         )
     )
     return Run(plan, built, cases, linked_code(plan, built.folder / "firmware.map"))

@@ -35,13 +35,14 @@ TR_INLINE int32_t divide(int32_t x, int32_t exponent, int32_t e) {
   return (x >> (exponent - 32)) + (e > 0 ? 1 : 0);
 }
 
-// The exponential of a difference from the row's maximum.
+// The exponential of a difference from the row's maximum. Behind the table stands a 0 for all that
+// it does not hold, so that the time does not depend on the data.
 class Exponentials {
  public:
   explicit Exponentials(const SoftmaxI8& layer) : table_(layer.exponentials), known_(layer.known) {}
   TR_INLINE int32_t of(int32_t difference) const {
     const uint32_t d = static_cast<uint32_t>(difference);
-    return d < known_ ? table_[d] : 0;
+    return table_[d < known_ ? d : known_];
   }
 
  private:
@@ -67,7 +68,8 @@ void softmax_i8(const SoftmaxI8& layer, const Buffers& at) {
     const int32_t exponent = 12 - headroom + 31 - 8;
     for (uint32_t i = 0; i < depth; ++i) {
       const int32_t e = exponential.of(largest - in[i]);
-      *out++ = clamp_i8(divide(doubling_high_mul(scale, e), exponent, e) - 128, -128, 127);
+      const int32_t q = divide(doubling_high_mul(scale, e), exponent, e);  // never below 0
+      *out++ = static_cast<int8_t>((q < 255 ? q : 255) - 128);
     }
   }
 }

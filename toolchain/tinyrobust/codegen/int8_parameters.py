@@ -105,7 +105,8 @@ def arrays(layer: Layer, graph: Graph) -> Arrays:
     if isinstance(node, int8.LookupInt8):
         return {"table": node.table}
     if isinstance(node, int8.SoftmaxInt8):
-        return {"exponentials": node.exponentials[: known_exponentials(node)]}
+        known = node.exponentials[: known_exponentials(node)]
+        return {"exponentials": np.append(known, np.zeros(1, known.dtype))}
     return {}
 
 

@@ -39,10 +39,16 @@ class Ports:
 
 @dataclass(frozen=True)
 class Way:
-    """A way to run a kernel: one of its variants, and the layouts at its ports."""
+    """A way to run a kernel: one of its variants, and the layouts at its ports.
+
+    What is known when all layers have theirs: ``cached``: code that it writes goes through caches;
+    ``over_operand``: its output lies over its operand (None: not known yet).
+    """
 
     variant: Mapping[str, int] = field(default_factory=dict)
     ports: Ports = Ports()
+    cached: bool = False
+    over_operand: bool | None = None
 
 
 PLAIN = Way()
@@ -69,12 +75,14 @@ class Known(Mapping[str, float]):
 
 def known_names(file: KernelFile, layer: Layer, graph: Graph, core: str, way: Way = PLAIN) -> Known:
     """What the formulas of a kernel may name on ``layer``."""
-    plain = variables(layer, graph, core, way.ports)
+    plain = variables(layer, graph, core, way.ports, cached=way.cached)
     makers: dict[str, Callable[[], float]] = {name: _item(plain, name) for name in VARIABLES}
     makers |= {name: _constant(value) for name, value in way.variant.items()}
     if file.counts is not None:
         names = importlib.import_module(f"{COUNTS_PACKAGE}.{file.counts}").NAMES
         variant = tuple(sorted(way.variant.items()))
+        if way.over_operand is not None:
+            variant += (("over_operand", int(way.over_operand)),)
         makers |= {
             name: lambda name=name: _counts(file.counts, layer, graph, variant)[name]  # type: ignore[misc]
             for name in names
@@ -106,7 +114,9 @@ def _counts(
     return dict(found.counts(layer, graph, dict(variant)))
 
 
-def variables(layer: Layer, graph: Graph, core: str, ports: Ports = PLAIN.ports) -> Known:
+def variables(
+    layer: Layer, graph: Graph, core: str, ports: Ports = PLAIN.ports, *, cached: bool = False
+) -> Known:
     """Every variable of ``layer``.
 
     ``taps``: weights of one output channel; ``nonzero``: weights that are not zero;
@@ -117,11 +127,12 @@ def variables(layer: Layer, graph: Graph, core: str, ports: Ports = PLAIN.ports)
     ``source_bytes``, ``operand_bytes``, ``output_bytes``: what the tensors take in memory, borders
     counted; the flags ``residual``, ``raw``, ``scores``, ``operand_wide``, ``source_16`` (int16),
     ``average``, ``dsp`` (the core has the instructions), ``planar_source``, ``planar_operand``,
-    ``planar_output`` are 1 or 0.
+    ``planar_output``, and ``cached`` (code that the kernel writes goes through caches) are 1 or 0.
     """
     shared = _of_layer(layer, graph)
     makers = {name: _item(shared, name) for name in shared}
     makers["dsp"] = _constant(int("dsp" in FEATURES[core]))
+    makers["cached"] = _constant(int(cached))
     tensors = {"source": layer.source, "operand": layer.operand, "output": layer.output}
     for port, name in tensors.items():
         layout = getattr(ports, port)

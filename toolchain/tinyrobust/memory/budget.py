@@ -64,6 +64,13 @@ def executable(board: Board, n_bytes: int = 0) -> str:
     return found[0] if found else ""
 
 
+def cached(board: Board, memory: str) -> bool:
+    """True when code that is written into ``memory`` goes through caches, as
+    ``firmware/runtime/code_ram.cpp`` decides it: a Cortex-M7 has them, but not for its ITCM."""
+    kinds = {m.name: m.kind for m in board.memories}
+    return board.core == "cortex-m7" and kinds.get(memory, "itcm") != "itcm"
+
+
 def _takes_code(memory: Any) -> bool:
     return CODE_RAM in memory.use
 

@@ -39,11 +39,13 @@ class Ceiling:
 @dataclass(frozen=True)
 class Weights:
     """What to minimise: the sum of time (cycles where every kernel states them, else
-    instructions), bytes of flash and bytes of RAM, each with its weight."""
+    instructions), bytes of flash and bytes of RAM, each with its weight. ``slack``: by what part
+    of the least sum a goal that counts less may exceed it."""
 
     time: float = 0.0
     flash: float = 0.0
     ram: float = 0.0
+    slack: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,8 @@ def choose(
 ) -> Chosen | None:
     """The best choice within ``ceiling``, or None when nothing fits.
 
-    Of ``goals`` the first counts, then among the choices that are best by it the second, ...
+    Of ``goals`` the first counts, then among the choices that are best by it (or nearly, see
+    ``Weights.slack``) the second, ...
     ``without``: choices to leave out, and all that have the same buffers.
     """
     model = _Model(problem, ceiling)
@@ -289,9 +292,9 @@ class _Model:
         return float(self.solver.getObjectiveValue())
 
     def hold(self, goal: Weights, best: Chosen) -> None:
-        """Allow nothing worse than ``best`` by ``goal`` from now on."""
+        """Allow nothing worse than ``best`` by ``goal``, but for its slack, from now on."""
         value = goal.time * best.time + goal.flash * best.flash + goal.ram * best.ram
-        self.solver.addConstr(self._sum(goal) <= value * (1 + 1e-9))
+        self.solver.addConstr(self._sum(goal) <= value * (1 + goal.slack + 1e-9))
 
     def chosen(self) -> Chosen:
         """The solution with its sums in whole numbers."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from tinyrobust.artefact import canonical_json, sha256
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.kernels import HWC, Kernel, Layer, catalogue, copy_name
+from tinyrobust.kernels import HWC, Kernel, Layer, Ports, Way, catalogue, copy_name
 from tinyrobust.kernels.layers import ELEMENT_BYTES
 from tinyrobust.memory.lifetimes import IMAGE
 
@@ -87,7 +87,8 @@ class Plan:
     once more in another layout. ``places``: every tensor that exists on the device (copies in
     another layout under ``copy_name``), and IMAGE. ``code_bytes``: flash of the kernels in use,
     measured when they were calibrated. ``code_ram_bytes``: executable RAM that the layers share;
-    ``code_memory``: where that and the kept code lie ("" when there is none).
+    ``code_memory``: where that and the kept code lie ("" when there is none), ``code_cached``: when
+    it goes through caches.
     """
 
     graph: Graph
@@ -101,6 +102,7 @@ class Plan:
     code_bytes: int
     code_ram_bytes: int
     code_memory: str
+    code_cached: bool
     choices: tuple[Choice, ...]
 
     @property
@@ -117,6 +119,18 @@ class Plan:
         """Where ``tensor`` lies in ``layout``. Raises KeyError when it does not."""
         found = self.places[tensor]
         return found if found.layout == layout else self.places[copy_name(tensor, layout)]
+
+    def way(self, index: int) -> Way:
+        """How step ``index`` runs, with what is known since everything has its place."""
+        step, layer = self.steps[index], self.layers[index]
+        ports = Ports(**step.layout)
+        if not step.code_ram_bytes + step.kept_code_bytes:
+            return Way(step.variant, ports)
+        over = None
+        if layer.operand:
+            operand = self.place(layer.operand, ports.operand)
+            over = operand.offset == self.place(layer.output, ports.output).offset
+        return Way(step.variant, ports, self.code_cached, over)
 
     @property
     def instructions(self) -> int:

@@ -2,7 +2,7 @@
 
 ``word_work``: instructions for one word of the output, summed over the blocks (with DSP
 instructions); ``word_pairs``, ``word_ones``, ``word_sums``: pairs, single inputs and additions to
-outputs in the blocks; ``block_bytes``: bytes of their code (with DSP instructions); ``blocks`` of
+outputs in the blocks, ``word_mixed`` and ``word_minus``: the pairs of both signs and of minus; ``block_bytes``: bytes of their code (with DSP instructions); ``blocks`` of
 four channels; ``lane``: words in a row of the output; and ``class_lists.py``'s flags of what
 becomes of the sums, and ``direct``.
 """
@@ -16,8 +16,9 @@ from tinyrobust.kernels import compiled
 from tinyrobust.kernels.counts import class_lists
 from tinyrobust.kernels.layers import Layer
 
-_SHARED = frozenset({"blocks", "lane", "other_shift", "other_bits", "operand_16", "direct"})
-NAMES = _SHARED | {"word_work", "word_pairs", "word_ones", "word_sums", "block_bytes"}
+_SHARED = frozenset({"blocks", "lane", "masked", "kind", "scale", "direct"})
+NAMES = _SHARED | {"word_work", "word_pairs", "word_ones", "word_sums", "word_mixed", "word_minus",
+                   "block_bytes"}  # fmt: skip
 
 
 def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, float]:
@@ -30,6 +31,8 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         "word_work": sum(block.word_instructions for block in blocks),
         "word_pairs": sum(name in ("MIXED", "PLUS", "MINUS") for name in names),
         "word_ones": sum(name.endswith("_ONE") for name in names),
+        "word_mixed": names.count("MIXED"),
+        "word_minus": names.count("MINUS"),
         "word_sums": sum(name in ("ADD", "SUB") for name in names),
         "block_bytes": sum(block.code_bytes for block in blocks),
     }

@@ -17,7 +17,8 @@ Finish: flags of the way taken, ``quick_raw``, ``quick_plain``, ``quick_add8``, 
 (on a core with DSP instructions), of the bits (``seven``), and of the general way's branches:
 ``raw32``, ``in8``, ``in16``, ``in32`` (a bare requantisation's source), ``add8``, ``add16``,
 ``add32``.
-Means: ``half_even``: rounded so; ``ties``: and a half is possible, the pixels being even.
+Depthwise: ``cut_rows`` and ``cut_taps`` of the windows that lie in the image.
+Means and pools: ``half_even``: rounded so; ``ties``: and a half is possible, the pixels being even.
 """
 
 from __future__ import annotations
@@ -28,7 +29,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust.graph.nodes import Conv2D, Dense, GlobalAveragePool, Graph, Requantize
+from tinyrobust.graph.nodes import (
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    GlobalAveragePool,
+    Graph,
+    Pool2D,
+    Requantize,
+)
 from tinyrobust.kernels.layers import Layer, narrow, storage
 
 NAMES = frozenset({
@@ -38,7 +47,7 @@ NAMES = frozenset({
     "expand16", "expand4", "expand1", "rows16", "rows4", "rows1", "cleared_quads",
     "edge_steps", "edge_inside", "edge_before", "idle_columns", "idle_quads",
     "quick_raw", "quick_plain", "quick_add8", "quick_add16", "seven",
-    "raw32", "in8", "in16", "in32", "add8", "add16", "add32", "half_even", "ties",
+    "raw32", "in8", "in16", "in32", "add8", "add16", "add32", "half_even", "ties", "cut_rows", "cut_taps",
 })  # fmt: skip
 _T2_COLUMNS = 4
 
@@ -57,6 +66,11 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         height, width, _ = graph.tensor[layer.source].shape
         found |= {"half_even": int(node.half_even),
                   "ties": int(node.half_even and height * width % 2 == 0)}  # fmt: skip
+    if isinstance(node, Pool2D):
+        even = node.half_even and node.size[0] * node.size[1] % 2 == 0
+        found |= {"half_even": int(node.half_even), "ties": int(even)}
+    if isinstance(node, DepthwiseConv2D):
+        found |= _taps(node, graph) | _finish(layer, node, graph)
     if isinstance(node, Requantize):
         types = storage(graph)
         found |= {f"in{bits}": int(types[layer.source][1:] == str(bits)) for bits in (8, 16, 32)}
@@ -76,6 +90,17 @@ def shared_rows(rows: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
     ]).astype(np.int8)  # fmt: skip
 
 
+def _taps(node: DepthwiseConv2D, graph: Graph) -> dict[str, float]:
+    """Of windows that are cut at the border: their rows and taps, over all output pixels."""
+    source, out = graph.tensor[node.inputs[0]].shape, graph.tensor[node.output].shape
+    starts = [np.arange(out[i]) * node.strides[i] - node.pads[2 * i] for i in (0, 1)]
+    inside = [
+        int((np.minimum(at + size, source[i]) - np.maximum(at, 0)).sum())
+        for i, (at, size) in enumerate(zip(starts, node.weights.shape[1:], strict=True))
+    ]
+    return {"cut_rows": inside[0] * out[1], "cut_taps": inside[0] * inside[1]}
+
+
 def _lists(prefix: str, rows: npt.NDArray[np.int8]) -> dict[str, float]:
     pairs = np.array([(np.count_nonzero(rows == s, axis=1) + 1) // 2 for s in (-1, 1)])
     return {
@@ -84,7 +109,9 @@ def _lists(prefix: str, rows: npt.NDArray[np.int8]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _finish(layer: Layer, node: Conv2D | Dense, graph: Graph) -> dict[str, float]:
+def _finish(
+    layer: Layer, node: Conv2D | Dense | DepthwiseConv2D, graph: Graph
+) -> dict[str, float]:
     fits, requantize = narrow(graph, node), layer.requantize
     operand = storage(graph)[layer.operand] if layer.operand else ""
     found = _added(operand)

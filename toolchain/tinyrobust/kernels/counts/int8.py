@@ -7,7 +7,8 @@ start before the source to lie over it. ``loops0``, ``loops1``: rounds of the tw
 the output (elementwise, copies, mean); ``inner1``, ``inner2``: those of the mean's sums, over all
 outputs; ``unit``: 1 when the innermost loop takes every operand's elements one after the other;
 ``left``: 1 when the result is shifted to the left. Of copies: ``word_moves``, ``byte_moves``;
-``word_runs``, ``byte_runs``: the runs that have some of these; ``scattered``: elements of those
+``word_runs``, ``byte_runs``: the runs that have some of these, ``long_runs`` those whose words the
+compiler takes two by two, ``long_odd`` of them with one left over; ``scattered``: elements of those
 that do not lie one after the other; ``filled``: elements that a pad sets; ``parts``: inputs of a
 concatenation; ``runs``: its copies, or those of a resize. ``constant``: bytes of a constant
 operand. ``known``: exponentials in a softmax's table.
@@ -30,8 +31,10 @@ from tinyrobust.kernels.layers import Layer
 NAMES = frozenset({
     "weights", "weight_bits", "scales", "taps_inside", "rows_inside", "ahead", "loops0", "loops1",
     "inner1", "inner2", "unit", "left", "word_moves", "byte_moves", "word_runs", "byte_runs",
-    "scattered", "filled", "parts", "runs", "constant", "known",
+    "long_runs", "long_odd", "scattered", "filled", "parts", "runs", "constant", "known",
 })  # fmt: skip
+
+_LONG = 32  # bytes
 
 
 def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, float]:
@@ -93,6 +96,8 @@ def _moves(runs: int, length: int) -> dict[str, float]:
     return {
         "word_moves": runs * (length // 4), "byte_moves": runs * (length % 4),
         "word_runs": runs * (length >= 4), "byte_runs": runs * (length % 4 > 0),
+        "long_runs": runs * (length >= _LONG),
+        "long_odd": runs * (length >= _LONG) * (length // 4 % 2),
     }  # fmt: skip
 
 

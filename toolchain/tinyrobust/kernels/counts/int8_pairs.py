@@ -7,11 +7,12 @@ negative results matter, the clamp is not to -128..127.
 
 Of a convolution: ``tiles``: pairs of output pixels, in ``rows`` rows; ``rounds`` of the inner loop
 for one block; ``pointwise``, ``sliding``, ``gathered``: how windows are read, 1 or 0.
-``expansions``: runs of pixels that become words of columns, of ``expanded`` quads in all,
-``singles`` of them outside groups of four. Sliding: ``columns`` of kernels, ``border_columns`` of
+``expansions``: runs of pixels that become words of columns, in ``fours`` groups of four quads and
+``singles``. Sliding: ``columns`` of kernels, ``border_columns`` of
 them, of ``border_rows`` runs, with padding; ``moves`` in the buffer of columns, of ``moved`` words.
-Gathered: ``runs`` of pixels, of ``run_words`` words; ``edge_pixels``: those that are gathered one
-by one, ``edge_bytes`` of the input and ``blank_bytes`` of padding. ``scratch``: bytes; ``ahead``:
+Gathered: ``gathers``, of ``runs`` of pixels, of ``run_words`` words; ``edge_runs`` of others, of
+``edge_pixels`` that are gathered one by one, ``edge_bytes`` of the input and ``blank_bytes`` of
+padding, ``blank_pixels`` of them; ``cleared``: bytes of the buffer. ``scratch``: bytes; ``ahead``:
 how far before its input the output may start.
 """
 
@@ -31,9 +32,10 @@ from tinyrobust.kernels.layers import Layer
 
 NAMES = frozenset({
     "exact", "channels", "quads", "tiles", "blocks", "rounds", "away", "clamped", "pointwise",
-    "sliding", "gathered", "rows", "expansions", "expanded", "singles", "columns",
+    "sliding", "gathered", "rows", "expansions", "fours", "singles", "columns",
     "border_columns", "border_rows", "moves", "moved", "runs", "run_words",
-    "edge_pixels", "edge_bytes", "blank_bytes", "scratch", "ahead",
+    "gathers", "edge_runs", "edge_pixels", "edge_bytes", "blank_pixels", "blank_bytes", "cleared",
+    "scratch", "ahead",
 })  # fmt: skip
 UNROLLED = 8  # quads in a round of the inner loop
 
@@ -95,7 +97,7 @@ class _Walk:
 
     @staticmethod
     def _expanded(expansions: int, quads: int) -> dict[str, float]:
-        return {"expansions": expansions, "expanded": expansions * quads,
+        return {"expansions": expansions, "fours": expansions * (quads // 4),
                 "singles": expansions * (quads % 4)}  # fmt: skip
 
     def _sliding(self, spare: int) -> dict[str, float]:
@@ -160,7 +162,11 @@ class _Walk:
             "tiles": quick.size,
             "rows": len(y0),
             **self._expanded(quick.size, quads),
+            "gathers": quick.size * (1 if shared else 2),
             "runs": runs,
+            "edge_runs": quick.size * len(taps) - runs,
+            "blank_pixels": pixels - copied,
+            "cleared": gathered,
             "run_words": runs * -(-run // 4),
             "edge_pixels": pixels,
             "edge_bytes": copied * self.in_c,

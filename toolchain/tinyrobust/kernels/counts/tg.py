@@ -12,7 +12,7 @@ One inference runs ``run`` generated instructions; ``run_pairs``, ``run_singles`
 how often what was written runs, ``groups`` the same of all finishes, ``part_groups`` of those of
 parts before the last, ``rows`` ends of rows. Written for it are, from ``generated`` sorted codes:
 ``pairs``, ``singles``, ``leaves``, ``additions``, ``spills``, ``units`` of ``blocks``, and
-``finish_words``. ``nonzero_codes``: inputs that count for any channel of their block.
+``finish_words``; ``closed_lines`` of a cache hold it. ``nonzero_codes``: inputs that count for any channel of their block.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ NAMES = frozenset({
     "unit_bytes", "all_units_bytes", "part_taps", "part_stretches", "run", "run_pairs",
     "run_singles", "run_spills", "groups", "part_groups", "rows", "generated", "pairs", "singles",
     "leaves", "additions", "spills", "units", "blocks", "finish_words", "copied_bytes",
-    "copied_stretches", "nonzero_codes",
+    "copied_stretches", "nonzero_codes", "closed_lines",
 })  # fmt: skip
+_LINE = 32  # bytes of a cache's line
 _IMMEDIATE = 4096  # bytes that the finish reaches from the first channel of a block
 
 
@@ -56,7 +57,8 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         "part_stretches": geometry.part_taps // geometry.columns,
         "blocks": -(-out.shape[2] // tg.CHANNELS),
     }  # fmt: skip
-    return found | _units(layer, graph, geometry, keep=bool(variant["keep"]))
+    over = bool(variant.get("over_operand", _in_place(layer, graph)))
+    return found | _units(layer, graph, geometry, keep=bool(variant["keep"]), over_operand=over)
 
 
 def finish_kind(layer: Layer, graph: Graph) -> str:
@@ -68,7 +70,9 @@ def finish_kind(layer: Layer, graph: Graph) -> str:
     return "add8" if storage(graph)[layer.operand] == "u8" else "add16"
 
 
-def _units(layer: Layer, graph: Graph, geometry: tg.Geometry, *, keep: bool) -> dict[str, float]:
+def _units(
+    layer: Layer, graph: Graph, geometry: tg.Geometry, *, keep: bool, over_operand: bool
+) -> dict[str, float]:
     node, requantize = layer.node, settled(layer, graph)
     assert isinstance(node, Conv2D)
     kind = finish_kind(layer, graph)
@@ -77,13 +81,13 @@ def _units(layer: Layer, graph: Graph, geometry: tg.Geometry, *, keep: bool) -> 
     total = dict.fromkeys(
         ("run", "run_pairs", "run_singles", "run_spills", "groups", "part_groups", "rows",
          "generated", "pairs", "singles", "leaves", "additions", "spills", "units", "finish_words",
-         "nonzero_codes", "all_units_bytes", "unit_bytes"), 0.0,
+         "nonzero_codes", "all_units_bytes", "unit_bytes", "closed_lines"), 0.0,
     )  # fmt: skip
     words = height * geometry.lane
     finishes: dict[tuple[str, int], int] = {}
     standing = None
     for finish, unit, codes in tg.units(
-        node, geometry, kind, scaled=scaled, in_place=_in_place(layer, graph), shared=keep
+        node, geometry, kind, scaled=scaled, in_place=over_operand, shared=keep
     ):
         total["run"] += words * (unit.words + finish.group) + height * finish.row + finish.LAST
         total["rows"] += height
@@ -96,6 +100,7 @@ def _units(layer: Layer, graph: Graph, geometry: tg.Geometry, *, keep: bool) -> 
         for name in ("pairs", "singles", "leaves", "additions", "spills"):
             total[name] += getattr(unit, name)
         total["units"] += 1
+        total["closed_lines"] += -(-4 * (finish.words + unit.words) // _LINE)
         total["finish_words"] += finish.words if finish.same != standing else 0
         standing = finish.same
         apart = replace(finish, in_place=False)
