@@ -72,7 +72,7 @@ class Role(IntEnum):
 SPEAKING = {Role.UART_TRANSMIT, Role.CMSDK_DATA, Role.PL011_DATA, Role.NRF_TXD}
 LISTENING = {Role.UART_STATUS, Role.CMSDK_STATE, Role.PL011_FLAGS, Role.NRF_RECEIVED}
 # Firmware that reads the same register so often and nothing else waits for ever; a UART that may
-# receive is no such register.
+# receive and transmit is no such register.
 WAITS = 200_000
 
 
