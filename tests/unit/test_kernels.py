@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.graphs import Builder, random_graph, resnet8_graph
 from tinyrobust import kernels, yamlfile
+from tinyrobust.boards.cores import CORES
 from tinyrobust.errors import BuildError, GraphError
 from tinyrobust.graph.nodes import Conv2D, Graph
 from tinyrobust.kernels import expression

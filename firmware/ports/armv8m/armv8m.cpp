@@ -40,12 +40,12 @@ void find_code() {
 
 }  // namespace
 
-void protect(uint32_t image_base, uint32_t image_bytes) {
+void protect(uint32_t image_base, uint32_t image_log2_bytes) {
   mainline::faults_on();
   reg(kMpuMair0) = kWriteThrough | (kWriteBack << 8);
   reg(kMpuRnr) = kImageRegion;
   reg(kMpuRbar) = image_base | kReadOnly;
-  reg(kMpuRlar) = (image_base + image_bytes - 32u) | kEnable;
+  reg(kMpuRlar) = (image_base + (1u << image_log2_bytes) - 32u) | kEnable;
   find_code();
   reg(kMpuCtrl) = (1u << 2) | kEnable;  // MPU_CTRL: PRIVDEFENA
   barrier();

@@ -14,9 +14,9 @@ using mainline::cycle_counter;
 using mainline::cycle_counter_on;
 
 /// Faults on their own vectors, division by zero traps, the image read-only, executable RAM either
-/// writable or executable. Start-up has set the stack limit. `image_base` and `image_bytes` are
-/// multiples of 32.
-void protect(uint32_t image_base, uint32_t image_bytes);
+/// writable or executable. Start-up has set the stack limit. `image_base` is aligned to the region
+/// of 2^`image_log2_bytes`.
+void protect(uint32_t image_base, uint32_t image_log2_bytes);
 
 }  // namespace tr::armv8m
 

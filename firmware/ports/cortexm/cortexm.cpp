@@ -27,6 +27,7 @@ uint32_t tr_port_image_bytes(void) {
 const uint32_t* tr_port_stack_low(void) { return tr_stack_low; }
 const uint32_t* tr_port_stack_high(void) { return tr_stack_high; }
 
-void tr_port_reset(void) { tr::cortexm::system_reset(); }
+// Where a family has a better way.
+__attribute__((weak)) void tr_port_reset(void) { tr::cortexm::system_reset(); }
 
 }  // extern "C"

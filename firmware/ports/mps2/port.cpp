@@ -1,5 +1,5 @@
-// port.cpp: tr_port.h on Arm's MPS2 as QEMU models it (hw/arm/mps2.c), for the AN386 and AN500
-// images. UART and timer are those of DDI0479, the Cortex-M System Design Kit manual.
+// port.cpp: tr_port.h on Arm's MPS2 as QEMU models it (hw/arm/mps2.c), for the AN385, AN386 and
+// AN500 images. UART and timer are those of DDI0479, the Cortex-M System Design Kit manual.
 #include "armv7m.hpp"
 #include "tr_image.h"
 #include "tr_port.h"

@@ -1,6 +1,6 @@
 // port.cpp: tr_port.h on every STM32 family here: a U(S)ART, DWT, the unique id. The family's
 // family.hpp and clock.cpp have the addresses and the clock tree, the board's settings the UART.
-#include "armv7m.hpp"
+#include "core.hpp"
 #include "family.hpp"
 #include "stm32.hpp"
 #include "tr_image.h"
@@ -49,9 +49,9 @@ extern "C" {
 
 void tr_port_init(void) {
   clocks = clocks_on();
-  tr::armv7m::protect(tr_board_flash_origin, flash_log2_bytes());
-  if (family::kCaches) tr::armv7m::caches_on();
-  tr::armv7m::cycle_counter_on();
+  tr::core::protect(tr_board_flash_origin, flash_log2_bytes());
+  if (family::kCaches) tr::core::caches_on();
+  tr::core::cycle_counter_on();
   serial_on();
 }
 
@@ -70,7 +70,7 @@ int tr_port_set_baud(uint32_t baud) {
   return 1;
 }
 
-uint32_t tr_port_cycles(void) { return tr::armv7m::cycle_counter(); }
+uint32_t tr_port_cycles(void) { return tr::core::cycle_counter(); }
 uint32_t tr_port_clock_hz(void) { return clocks.core_hz; }
 
 int tr_port_is_virtual(void) {

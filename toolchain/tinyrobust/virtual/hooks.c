@@ -234,9 +234,12 @@ static uint32_t line_rate(const board* b) {
   static const struct {
     speed_t code;
     uint32_t baud;
-  } known[] = {{B1200, 1200},     {B2400, 2400},     {B4800, 4800},     {B9600, 9600},
-               {B19200, 19200},   {B38400, 38400},   {B57600, 57600},   {B115200, 115200},
-               {B230400, 230400}, {B460800, 460800}, {B921600, 921600}, {B1000000, 1000000}};
+  } known[] = {{B1200, 1200},       {B2400, 2400},       {B4800, 4800},       {B9600, 9600},
+               {B19200, 19200},     {B38400, 38400},     {B57600, 57600},     {B115200, 115200},
+               {B230400, 230400},   {B460800, 460800},   {B500000, 500000},   {B576000, 576000},
+               {B921600, 921600},   {B1000000, 1000000}, {B1152000, 1152000}, {B1500000, 1500000},
+               {B2000000, 2000000}, {B2500000, 2500000}, {B3000000, 3000000}, {B3500000, 3500000},
+               {B4000000, 4000000}};
   struct termios t;
   if (tcgetattr(b->fd, &t)) return 0;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -513,6 +516,9 @@ static uint32_t read_word(board* b, page* p, uint32_t index) {
       if (b->rx_at != b->rx_end) nrf_load(b, p, index - (NRF_RXD_OFFSET - NRF_EVENT_OFFSET) / 4);
       return value;
     }
+    case ROLE_SAM_STATUS:
+      return (uart_on(b, UART_TRANSMITTER) ? SAM_SENT : 0) |
+             (uart_status(b) & UART_RECEIVED ? SAM_RECEIVED : 0);
     case ROLE_PL011_FLAGS:
       return PL011_TX_EMPTY | (uart_status(b) & UART_RECEIVED ? 0 : PL011_RX_EMPTY);
     case ROLE_UART_RECEIVE:
@@ -559,6 +565,7 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
     case ROLE_UART_STATUS:
     case ROLE_PL011_FLAGS:
     case ROLE_CMSDK_STATE:
+    case ROLE_SAM_STATUS:
     case ROLE_NRF_RXD:
     case ROLE_TICKS:
       return;
@@ -595,6 +602,21 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
         set_rate(b, divisor ? (4ull * b->uart_hz + divisor / 2) / divisor : 1);
       }
       break;
+    case ROLE_SAM_CONTROL:
+      b->uart_control |= UART_ENABLE | (value & SAM_RX_ON ? UART_RECEIVER : 0) |
+                         (value & SAM_TX_ON ? UART_TRANSMITTER : 0);
+      if (value & SAM_RX_OFF) b->uart_control &= ~UART_RECEIVER;
+      if (value & SAM_TX_OFF) b->uart_control &= ~UART_TRANSMITTER;
+      return;
+    case ROLE_SAM_RATE:
+      if (b->uart_hz) set_rate(b, value ? b->uart_hz / (16ull * value) : 1);
+      break;
+    case ROLE_SAM_RESET:
+      if (value >> 24 == SAM_RESET_KEY && (value & SAM_RESET_BOTH) == SAM_RESET_BOTH) {
+        s->request |= REQUEST_RESET;
+        uc_emu_stop(b->uc);
+      }
+      return;
     case ROLE_NRF_ENABLE:
       b->uart_control = (value & 15) == NRF_UART_ON ? UART_ENABLE : 0;
       b->nrf_loaded = 0;
@@ -689,7 +711,7 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
 static void count_wait(board* b, page* p, uint32_t index, uint32_t value) {
   const uint32_t address = p->base + 4 * index;
   const uint32_t role = p->row[index] < 0 ? ROLE_PLAIN : b->rows[p->row[index]].role;
-  const int serves = (uint64_t)LISTENING >> role & 1;
+  const int serves = role < 64 && ((uint64_t)LISTENING >> role & 1);
   if (address != b->waits_address || value != b->waits_value ||
       (serves && uart_on(b, UART_RECEIVER) && uart_on(b, UART_TRANSMITTER))) {
     b->waits_address = address;

@@ -67,10 +67,22 @@ class Role(IntEnum):
     SYSTICK_VALUE = 40
     TICKS = 60  # counts up, one in tick_cycles
 
+    # SAM3X
+    SAM_CONTROL = 61  # commands: nothing is stored
+    SAM_STATUS = 62
+    SAM_RATE = 63
+    SAM_RESET = 64
+
 
 # Registers whose writing sends a byte, and those that are polled for one.
 SPEAKING = {Role.UART_TRANSMIT, Role.CMSDK_DATA, Role.PL011_DATA, Role.NRF_TXD}
-LISTENING = {Role.UART_STATUS, Role.CMSDK_STATE, Role.PL011_FLAGS, Role.NRF_RECEIVED}
+LISTENING = {
+    Role.UART_STATUS,
+    Role.CMSDK_STATE,
+    Role.PL011_FLAGS,
+    Role.NRF_RECEIVED,
+    Role.SAM_STATUS,
+}
 # Firmware that reads the same register so often and nothing else waits for ever; a UART that may
 # receive and transmit is no such register.
 WAITS = 200_000
@@ -163,9 +175,9 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
     blocks: list[Block] = []
     registers: dict[int, Register] = {}
     for peripheral in board.unicorn.peripherals:
-        if peripheral.base % 0x400 or peripheral.size % 0x400:
+        if peripheral.base % 4 or peripheral.size % 4:
             raise BoardError(
-                f"{board.id}: peripheral {peripheral.name} must lie on 1 KiB boundaries"
+                f"{board.id}: peripheral {peripheral.name} must lie on word boundaries"
             )
         block, rows = _MODELS[peripheral.model](peripheral, board)
         for other in blocks:
@@ -370,6 +382,32 @@ def _rp2040_timer(peripheral: Peripheral, _board: Board) -> Rows:
     return Block(peripheral.name, base, peripheral.size), rows
 
 
+# DS11057, "Universal Asynchronous Receiver Transceiver (UART)" and "Reset Controller (RSTC)".
+SAM_RX_ON, SAM_RX_OFF, SAM_TX_ON, SAM_TX_OFF = 1 << 4, 1 << 5, 1 << 6, 1 << 7  # UART_CR
+SAM_RECEIVED, SAM_SENT = 1 << 0, 1 << 1 | 1 << 9  # UART_SR: RXRDY; TXRDY, TXEMPTY
+SAM_RESET_KEY, SAM_RESET_BOTH = 0xA5, 1 << 0 | 1 << 2  # RSTC_CR: PROCRST, PERRST
+
+
+def _sam3x_uart(peripheral: Peripheral, _board: Board) -> Rows:
+    base = peripheral.base
+    rows = [
+        Register("CR", base + 0x00, role=Role.SAM_CONTROL),
+        Register("MR", base + 0x04),
+        Register("IMR", base + 0x10, role=Role.CONSTANT),
+        Register("SR", base + 0x14, role=Role.SAM_STATUS),
+        Register("RHR", base + 0x18, role=Role.UART_RECEIVE),
+        Register("THR", base + 0x1C, role=Role.UART_TRANSMIT),
+        Register("BRGR", base + 0x20, role=Role.SAM_RATE),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+def _sam3x_rstc(peripheral: Peripheral, _board: Board) -> Rows:
+    # A reset of the processor alone would leave the peripherals as they are: not modelled.
+    rows = [Register("CR", peripheral.base, role=Role.SAM_RESET)]
+    return Block(peripheral.name, peripheral.base, peripheral.size), rows
+
+
 def _armv7m_dwt(peripheral: Peripheral, _board: Board) -> Rows:
     # DDI0403 C1.8; the lock access register is a Cortex-M7 matter (CoreSight, B2.3.10).
     base = peripheral.base
@@ -457,6 +495,8 @@ _MODELS: dict[str, Callable[[Peripheral, Board], Rows]] = {
     "nrf52-uart": _nrf52_uart,
     "pl011-uart": _pl011_uart,
     "rp2040-timer": _rp2040_timer,
+    "sam3x-uart": _sam3x_uart,
+    "sam3x-rstc": _sam3x_rstc,
     "armv7m-dwt": _armv7m_dwt,
     "armv7m-scs": _armv7m_scs,
 }

@@ -27,7 +27,10 @@ _SLEEP_S, _GIVE_UP_S = 0.05, 5.0
 _FLUSH_AFTER_INSTRUCTIONS = 200_000
 _REGIONS = 16
 _DATA = (Role.UART_TRANSMIT, Role.PL011_DATA, Role.CMSDK_DATA)  # often written as bytes
-_RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600, 1000000)
+_RATES = (
+    1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 500000, 576000, 921600,
+    1000000, 1152000, 1500000, 2000000, 2500000, 3000000, 3500000, 4000000,
+)  # fmt: skip
 _CCR = 0xE000ED14
 _REGISTERS = [
     *(getattr(arm_const, f"UC_ARM_REG_R{i}") for i in range(13)),
@@ -463,6 +466,10 @@ class PortableHooks:
                 if self._rx:
                     self._nrf_load(address - peripherals.NRF_RXD + peripherals.NRF_RXDRDY)
                 return value
+            case Role.SAM_STATUS:
+                received = self._uart_status() & peripherals.USART_RXNE
+                ready = peripherals.SAM_SENT if self._uart_on(peripherals.USART_TE) else 0
+                return ready | (peripherals.SAM_RECEIVED if received else 0)
             case Role.PL011_FLAGS:
                 received = self._uart_status() & peripherals.USART_RXNE
                 return peripherals.PL011_TX_EMPTY | (0 if received else peripherals.PL011_RX_EMPTY)
@@ -501,9 +508,13 @@ class PortableHooks:
         match role:
             case (
                 Role.CONSTANT | Role.UART_STATUS | Role.PL011_FLAGS | Role.CMSDK_STATE
-                | Role.NRF_RXD | Role.TICKS
+                | Role.NRF_RXD | Role.TICKS | Role.SAM_STATUS
             ):  # fmt: skip
                 return
+            case Role.SAM_CONTROL | Role.SAM_RATE | Role.SAM_RESET:
+                self._write_sam(role, value)
+                if role is not Role.SAM_RATE:
+                    return
             case Role.UART_CONTROL:
                 self._uart_control = value
             case Role.CMSDK_CONTROL:
@@ -584,6 +595,26 @@ class PortableHooks:
                 self._systick_from = self._now()
                 return
         self._words[address] = value
+
+    def _write_sam(self, role: Role, value: int) -> None:
+        if role is Role.SAM_RATE:
+            if hz := self._map.uart_hz:
+                self._set_rate(hz // (16 * value) if value else 1)
+        elif role is Role.SAM_RESET:
+            both = peripherals.SAM_RESET_BOTH
+            if value >> 24 == peripherals.SAM_RESET_KEY and value & both == both:
+                self._requests |= Requests.RESET
+                self._uc.emu_stop()
+        else:
+            self._uart_control |= (
+                peripherals.USART_UE
+                | (peripherals.USART_RE if value & peripherals.SAM_RX_ON else 0)
+                | (peripherals.USART_TE if value & peripherals.SAM_TX_ON else 0)
+            )
+            if value & peripherals.SAM_RX_OFF:
+                self._uart_control &= ~peripherals.USART_RE
+            if value & peripherals.SAM_TX_OFF:
+                self._uart_control &= ~peripherals.USART_TE
 
     def _write_nrf(self, address: int, role: Role, value: int) -> None:
         tasks = {

@@ -1,0 +1,11 @@
+// core.hpp: the core's own functions under a name that ports of several architectures can use.
+#ifndef TR_CORE_HPP
+#define TR_CORE_HPP
+
+#include "armv7m.hpp"
+
+namespace tr {
+namespace core = armv7m;
+}
+
+#endif
