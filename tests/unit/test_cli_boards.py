@@ -73,7 +73,7 @@ def test_every_board_of_ours_passes_the_check(
         ("stack_bytes: 8192", "stack_bytes: 0x20000", "stack_bytes", "does not fit DTCM"),
         ("clock_hz: 480000000", "clock_herz: 480000000", "clock_herz", "did you mean 'clock_hz'"),
         ("length: 0x20000,", "length: -1,", "length: -1", "memories.1.length: "),
-        ("base: 0x40004800", "base: 0x58000400", "peripherals:", "overlap"),
+        ("\n      base: 0x40004800", "\n      base: 0x58000400", "peripherals:", "overlap"),
         ("model: rom", "model: romm", "model: romm", "unicorn.peripherals."),
     ],
 )
