@@ -34,7 +34,7 @@ def test_board_is_complete(name: str) -> None:
     assert board.id == name
     assert board.sources and board.serial.device
     assert (resources.root() / "firmware" / "ports" / board.port).is_dir()
-    ram = sum(m.length for m in board.memories if "arena" in m.use)
+    ram = sum(m.length for m in board.memories if m.use and m.kind != "flash")
     assert board.budget.ram_bytes <= ram
     assert board.budget.stack_bytes < board.placed("stack")[0].length
     if not board.is_host:
