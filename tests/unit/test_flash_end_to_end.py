@@ -63,6 +63,18 @@ def _probed() -> list[str]:
     ]
 
 
+def test_an_image_behind_a_bootloader_is_simulated() -> None:
+    name = "arduino-nano-33-ble"
+    simulate = _simulate("--model", "shapes-small", board=name)
+    try:
+        with device.Session.open("port") as session:
+            meta = json.loads(Path(f"build/{name}/shapes-small/image.json").read_text())
+            assert session.image_hash() == meta["image_sha256"]
+    finally:
+        simulate.terminate()
+        simulate.communicate()
+
+
 @pytest.mark.parametrize("name", _probed())
 def test_pyocd_flashes_the_running_virtual_board(name: str) -> None:
     """Through pyOCD onto the probe of a running board that holds another image; then evaluated
