@@ -383,6 +383,9 @@ def test_rows_of_every_board(
     image.meta["board"] = name
     image.hex.write_text(hexfile.encode(board.image_origin, CONTENT))
     monkeypatch.setattr("tinyrobust.flash.bossac._SETTLE_S", 0)
+    tools.lists("".join(
+        f'Found DFU: [{row.usb.vid:04x}:{row.usb.pid:04x}] alt={row.alt}, name="", serial="1"\n'
+        for row in board.flashers if row.id == "dfu-util" and row.usb))  # fmt: skip
     for row in board.flashers:
         tool = flash.flashers()[row.id]
         ids = [usb for usb in (row.usb, *board.serial.usb_ids) if usb]
