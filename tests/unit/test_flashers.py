@@ -346,7 +346,7 @@ def test_bossac_without_a_board(image: Built, tools: StandIns, monkeypatch: Any)
     with pytest.raises(FlashError, match="neither a nucleo-h743 nor its boot loader is attached"):
         run(image, row)
     plug(monkeypatch, Port("/dev/ttyACM5", **SKETCH), Port("/dev/ttyACM6", **SKETCH))
-    with pytest.raises(FlashError, match="2 boards are attached: /dev/ttyACM5, /dev/ttyACM6"):
+    with pytest.raises(FlashError, match="bossac sees 2 boards: /dev/ttyACM5, /dev/ttyACM6"):
         run(image, row)
     monkeypatch.setattr(ports, "touch", lambda port: None)
     monkeypatch.setattr(ports, "APPEAR_S", 0.2)

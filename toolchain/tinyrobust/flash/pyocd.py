@@ -44,7 +44,8 @@ class _PyOcd(Tool):
         ("erase sector failure", "flash again; if it stays, that flash is write-protected: clear "
          "the protection in the option bytes"),
         ("no ack", "check the cable and power; hold the reset button while it connects"),
-        ("multiple", "name one with --probe; `tinyrobust doctor` lists them"),
+        ("enter the number of the debug probe", "name one with --probe; `tinyrobust doctor` lists "
+         "them"),
     )  # fmt: skip
     failed = ("no available debug probe", "no connected debug probe", "no matching debug probe",
               "no target device available")  # fmt: skip
