@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 
 REAL_DATA = "TINYROBUST_DATA"
 
+# Debian's packages of them are gdb-multiarch, openocd, dfu-util, stlink-tools and bossa-cli.
+FLASHERS = ("gdb-multiarch", "openocd", "dfu-util", "st-flash", "bossac")
 # Marker -> (is what it needs there?, the reason of the skip when it is not): the skip list.
 NEEDS: dict[str, tuple[Callable[[pytest.Config], bool], str]] = {
     "train": (
@@ -38,6 +41,10 @@ NEEDS: dict[str, tuple[Callable[[pytest.Config], bool], str]] = {
     "atheris": (
         lambda config: _installed("atheris"),
         "needs Atheris, which has wheels for Python 3.11 and later on Linux",
+    ),
+    "flashers": (
+        lambda config: all(map(shutil.which, FLASHERS)),
+        f"needs {', '.join(FLASHERS)}: tools/system-packages tests",
     ),
     "hardware": (
         lambda config: config.getoption("--port") is not None,

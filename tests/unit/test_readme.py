@@ -25,6 +25,7 @@ TEXT = (ROOT / "README.md").read_text()
 ONLY_PARSED = re.compile(r"/dev/tty|^tinyrobust (simulate|flash (?!.*--virtual))|--task cifar10")
 SMALLER = [
     (r"--samples \d+", "--samples 4"),
+    (r"^(tinyrobust monitor .*)", r"\1 --seconds 2"),
     (r"training\.epochs=\d+", "training.epochs=1 --set training.train_images=1000"),
     (r"^(tinyrobust convert .*)", r"\1 --samples 100 --oracle 1"),
 ]

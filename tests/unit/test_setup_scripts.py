@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
-ALL = [
-    "arm-none-eabi-g++", "qemu-system-arm", "c++", "clang++", "cmake", "ninja", "shellcheck",
-]  # fmt: skip
+FLASHERS = ["gdb-multiarch", "openocd", "dfu-util", "st-flash", "bossac"]
+BUILDERS = ["cmake", "ninja", "shellcheck"]
+ALL = ["arm-none-eabi-g++", "qemu-system-arm", "c++", "clang++", *BUILDERS, *FLASHERS]
 
 
 class Machine:
@@ -101,7 +101,23 @@ def test_sudo_is_used_where_it_asks_nothing(machine: Machine) -> None:
     machine.stub("id", "echo 1000")
     machine.stub("sudo", 'shift; exec "$@"')
     assert machine.run("system-packages", "tests").returncode == 0
-    assert len(machine.called("apt-get")) == 2 and "clang" in machine.called("apt-get")[1]
+    update, flashers, rest = machine.called("apt-get")
+    assert update == "apt-get update -q" and flashers.endswith(
+        "gdb-multiarch openocd dfu-util stlink-tools bossa-cli"
+    )
+    assert "clang" in rest
+
+
+@pytest.mark.parametrize("rights", [True, False])
+def test_flashers_that_cannot_be_installed_are_no_error(rights: bool, machine: Machine) -> None:
+    machine.has(*[name for name in ALL if name != "bossac"], "apt-get")
+    machine.stub("id", "echo 0" if rights else "echo 1000")
+    machine.stub("apt-get", "exit 1")
+    machine.stub("sudo", "exit 1")
+    done = machine.run("system-packages", "tests")
+    assert done.returncode == 0 and "skipped without" in done.stderr
+    assert "bossa-cli" in done.stderr
+    assert machine.run("system-packages", "demo").stderr == ""
 
 
 def test_a_user_without_rights_is_told_what_to_type(machine: Machine) -> None:

@@ -24,8 +24,9 @@ inline uint32_t systick_cycles() { return 0xFFFFFFu - reg(0xE000E018u); }
 /// The 32-bit count of cycles nearest to `about`, whose lowest 24 bits are `fine`; exact while
 /// `about` is off by less than 2^23.
 inline uint32_t extend(uint32_t about, uint32_t fine) {
-  const uint32_t ahead = (fine - about) & 0xFFFFFFu;
-  return ahead < 0x800000u ? about + ahead : about + ahead - 0x1000000u;
+  // Without a branch, or reading the counter would not always take as long.
+  const auto apart = static_cast<int32_t>((fine - about) << 8) >> 8;
+  return about + static_cast<uint32_t>(apart);
 }
 
 }  // namespace tr::armv6m

@@ -29,6 +29,14 @@ tr_vectors:
 Reset_Handler:
   cpsid i /* no interrupt is used */
 
+  /* MPU_CTRL: off, for a boot loader may have left regions that forbid what follows.
+   * DDI0419, "MPU Control Register, MPU_CTRL". */
+  ldr r0, =0xE000ED94
+  movs r1, #0
+  str r1, [r0]
+  dsb
+  isb
+
   /* VTOR: a debugger or boot loader may have started us with another table. A core without the
    * register ignores the write. DDI0419, "Vector Table Offset Register, VTOR". */
   ldr r0, =0xE000ED08

@@ -45,6 +45,14 @@ Reset_Handler:
   msr msplim, r0
 #endif
 
+  /* MPU_CTRL: off, for a boot loader may have left regions that forbid what follows.
+   * DDI0403, "MPU Control Register, MPU_CTRL". */
+  ldr r0, =0xE000ED94
+  movs r1, #0
+  str r1, [r0]
+  dsb
+  isb
+
   /* VTOR: a debugger or boot loader may have started us with another table.
    * DDI0403, "Vector Table Offset Register, VTOR". */
   ldr r0, =0xE000ED08

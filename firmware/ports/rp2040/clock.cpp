@@ -64,7 +64,8 @@ void crystal_on() {
 void pll_on() {
   out_of_reset(kPllSys);
   // "PLL", "Configuration": reference 12 MHz, VCO 12 * 133 = 1596 MHz (750 to 1600 allowed)
-  reg(kPllCs) = 1u;  // REFDIV
+  reg(kPllPwr) = (1u << 5) | (1u << 3) | (1u << 2) | 1u;  // VCOPD, POSTDIVPD, DSMPD, PD: all off
+  reg(kPllCs) = 1u;                                       // REFDIV
   reg(kPllFbdiv) = 133u;
   reg(kPllPwr) = reg(kPllPwr) & ~((1u << 5) | 1u);  // VCOPD, PD off
   wait(kPllCs, 1u << 31, 1u << 31);                 // LOCK

@@ -1,4 +1,4 @@
-"""Stage ``boards``: the checksum of a boot block, which a chip's boot ROM and the build both compute.
+"""Stage ``boards``: the checksum of a boot block, which boot ROM and build both compute.
 
 In: bytes. Out: their CRC-32 as the RP2040 datasheet has it ("Checksum"): polynomial 0x04C11DB7,
 initial value 0xFFFFFFFF, neither reflected nor inverted, most significant bit first; known as

@@ -255,7 +255,8 @@ class Peripheral(_Strict):
     size: Annotated[int, Field(gt=0)]
     model: Literal[
         "registers", "stm32-usart", "cmsdk-uart", "cmsdk-timer", "armv7m-scs", "armv7m-dwt", "rom",
-        "nrf52-uart", "pl011-uart", "rp2040-timer", "sam3x-uart", "sam3x-rstc",
+        "nrf52-uart", "stm32f4-usart", "stm32-lpuart", "pl011-uart", "rp2040-timer", "sam3x-uart",
+        "sam3x-rstc",
     ] = "registers"  # fmt: skip
     registers: list[Register] = []
     text: str | None = None
@@ -278,8 +279,8 @@ class Unicorn(_Strict):
 
 
 class BootBlock(_Strict):
-    """The first bytes of the image that the chip's boot ROM copies to ``copy_to`` and runs there when
-    the CRC-32 in their last word is right (``image/boot_block.py``). The vector table follows."""
+    """The first bytes of the image that the chip's boot ROM copies to ``copy_to`` and runs there
+    when the CRC-32 in their last word is right (``boot_block.py``). The vector table follows."""
 
     bytes: Annotated[int, Field(gt=4, le=4096, multiple_of=256)]
     copy_to: Address

@@ -80,10 +80,10 @@ def command(
     elif folder is None and model_name is None and flash_file(board).is_file():
         what, flash, elf = "what was flashed last", flash_file(board), elf_file(board)
     else:
-        built = _built(board, model_name, folder)
-        what, flash, elf = str(built.meta["model"]), built.bin, built.elf
+        image = built(board, model_name, folder)
+        what, flash, elf = str(image.meta["model"]), image.bin, image.elf
         if board.is_host:
-            flash = built.elf
+            flash = image.elf
     with contextlib.ExitStack() as stack:
         running = stack.enter_context(
             Simulation(board, flash, elf if elf and elf.is_file() else None, strict=strict,
@@ -113,20 +113,21 @@ def command(
             running.wait(3600.0)
 
 
-def _built(board: Board, model_name: str | None, folder: Path | None) -> Image:
+def built(board: Board, model_name: str | None, folder: Path | None) -> Image:
+    """The image in ``folder``, else of the model, built first. Raises BoardError: another board."""
     from tinyrobust import image
     from tinyrobust.convert.models import load_model
     from tinyrobust.errors import BoardError
     from tinyrobust.graph.model import DEFAULT_MODEL
 
     if folder is not None:
-        built = image.load(folder)
-        if built.meta["board"] != board.id:
+        found = image.load(folder)
+        if found.meta["board"] != board.id:
             raise BoardError(
-                f"{folder} is for {built.meta['board']}, not for {board.id}",
+                f"{folder} is for {found.meta['board']}, not for {board.id}",
                 f"build it: tinyrobust build --board {board.id}",
             )
-        return built
+        return found
     model = load_model(model_name or DEFAULT_MODEL)
     out = build_folder(None, board.id, model.name)
     return image.build(model.graph, board, out, model_name=model.name)

@@ -55,6 +55,10 @@ class SerialTransport:
         except (OSError, ValueError) as error:  # SerialException is an OSError
             raise _cannot_open(port, baud, error) from error
 
+    def fileno(self) -> int:
+        """For ``select``."""
+        return int(self._serial.fileno())
+
     def write(self, data: bytes) -> None:
         try:
             self._serial.write(data)

@@ -146,6 +146,7 @@ class _Words:
     def __init__(self, progress: Progress, fraction: Callable[[str], float | None]) -> None:
         self._progress, self._fraction = progress, fraction
         self._rest = ""
+        self._told: float | None = None
         self.text = ""
         self.lines: list[str] = []
 
@@ -156,7 +157,7 @@ class _Words:
         for piece in pieces:
             self._take(piece)
         if self._rest and (done := self._fraction(self._rest)) is not None:
-            self._progress("", done)
+            self._tell("", done)
 
     def end(self) -> None:
         self._take(self._rest)
@@ -169,4 +170,10 @@ class _Words:
         done = self._fraction(piece)
         if done is None:
             self.lines.append(piece)
-        self._progress("" if done is not None else piece, done)
+        self._tell("" if done is not None else piece, done)
+
+    def _tell(self, words: str, done: float | None) -> None:
+        if words or done != self._told:  # a bar is seen growing, then once more when it is whole
+            self._progress(words, done)
+        if done is not None:
+            self._told = done

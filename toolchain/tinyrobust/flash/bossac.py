@@ -66,8 +66,10 @@ class _Bossac(Tool):
         port = (loader or sketch or ports.PLACEHOLDER).removeprefix("/dev/")
         touch = ports.touch_commands(loader or sketch) if bridged or not loader else []
         command = [self.where() or self.name, f"--port={port}",
-                   f"--usb-port={'false' if bridged else 'true'}", "--info", "--erase", "--write",
-                   "--verify", "--boot=1"]  # fmt: skip
+                   f"--usb-port={'false' if bridged else 'true'}", "--info", "--erase",
+                   "--write"]  # fmt: skip
+        if not job.board.mcu.startswith("nRF"):  # Arduino's core asks its boot loader neither
+            command += ["--verify", "--boot=1"]
         if entry.offset:
             command.append(f"--offset={entry.offset:#x}")
         return [*touch, [*command, "--reset", str(job.image.bin)]]

@@ -64,9 +64,9 @@ def find_targets(
 ) -> tuple[str, list[Target]]:
     """The flasher's id, and all boards of this type that it sees, or those behind ``probes``.
 
-    ``serial_ports`` are the ports of ``probes``, one each in the same order; without them, and for
-    what is found, they are matched by USB serial number where ``check`` needs them. Raises
-    FlashError: nothing is plugged in, or the flasher cannot tell.
+    ``serial_ports`` are the ports of ``probes``, one each in the same order; without them they are
+    matched by USB serial number where ``check`` needs them, and always for what is found: a probe
+    may be another board's. Raises FlashError: nothing is plugged in, or the flasher cannot tell.
     """
     if serial_ports and len(serial_ports) != len(probes):
         raise FlashError(
@@ -80,7 +80,11 @@ def find_targets(
     tool, entry = find_flasher(board, flasher, virtual=False, probe=first)
     if tool.virtual:
         raise FlashError(f"{board.id} is virtual: there is one", "leave --all out")
-    devices = [Device(name, name, "") for name in probes] or _seen(board, tool, entry.id)
+    if probes:
+        devices = [Device(name, name, "") for name in probes]
+    else:
+        # Many probes do not say which board they are on: the serial port's USB ids do.
+        devices, check = _seen(board, tool, entry.id), check or bool(board.serial.usb_ids)
     if serial_ports:
         pairs = zip(devices, serial_ports, strict=True)
         return entry.id, [Target(device, port) for device, port in pairs]
@@ -107,7 +111,7 @@ def _match(board: Board, device: Device, check: bool) -> Target:
         return Target(device, same[0] if same else None)
     return Target(device, None, LinkError(
         f"no serial port of a {board.id} has the USB serial number of probe {device.id}",
-        "name pairs: --probe ID --port PORT ..., or flash without the check: --no-check",
+        "if it is one, name it: --probe ID --port PORT (or --no-check)",
     ))  # fmt: skip
 
 

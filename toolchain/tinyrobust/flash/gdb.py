@@ -18,7 +18,7 @@ from tinyrobust.flash._tool import NO_PROGRESS, Progress
 _PROGRAMS = ("gdb-multiarch", "arm-none-eabi-gdb")
 _REMOTE = re.compile(r"[A-Za-z0-9_.:\[\]-]+:\d+")
 _CONNECT_S = 5
-_SECTION = re.compile(r"Loading section \S+, size (0x[0-9a-f]+) lma")
+_SECTION = re.compile(r"Loading section (\S+), size (0x[0-9a-f]+) lma")
 _COMPARED = re.compile(r"^Section .*: (matched|MIS-MATCHED!)", re.MULTILINE)
 _START = "start the stub first: tinyrobust simulate --gdb-port N, or OpenOCD, pyocd gdbserver"
 
@@ -44,7 +44,8 @@ class _Gdb(Tool):
     failed = ("mis-matched!", "connection timed out", "load failed", "remote connection closed")
 
     def __init__(self) -> None:
-        self._loaded = self._total = 0
+        self._sections: dict[str, int] = {}
+        self._total = 0
 
     def where(self) -> str:
         """The first of the two."""
@@ -101,12 +102,14 @@ class _Gdb(Tool):
         progress(f"{len(compared)} sections compared, all matched", 1.0)
 
     def fraction(self, words: str) -> float | None:
-        """It names sections as it begins them."""
-        if found := _SECTION.match(words):
-            done = self._loaded / self._total if self._total else None
-            self._loaded += int(found[1], 16)
-            return min(1.0, done) if done is not None else None
-        return None
+        """It names sections as it begins them; a line may be seen twice, cut and whole."""
+        found = _SECTION.match(words)
+        if found is None or not self._total:
+            return None
+        name, size = found.groups()
+        self._sections.setdefault(name, int(size, 16))
+        before = sum(n for other, n in self._sections.items() if other != name)
+        return min(1.0, before / self._total)
 
 
 flasher = _Gdb()

@@ -6,6 +6,7 @@ specification, "1200 bps bootloader reset").
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -119,7 +120,8 @@ def touch(port: str) -> None:
     import serial
 
     try:
-        with serial.Serial(port, TOUCH_BAUD, exclusive=True) as line:
+        line = serial.Serial(port, TOUCH_BAUD, exclusive=True)
+        with line, contextlib.suppress(OSError):  # a line may have no modem signals
             line.dtr = False
     except (OSError, ValueError) as error:  # SerialException is an OSError
         if "No such" in str(error):

@@ -1,8 +1,8 @@
 """Graph to image: plan, generate, compile, link, measure, check the budget.
 
-In: a Graph and a Board. Out: a folder with firmware.elf, .bin, .hex, image.json, memory.json, the
-generated sources and the objects. It is built in a temporary folder and renamed when all is
-well, so a failed build leaves the earlier one as it was.
+In: a Graph and a Board. Out: a folder with firmware.elf, .bin, .hex (and .uf2), image.json,
+memory.json, the generated sources and the objects. It is built in a temporary folder and renamed
+when all is well, so a failed build leaves the earlier one as it was.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from tinyrobust.image.memory_report import (
 )
 from tinyrobust.image.objects import Object, Source, compile_all
 from tinyrobust.image.ports import core_folders
+from tinyrobust.image.uf2 import uf2
 
 SCHEMA = "tinyrobust.image/1"
 KERNEL_FLAGS = ("-O3",)
@@ -65,6 +66,11 @@ class Image:
     def hex(self) -> Path:
         """The same as Intel HEX."""
         return self.folder / "firmware.hex"
+
+    @property
+    def uf2(self) -> Path:
+        """The same as UF2, on boards whose boot loader shows a drive."""
+        return self.folder / "firmware.uf2"
 
 
 def build(
@@ -109,6 +115,9 @@ def build(
         meta = _meta(graph, board, model_name, steps, image, compiler)
         write_bytes(work / "firmware.bin", image)
         write_text(work / "firmware.hex", hexfile.encode(base, image))
+        for row in board.flashers:
+            if row.family is not None:
+                write_bytes(work / "firmware.uf2", uf2(image, base, row.family))
         write_json(work / "memory.json", report.as_json())
         write_json(work / "plan.json", plan.as_json())
         write_json(work / "image.json", meta)

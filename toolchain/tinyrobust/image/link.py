@@ -30,7 +30,7 @@ USES = {
     "arena": (".tr_arena",),
 }
 CODE_RAM, CODE_SECTION = "code_ram", ".tr_code_ram"
-# Kernels, runtime and the generated model, copied into RAM beside .data on boards whose flash is slow.
+# Kernels, runtime and the generated model, copied into RAM where flash is slow.
 HOT_CODE, HOT_SECTION = "hot_code", ".tr_hot"
 _SMALLEST_REGION = 256  # with eighths that can be switched off (DDI0403, "MPU_RASR", SRD)
 
@@ -39,8 +39,8 @@ _SMALLEST_REGION = 256  # with eighths that can be switched off (DDI0403, "MPU_R
 class Placement:
     """Name of the memory for each use of RAM; "" for code on a board that runs none there.
 
-    ``code_align``: size of the MPU region that holds the code, to which it is aligned. ``hot``: code
-    that counts is copied to RAM.
+    ``code_align``: size of the MPU region that holds the code, to which it is aligned. ``hot``:
+    code that counts is copied to RAM.
     """
 
     stack: str

@@ -74,8 +74,14 @@ def compile_all(
 
 
 def _headers_digest(include: list[Path]) -> bytes:
+    """Every header that can be included, and the order in which folders are searched: ports may
+    have headers of the same name."""
     digest = hashlib.sha256()
-    roots = {resources.root() / "firmware", *include}
+    firmware = resources.root() / "firmware"
+    for folder in include:
+        if folder.is_relative_to(firmware):
+            digest.update(folder.relative_to(firmware).as_posix().encode() + b"\0")
+    roots = {firmware, *include}
     for path in sorted({p for r in roots for p in r.rglob("*.h*")}):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.digest()

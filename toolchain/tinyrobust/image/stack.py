@@ -210,8 +210,12 @@ def _read_library(elf: Elf, functions: dict[str, _Function]) -> None:
     for symbol in elf.symbols:  # the listing gives one of the names that share an address
         if (symbol.address & ~1) in bodies.at:
             bodies.named.setdefault(symbol.name, bodies.at[symbol.address & ~1])
+    linked = {symbol.name for symbol in elf.symbols}
     while missing:
         for name in sorted(missing):
+            if name not in linked:  # only a function that was not linked either calls it
+                functions.setdefault(name, _Function(name)).frame = 0
+                continue
             if name not in bodies.named:
                 raise BuildError(f"the stack frame of {name}() is unknown", "it is not in the ELF")
             functions.setdefault(name, _Function(name))

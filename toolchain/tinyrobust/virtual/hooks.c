@@ -234,9 +234,12 @@ static uint32_t line_rate(const board* b) {
   static const struct {
     speed_t code;
     uint32_t baud;
-  } known[] = {{B1200, 1200},     {B2400, 2400},     {B4800, 4800},     {B9600, 9600},
-               {B19200, 19200},   {B38400, 38400},   {B57600, 57600},   {B115200, 115200},
-               {B230400, 230400}, {B460800, 460800}, {B921600, 921600}, {B1000000, 1000000}};
+  } known[] = {{B1200, 1200},       {B2400, 2400},       {B4800, 4800},       {B9600, 9600},
+               {B19200, 19200},     {B38400, 38400},     {B57600, 57600},     {B115200, 115200},
+               {B230400, 230400},   {B460800, 460800},   {B500000, 500000},   {B576000, 576000},
+               {B921600, 921600},   {B1000000, 1000000}, {B1152000, 1152000}, {B1500000, 1500000},
+               {B2000000, 2000000}, {B2500000, 2500000}, {B3000000, 3000000}, {B3500000, 3500000},
+               {B4000000, 4000000}};
   struct termios t;
   if (tcgetattr(b->fd, &t)) return 0;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -585,6 +588,13 @@ static void write_word(board* b, page* p, uint32_t index, uint32_t value) {
     case ROLE_STM32_RATE:
       if (b->uart_hz) set_rate(b, value ? (b->uart_hz + value / 2) / value : 1);
       break;
+    case ROLE_STM32_LPUART_RATE:
+      if (b->uart_hz) set_rate(b, value ? (256ull * b->uart_hz + value / 2) / value : 1);
+      break;
+    case ROLE_STM32F4_CONTROL:
+      b->uart_control =
+          (value & STM32F4_UE ? UART_ENABLE : 0) | (value & (UART_TRANSMITTER | UART_RECEIVER));
+      break;
     case ROLE_PL011_LINE: /* after UARTIBRD and UARTFBRD */
       if (b->uart_hz) {
         const uint64_t divisor = 64ull * p->word[index - 2] + (p->word[index - 1] & 63);
@@ -702,7 +712,8 @@ static void count_wait(board* b, page* p, uint32_t index, uint32_t value) {
   const uint32_t role = p->row[index] < 0 ? ROLE_PLAIN : b->rows[p->row[index]].role;
   const int serves = role < 64 && ((uint64_t)LISTENING >> role & 1);
   if (address != b->waits_address || value != b->waits_value ||
-      (serves && uart_on(b, UART_RECEIVER))) {
+      (serves && uart_on(b, UART_RECEIVER) &&
+       (role != ROLE_SAM_STATUS || uart_on(b, UART_TRANSMITTER)))) {
     b->waits_address = address;
     b->waits_value = value;
     b->waits = 0;

@@ -413,6 +413,8 @@ class Machine:
         else:
             kind = self._protection_kind(refused.address)
         detail = memory.name if memory else ""
+        if self.hooks.mpu().overlaps_at(refused.address):
+            detail += ", which two MPU regions hold"
         return self._report(kind, refused.address, access, refused.size, detail=detail)
 
     def _protection_kind(self, address: int) -> Fault:

@@ -105,6 +105,11 @@ class Mpu:
                 pieces.append((low, high, rights))
         return pieces
 
+    def overlaps_at(self, address: int) -> bool:
+        """True when two regions hold ``address``, which Armv8-M refuses."""
+        on = self.v8 and bool(self.control & ENABLE)
+        return on and sum(r.covers(address) for r in self.regions()) > 1
+
     def region_at(self, address: int) -> Region | None:
         """The region that decides about ``address``, when the MPU is on."""
         if not self.control & ENABLE:

@@ -118,6 +118,7 @@ def _definitions() -> list[str]:
         "COST_ADDRESS_SHIFT": cycles.ADDRESS_SHIFT,
         "COST_DIVISION": cycles.LONGEST_DIVISION,
         "COST_TAKEN": cycles.TAKEN,
+        "STM32F4_UE": peripherals.STM32F4_UE,
         "UART_ENABLE": peripherals.USART_UE,
         "UART_RECEIVER": peripherals.USART_RE,
         "UART_TRANSMITTER": peripherals.USART_TE,

@@ -58,6 +58,8 @@ class Role(IntEnum):
     PL011_LINE = 33  # LCR_H: only writing it takes the divisors over
     PL011_CONTROL = 34
     STM32_RATE = 35
+    STM32_LPUART_RATE = 41  # 256 times the divider
+    STM32F4_CONTROL = 42  # CR1 with UE at another place
     MPU_BASE_V8 = 36
     MPU_LIMIT = 37
     SYSTICK_CONTROL = 38
@@ -252,6 +254,31 @@ def _stm32_usart(peripheral: Peripheral, _board: Board) -> Rows:
         Register("RDR", base + 0x24, role=Role.UART_RECEIVE),
         Register("TDR", base + 0x28, role=Role.UART_TRANSMIT),
         Register("PRESC", base + 0x2C),
+    ]
+    return Block(peripheral.name, base, peripheral.size), rows
+
+
+def _stm32_lpuart(peripheral: Peripheral, board: Board) -> Rows:
+    # RM0432, "Low-power universal asynchronous receiver transmitter (LPUART)", register map
+    block, rows = _stm32_usart(peripheral, board)
+    rate = Role.STM32_LPUART_RATE
+    return block, [replace(row, role=rate) if row.name == "BRR" else row for row in rows]
+
+
+STM32F4_UE = 1 << 13  # CR1; TE and RE, and the flags of SR, are where the others have them
+
+
+def _stm32f4_usart(peripheral: Peripheral, _board: Board) -> Rows:
+    # RM0390, "Universal synchronous asynchronous receiver transmitter (USART)", register map
+    base = peripheral.base
+    rows = [
+        Register("SR", base + 0x00, USART_TC | USART_TXE, role=Role.UART_STATUS),
+        Register("DR", base + 0x04, role=Role.CMSDK_DATA),  # both directions, as there
+        Register("BRR", base + 0x08, role=Role.STM32_RATE),
+        Register("CR1", base + 0x0C, role=Role.STM32F4_CONTROL),
+        Register("CR2", base + 0x10),
+        Register("CR3", base + 0x14),
+        Register("GTPR", base + 0x18),
     ]
     return Block(peripheral.name, base, peripheral.size), rows
 
@@ -461,6 +488,8 @@ _MODELS: dict[str, Callable[[Peripheral, Board], Rows]] = {
     "registers": _plain,
     "rom": _rom,
     "stm32-usart": _stm32_usart,
+    "stm32-lpuart": _stm32_lpuart,
+    "stm32f4-usart": _stm32f4_usart,
     "cmsdk-uart": _cmsdk_uart,
     "cmsdk-timer": _cmsdk_timer,
     "nrf52-uart": _nrf52_uart,

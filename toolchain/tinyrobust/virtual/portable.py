@@ -27,7 +27,10 @@ _SLEEP_S, _GIVE_UP_S = 0.05, 5.0
 _FLUSH_AFTER_INSTRUCTIONS = 200_000
 _REGIONS = 16
 _DATA = (Role.UART_TRANSMIT, Role.PL011_DATA, Role.CMSDK_DATA)  # often written as bytes
-_RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600, 1000000)
+_RATES = (
+    1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 500000, 576000, 921600,
+    1000000, 1152000, 1500000, 2000000, 2500000, 3000000, 3500000, 4000000,
+)  # fmt: skip
 _CCR = 0xE000ED14
 _REGISTERS = [
     *(getattr(arm_const, f"UC_ARM_REG_R{i}") for i in range(13)),
@@ -300,8 +303,11 @@ class PortableHooks:
     def _count_wait(self, address: int, value: int) -> None:
         """Firmware that reads ``value`` of one register for ever waits for what does not come."""
         register = self._map.registers.get(address)
-        serves = register is not None and register.role in peripherals.LISTENING
-        if (address, value) != self._waits_for or (serves and self._uart_on(peripherals.USART_RE)):
+        role = register.role if register is not None else Role.PLAIN
+        serves = role in peripherals.LISTENING and self._uart_on(peripherals.USART_RE)
+        if role is Role.SAM_STATUS:  # which says of both directions
+            serves = serves and self._uart_on(peripherals.USART_TE)
+        if (address, value) != self._waits_for or serves:
             self._waits, self._waits_for = 0, (address, value)
             return
         self._waits += 1
@@ -531,6 +537,12 @@ class PortableHooks:
             case Role.STM32_RATE:
                 if hz := self._map.uart_hz:
                     self._set_rate((hz + value // 2) // value if value else 1)
+            case Role.STM32_LPUART_RATE:
+                if hz := self._map.uart_hz:
+                    self._set_rate((256 * hz + value // 2) // value if value else 1)
+            case Role.STM32F4_CONTROL:
+                on = peripherals.USART_UE if value & peripherals.STM32F4_UE else 0
+                self._uart_control = on | value & (peripherals.USART_TE | peripherals.USART_RE)
             case Role.PL011_LINE:
                 if hz := self._map.uart_hz:  # after UARTIBRD and UARTFBRD
                     divisor = 64 * self._words[address - 8] + (self._words[address - 4] & 63)
