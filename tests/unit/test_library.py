@@ -85,9 +85,13 @@ def test_on_an_emulated_core(format: str, name: str, target: Target, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "target"), [("random", M0), ("int8-3", M0), ("int8-3", M4)], ids=["m0", "m0-i8", "m4-i8"]
+    ("name", "target"),
+    [("random", M0), ("int8-3", M0), ("int8-3", M4)],
+    ids=["m0", "m0-i8", "m4-i8"],
 )
-def test_on_the_smallest_core_and_the_other_way_round(name: str, target: Target, tmp_path: Path) -> None:
+def test_on_the_smallest_core_and_the_other_way_round(
+    name: str, target: Target, tmp_path: Path
+) -> None:
     check("c-array", name, target, tmp_path)
 
 
