@@ -33,14 +33,15 @@ class Target:
         return " ".join(self.cc[1:])
 
 
-def _arm(machine: str, *core: str) -> Target:
+def _arm(machine: str, *core: str, ram_end: int = 0x20400000) -> Target:
     flags = (*core, "-mthumb", "-mfloat-abi=soft")
     semihosting = PROJECTS / "semihosting"
     return Target(
         ("arm-none-eabi-gcc", *flags),
         ("arm-none-eabi-g++", *flags),
         ("--specs=rdimon.specs", f"-T{semihosting / 'program.ld'}", str(semihosting / "vectors.S"),
-         "-Wl,--no-warn-rwx-segments", "-Wl,--gc-sections", "-Wl,-Map,program.map"),
+         "-Wl,--no-warn-rwx-segments", "-Wl,--gc-sections", "-Wl,-Map,program.map",
+         f"-Wl,--defsym=stack_top={ram_end:#x}"),
         machine,
     )  # fmt: skip
 
@@ -50,6 +51,8 @@ HOST = Target()
 M4 = _arm("mps2-an386", "-mcpu=cortex-m4")
 M3 = _arm("mps2-an385", "-mcpu=cortex-m3")
 M7 = _arm("mps2-an500", "-mcpu=cortex-m7")
+# The smallest core: no access that is not aligned (nRF51, 16 KB of RAM).
+M0 = _arm("microbit", "-mcpu=cortex-m0", ram_end=0x20004000)
 
 
 def run(command: Sequence[str | Path], cwd: Path) -> str:

@@ -132,7 +132,8 @@ def test_the_difference_adds_up(pair: tuple[Path, Path, str], tmp_path: Path) ->
             rows = [r for r in made["difference"][kind] if r["memory"] == memory]
             assert sum(r["change"] for r in rows) == change
         total = made["totals"][memory]["used_bytes"]
-        assert sum(r["bytes"] for r in made["symbols"] if r["memory"] == memory) == total
+        for kind in ("owners", "parts", "symbols"):
+            assert sum(r["bytes"] for r in made[kind] if r["memory"] == memory) == total
     assert sum(r["change"] for r in made["difference"]["regions"]) == sum(
         made["difference"]["totals"].values()
     )

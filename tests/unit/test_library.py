@@ -11,7 +11,7 @@ import pytest
 from tests import library_builds
 from tests.graphs import random_graph, tiny_graph
 from tests.int8_networks import network
-from tests.library_builds import HOST, M3, M4, M7, Target, run
+from tests.library_builds import HOST, M0, M3, M4, M7, Target, run
 from tinyrobust import library, memory, tasks
 from tinyrobust.convert.models import load_model
 from tinyrobust.graph import interpreter
@@ -84,8 +84,14 @@ def test_on_an_emulated_core(format: str, name: str, target: Target, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "target"), [("random", M3), ("int8-3", M4)], ids=["m3", "m4"])
-def test_the_other_way_round(name: str, target: Target, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("random", M0), ("int8-3", M0), ("int8-3", M4)],
+    ids=["m0", "m0-i8", "m4-i8"],
+)
+def test_on_the_smallest_core_and_the_other_way_round(
+    name: str, target: Target, tmp_path: Path
+) -> None:
     check("c-array", name, target, tmp_path)
 
 

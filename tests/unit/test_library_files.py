@@ -18,7 +18,7 @@ from tests.graphs import tiny_graph
 from tests.int8_networks import network
 from tests.library_builds import run
 from tinyrobust import boards, library, memory
-from tinyrobust.boards.schema import Core
+from tinyrobust.boards.cores import CORES
 from tinyrobust.cli.main import run as tinyrobust
 from tinyrobust.errors import BudgetError, TinyRobustError
 from tinyrobust.graph import file, interpreter
@@ -224,7 +224,7 @@ def test_code_in_ram_is_for_those_who_can_have_it(format: str, tmp_path: Path) -
                        format=format, model="tiny", aim=aim)  # fmt: skip
 
 
-@pytest.mark.parametrize("core", Core.__args__)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("core", CORES)
 def test_a_library_for_every_core(core: str, tmp_path: Path) -> None:
     board = library.generic_board(core)
     built = library.export(network(3), board, tmp_path / "lib", format="arduino", model="net")

@@ -98,7 +98,8 @@ def test_it_builds_firmware_from_another_folder(installed: Path, tmp_path: Path)
 
 
 def test_it_exports_a_library_from_another_folder(installed: Path, tmp_path: Path) -> None:
-    done = outside(installed, tmp_path, "export", "--format", "cmake", "--no-measure", "--json", "-")
+    words = ["--format", "cmake", "--no-measure", "--json", "-"]
+    done = outside(installed, tmp_path, "export", *words)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["schema"] == "tinyrobust.export/1"
     library = tmp_path / "export" / "cmake" / "shapes-small"

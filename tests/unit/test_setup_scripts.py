@@ -10,10 +10,8 @@ import pytest
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 FLASHERS = ["gdb-multiarch", "openocd", "dfu-util", "st-flash", "bossac"]
-ALL = [
-    "arm-none-eabi-g++", "qemu-system-arm", "c++", "clang++", "cmake", "ninja", "shellcheck",
-    *FLASHERS,
-]  # fmt: skip
+BUILDERS = ["cmake", "ninja", "shellcheck"]
+ALL = ["arm-none-eabi-g++", "qemu-system-arm", "c++", "clang++", *BUILDERS, *FLASHERS]
 
 
 class Machine:

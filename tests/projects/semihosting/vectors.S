@@ -2,5 +2,5 @@
  * own start (rdimon). */
   .syntax unified
   .section .vectors, "a", %progbits
-  .word 0x20400000
+  .word stack_top
   .word _start

@@ -169,10 +169,8 @@ def command(
 
 
 def _board(board_name: str | None, core: str | None) -> Board:
-    from typing import get_args
-
     from tinyrobust import boards
-    from tinyrobust.boards.schema import Core
+    from tinyrobust.boards.cores import CORES
     from tinyrobust.errors import BoardError
     from tinyrobust.library import generic_board
     from tinyrobust.registry import nearest
@@ -180,8 +178,8 @@ def _board(board_name: str | None, core: str | None) -> Board:
     if board_name is not None:
         return boards.load(board_name)
     core = core or CORE
-    if core not in get_args(Core):
-        raise BoardError(f"unknown core '{core}'", nearest(core, get_args(Core)))
+    if core not in CORES:
+        raise BoardError(f"unknown core '{core}'", nearest(core, CORES))
     return generic_board(core)
 
 

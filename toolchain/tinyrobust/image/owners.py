@@ -64,6 +64,8 @@ def _owner(item: Item, names: Mapping[str, str], kernels: Iterable[str]) -> tupl
     library = _LIBRARY.match(item.origin)
     if library is not None:
         return "library", library[1] or library[2]
+    if item.origin == "linker stubs":  # jumps that are too far for an instruction
+        return "library", "linker stubs"
     if item.origin:
         return _of_object(item, kernels)
     return _of_symbol(item, kernels)

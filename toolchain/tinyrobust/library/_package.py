@@ -119,7 +119,8 @@ def package(
     }
     sections = f"{name}_sections.hpp"
     plain = _OWN_SECTION.sub("", sources[sections])  # they are for our linker script and report
-    sources[sections] = plain.replace(*(renamed(part, name) for part in _CODE_RAM))
+    old, new = (renamed(part, name) for part in _CODE_RAM)
+    sources[sections] = plain.replace(old, new)
     if optimise:
         request = _render("optimise.h", facts)
         sources = {n: _behind_licence(t, request) if n.endswith(".cpp") else t

@@ -82,7 +82,7 @@ def export(
     files["README.md"] = made.render(
         "readme.md", format=kind.title, public=made.public,
         header_path=next(path for path in files if path.rpartition("/")[2] == made.public),
-        how="`" + kind.next_step.format(name=f"tinyrobust_{made.name}", folder=".") + "`",
+        how=kind.next_step.format(name=f"tinyrobust_{made.name}", folder="."),
     )  # fmt: skip
     manifest = _manifest(made, format, files)
     _put(out, files, manifest)

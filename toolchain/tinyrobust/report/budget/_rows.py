@@ -39,12 +39,21 @@ def _row(name: str, used: int, limit: int | None, change: int | None) -> list[st
 
 
 def owners(document: Mapping[str, Any]) -> Rows:
-    """kind, name, flash, RAM: every layer, kernel and other part."""
+    """kind, name, flash, RAM, and what they are: every layer, kernel and other part."""
     both: dict[tuple[str, str], dict[str, int]] = {}
+    parts: dict[tuple[str, str], list[str]] = {}
     for row in document["owners"]:
         both.setdefault((row["kind"], row["owner"]), {})[row["memory"]] = row["bytes"]
-    return [[kind, name, bytes_text(sums.get("flash", 0)), bytes_text(sums.get("RAM", 0))]
-            for (kind, name), sums in both.items()]  # fmt: skip
+    for row in document["parts"]:
+        where = " in RAM" if row["memory"] == "RAM" and row["part"] == "code" else ""
+        parts.setdefault((row["kind"], row["owner"]), []).append(
+            f"{row['part']}{where} {row['bytes']:,}"
+        )
+    return [
+        [*key, bytes_text(sums.get("flash", 0)), bytes_text(sums.get("RAM", 0)),
+         ", ".join(parts[key])]
+        for key, sums in both.items()
+    ]  # fmt: skip
 
 
 def changed_owners(document: Mapping[str, Any]) -> Rows:

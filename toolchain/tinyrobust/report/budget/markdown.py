@@ -22,7 +22,7 @@ def render(document: Mapping[str, Any]) -> str:
     if "difference" in document:
         parts += _difference(document)
     parts += ["", "<details><summary>Every byte by owner</summary>", ""]
-    parts += _table(["kind", "name", "flash", "RAM"], _rows.owners(document), 2)
+    parts += _table(["kind", "name", "flash", "RAM", "what"], _rows.owners(document), 2)
     return "\n".join([*parts, "", "</details>"]) + "\n"
 
 
@@ -41,7 +41,8 @@ def _difference(document: Mapping[str, Any]) -> list[str]:
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]], words: int) -> list[str]:
     """``words``: how many columns hold words; the others are numbers, on the right."""
-    rule = "|" + "---|" * words + "---:|" * (len(head) - words)
+    numbers = ["---:" if name != "what" else "---" for name in head[words:]]
+    rule = "|" + "|".join(["---"] * words + numbers) + "|"
     lines = ["| " + " | ".join(head) + " |", rule]
     return lines + ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in body]
 

@@ -28,7 +28,7 @@ def print_document(screen: Any, document: Mapping[str, Any]) -> None:
         head = ["memory", "used", "of", "", "change"]
         screen.print(_table(title, head, _rows.totals(document), 1))
     owners = _rows.owners(document)
-    screen.print(_table("every byte by owner", ["kind", "name", "flash", "RAM"], owners, 2))
+    screen.print(_table("every byte by owner", ["kind", "name", "flash", "RAM", "what"], owners, 2))
     if "difference" in document:
         head = ["memory", "kind", "name", "before", "after", "change"]
         against = document["baseline"]["title"]
@@ -46,7 +46,8 @@ def _table(title: str, head: Sequence[str], body: Sequence[Sequence[str]], words
 
     table = Table(*head, title=title)
     for column in range(words, len(head)):
-        table.columns[column].justify = "right"
+        if head[column] != "what":
+            table.columns[column].justify = "right"
     for row in body:
         table.add_row(*row)
     return table
