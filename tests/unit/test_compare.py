@@ -403,6 +403,20 @@ def test_recorded_batches_do_not_shorten_the_estimate(other: Path, tmp_path: Pat
     assert made.left() == (None, 0)
 
 
+def test_a_search_for_the_nearest_image_costs_nothing_at_further_sizes(
+    other: Path, tmp_path: Path
+) -> None:
+    chosen = small(other, groups=(Group(attacks=("carlini",), eps=(2, 4), samples=10),))
+    found = comparison.contenders(chosen, tmp_path)
+    todo = comparison.jobs(chosen, found, comparison.load_data(chosen), tmp_path)
+    clean, first, second = todo[0].config.series
+    made = comparison.Estimate(todo)
+    for series, done, now in ((clean, 0, 0.0), (clean, 10, 1.0), (first, 0, 1.0), (first, 10, 3.0),
+                              (second, 0, 3.0), (second, 10, 3.1)):  # fmt: skip
+        made.update(todo[0], series, done, now)
+    assert made.left() == (pytest.approx(1.0 + 2.0), 0)  # the other model's clean and first ones
+
+
 @pytest.mark.parametrize("name", ["shapes-small", "cifar10-resnet8-ternary"])
 def test_weights_are_the_cards(name: str) -> None:
     model = load_model(name)

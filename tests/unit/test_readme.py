@@ -22,9 +22,10 @@ from tinyrobust.graph.model import load_model, zoo
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text()
 # Only parsed: a real board, or a command that runs until it is stopped (test_virtual does that).
-ONLY_PARSED = re.compile(r"/dev/tty|^tinyrobust (simulate|flash (?!.*--virtual))|--task cifar10")
+ONLY_PARSED = re.compile(r"/dev/tty|^tinyrobust (simulate|flash (?!.*--virtual))|--task cifar10|--suite|--difference")
 SMALLER = [
     (r"--samples \d+", "--samples 4"),
+    (r"--trials \d+", "--trials 1 --epochs 1 --set training.train_images=256"),
     (r"training\.epochs=\d+", "training.epochs=1 --set training.train_images=1000"),
     (r"^(tinyrobust convert .*)", r"\1 --samples 100 --oracle 1"),
 ]
@@ -40,7 +41,7 @@ def _lines() -> list[str]:
 
 
 COMMANDS = [line for line in _lines() if line.startswith("tinyrobust ")]
-TRAINING = [line for line in COMMANDS if re.search(r"^tinyrobust (train|convert)|mine", line)]
+TRAINING = [line for line in COMMANDS if re.search(r"^tinyrobust (train|convert|search)|mine", line)]
 RUN = [line for line in COMMANDS if line not in TRAINING and not ONLY_PARSED.search(line)]
 
 
@@ -125,6 +126,7 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.train
+@pytest.mark.search
 def test_the_readmes_training_runs(tmp_path: Path) -> None:
     assert len(TRAINING) >= 3
     _execute(TRAINING, tmp_path)
