@@ -242,6 +242,14 @@ def test_models_that_are_missing_are_refused_or_not_measured(other: Path, tmp_pa
         comparison.contenders(chosen, tmp_path, allow_missing=True)
 
 
+def test_a_broken_model_is_not_called_missing(other: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.graph.npz"
+    broken.write_bytes(other.read_bytes()[:1000])
+    chosen = small(other, models=(Entry(model=str(broken)),), baseline=None)
+    with pytest.raises(GraphError, match=r"broken\.graph\.npz"):
+        comparison.contenders(chosen, tmp_path, allow_missing=True)
+
+
 def test_a_model_of_another_task_is_refused(other: Path, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="classes"):
         comparison.contenders(small(other, task="cifar10"), tmp_path)
