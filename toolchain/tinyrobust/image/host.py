@@ -41,7 +41,8 @@ def host_library(
 
     Beside it ``<library>.json`` says what the steps are. ``sanitize`` compiles with address and
     undefined-behaviour checks (the process must then preload libasan). ``force`` is that of
-    ``memory.plan``. ``tuned``: for this very processor, which int8 kernels gain much by. Raises BuildError, and what the planner raises.
+    ``memory.plan``. ``tuned``: for this very processor, by which int8 kernels gain much. Raises
+    BuildError, and what the planner raises.
     """
     plan = memory.plan(graph, boards.load("host"), force=force)
     generated = codegen.generate(plan)
