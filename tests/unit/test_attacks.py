@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.graphs import Builder, random_graph
+from tests.tflite_cases import CASES
 from tinyrobust import attacks
 from tinyrobust.attacks import Settings, _art
 from tinyrobust.attacks._attack import Attack
 from tinyrobust.attacks._norms import NORMS
 from tinyrobust.attacks._scores import FastScores
+from tinyrobust.convert import tflite
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.graph import interpreter
+from tinyrobust.graph import run as interpreter_of
 from tinyrobust.graph.file import save
 from tinyrobust.graph.model import load_model
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.tasks import get as get_task
+
 
 def busy_graph(seed: int) -> Graph:
     """8x8x3 and four classes, every one of which is common among random images."""
@@ -97,9 +102,7 @@ def norms_and_sizes() -> list[Any]:
 
 @pytest.mark.parametrize(("norm", "eps"), norms_and_sizes())
 @pytest.mark.parametrize("name", EVERY)
-def test_every_attack_keeps_the_contract(
-    name: str, norm: str, eps: float, surrogate: str
-) -> None:
+def test_every_attack_keeps_the_contract(name: str, norm: str, eps: float, surrogate: str) -> None:
     attack = attacks.get(name)
     images, labels = images_and_labels()
     before = images.copy()
@@ -243,7 +246,7 @@ def test_transfer_needs_a_surrogate_of_the_same_task(surrogate: str) -> None:
     images, labels = images_and_labels()
     with pytest.raises(TinyRobustError, match="needs a surrogate"):
         attacks.get("transfer").run(attacks.GraphVictim(GRAPH), images, labels, eps_255=8, seed=0)
-    with pytest.raises(TinyRobustError, match="same task|takes .* and knows"):
+    with pytest.raises(TinyRobustError, match="the surrogate 'shapes-small' takes"):
         attacks.get("transfer").run(
             attacks.GraphVictim(GRAPH), images, labels, eps_255=8, seed=0,
             settings=Settings(surrogate="shapes-small"),
@@ -351,22 +354,46 @@ def test_fast_scores_of_a_trained_network_equal_the_interpreter() -> None:
     assert FastScores(graph)(images[:0]).shape == (0, 10)
 
 
+@pytest.mark.parametrize("name", ["shapes-small", "int8"])
+def test_the_host_oracle_equals_the_interpreter(name: str) -> None:
+    if name == "int8":
+        graph = tflite.from_bytes(CASES["CONV_2D"](np.random.default_rng(3)), name="case")
+    else:
+        graph = load_model(name).graph
+    images = np.random.default_rng(1).integers(0, 256, (37, *graph.input.shape)).astype(np.uint8)
+    assert attacks.HostOracle.available()
+    oracle = attacks.HostOracle(graph)
+    assert (oracle(images) == interpreter_of(graph, images)).all()
+    assert oracle(images[:0]).shape == (0, graph.output.size)
+    made = [
+        attacks.get("square").run(
+            attacks.GraphVictim(graph, who), images[:5],
+            interpreter_of(graph, images[:5]).argmax(1).astype(np.int64), eps_255=8, seed=0,
+            settings=Settings(queries=12),
+        ).images
+        for who in (oracle, None)
+    ]  # fmt: skip
+    assert (made[0] == made[1]).all()
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_square_draws_for_each_image_alone_and_stops_at_success(norm: str) -> None:
     images, labels = images_and_labels(16)
     settings = Settings(norm=norm, queries=40)
     victim = Counting(GRAPH)
     eps = 8 if norm == "linf" else 150
-    made = attacks.get("square").run(
-        victim, images, labels, eps_255=eps, seed=0, settings=settings
-    )
+    made = attacks.get("square").run(victim, images, labels, eps_255=eps, seed=0, settings=settings)
     assert (made.queries[made.success] <= 40).all()
     assert (made.queries[~made.success & ~made.skipped] == 40).all()
     assert made.success.any() and made.queries[made.success].min() < 40
     # Two equal images get different squares.
     twice = np.stack([images[1]] * 2)
     made = attacks.get("square").run(
-        victim, twice, labels[[1, 1]], eps_255=eps / 8, seed=0,
+        victim,
+        twice,
+        labels[[1, 1]],
+        eps_255=eps / 8,
+        seed=0,
         settings=Settings(norm=norm, queries=3),
     )
     assert (made.images[0] != made.images[1]).any()
@@ -403,9 +430,46 @@ def test_the_estimator_shows_the_victim_integers_only() -> None:
     assert (gradient == victim.loss_and_gradient(whole, labels)[1]).all()
 
 
+@pytest.mark.train
+@pytest.mark.slow
+def test_the_qkeras_model_is_a_victim(tmp_path: Path) -> None:
+    model = load_model("shapes-small")
+    victim = attacks.keras_victim(model)
+    images, labels = get_task("shapes").load("test", 24)
+    graph = attacks.GraphVictim(model.graph)
+    assert (victim.scores(images).argmax(1) == graph.scores(images).argmax(1)).mean() > 0.95
+    labels = labels.astype(np.int64)
+    ours, theirs = (v.loss_and_gradient(images, labels)[1] for v in (graph, victim))
+    cosine = (ours * theirs).sum() / np.sqrt((ours**2).sum() * (theirs**2).sum())
+    assert cosine > 0.9  # the same straight-through gradient, of floats
+    for name, chosen in (("apgd", Settings(steps=10)), ("square", Settings(queries=30)),
+                         ("carlini", Settings(steps=5))):  # fmt: skip
+        made = attacks.get(name).run(
+            victim, images[:8], labels[:8], eps_255=8, seed=0, settings=chosen
+        )
+        assert attacks.within(made.images, images[:8], 8)
+        if name == "apgd":
+            assert made.success.sum() >= 6
+            # They transfer to the integers.
+            assert (graph.scores(made.images).argmax(1) != labels[:8]).sum() >= 5
+    logits, each = victim.jacobian(images[:2])
+    assert each.shape == (2, 10, *images.shape[1:]) and np.abs(each).max() > 0
+    assert np.allclose(logits, victim.scores(images[:2]))
+    bare = replace(model, path=tmp_path / "model.graph.npz")
+    with pytest.raises(TinyRobustError, match="no trained QKeras model"):
+        attacks.keras_victim(bare)
+
+
 # ZOO spends L2 on few values: in Linf it is no match for anything.
+DECISIONS = ("boundary", "hopskipjump", "zoo")
+
+
+def _slow(name: str) -> list[Any]:
+    return [pytest.mark.slow] if name in DECISIONS else []
+
+
 BEATS = [
-    pytest.param(*p.values, norm, marks=p.marks)
+    pytest.param(*p.values, norm, marks=[*p.marks, *_slow(str(p.values[0]))])
     for p in EVERY for norm in NORMS if (*p.values, norm) != ("zoo", "linf")
 ]  # fmt: skip
 
@@ -416,10 +480,11 @@ def test_attacks_beat_noise_on_a_trained_network(name: str, norm: str) -> None:
     images, labels = get_task("shapes").load("test", 10)
     attack = attacks.get(name)
     # Decision-based attacks and ZOO need thousands of queries to come near: a larger size.
-    slow = name in ("boundary", "hopskipjump", "zoo")
+    slow = name in DECISIONS
     eps = {"linf": 60 if slow else 8, "l2": 1200 if slow else 700}[norm]
     settings = Settings(
-        norm=norm, queries=(1000 if slow else 400) if attack.queries else None, steps=20 if attack.steps else None,
+        norm=norm, queries=(1000 if slow else 400) if attack.queries else None,
+        steps=20 if attack.steps else None,
         surrogate="shapes-small" if attack.needs_surrogate else None,
     )  # fmt: skip
     victim = attacks.GraphVictim(graph)

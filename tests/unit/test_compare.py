@@ -242,6 +242,14 @@ def test_models_that_are_missing_are_refused_or_not_measured(other: Path, tmp_pa
         comparison.contenders(chosen, tmp_path, allow_missing=True)
 
 
+def test_a_broken_model_is_not_called_missing(other: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.graph.npz"
+    broken.write_bytes(other.read_bytes()[:1000])
+    chosen = small(other, models=(Entry(model=str(broken)),), baseline=None)
+    with pytest.raises(GraphError, match=r"broken\.graph\.npz"):
+        comparison.contenders(chosen, tmp_path, allow_missing=True)
+
+
 def test_a_model_of_another_task_is_refused(other: Path, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="classes"):
         comparison.contenders(small(other, task="cifar10"), tmp_path)
@@ -401,6 +409,20 @@ def test_recorded_batches_do_not_shorten_the_estimate(other: Path, tmp_path: Pat
     made.update(todo[0], todo[0].config.series[1], 0, 0.0)
     made.update(todo[0], todo[0].config.series[1], 10, 1e-5)
     assert made.left() == (None, 0)
+
+
+def test_a_search_for_the_nearest_image_costs_nothing_at_further_sizes(
+    other: Path, tmp_path: Path
+) -> None:
+    chosen = small(other, groups=(Group(attacks=("carlini",), eps=(2, 4), samples=10),))
+    found = comparison.contenders(chosen, tmp_path)
+    todo = comparison.jobs(chosen, found, comparison.load_data(chosen), tmp_path)
+    clean, first, second = todo[0].config.series
+    made = comparison.Estimate(todo)
+    for series, done, now in ((clean, 0, 0.0), (clean, 10, 1.0), (first, 0, 1.0), (first, 10, 3.0),
+                              (second, 0, 3.0), (second, 10, 3.1)):  # fmt: skip
+        made.update(todo[0], series, done, now)
+    assert made.left() == (pytest.approx(1.0 + 2.0), 0)  # the other model's clean and first ones
 
 
 @pytest.mark.parametrize("name", ["shapes-small", "cifar10-resnet8-ternary"])

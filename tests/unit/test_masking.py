@@ -130,7 +130,8 @@ PGD = series("pgd", "white-box", 8, 100, strong=True)
 @pytest.mark.parametrize(
     ("name", "other"),
     [
-        ("black-box attacks are not stronger than white-box ones", series("square", "black-box", 8, 90)),
+        ("black-box attacks are not stronger than white-box ones",
+         series("square", "black-box", 8, 90)),
         ("one step is not stronger than many", series("fgsm", "white-box", 8, 90, iterative=False)),
         ("transferred images are not stronger than white-box attacks",
          series("transfer", "transfer", 8, 90)),

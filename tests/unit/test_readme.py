@@ -22,11 +22,14 @@ from tinyrobust.graph.model import load_model, zoo
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text()
 # Only parsed: a real board, or a command that runs until it is stopped (test_virtual does that).
+# So are the suites and real recordings, which need data and hours.
 ONLY_PARSED = re.compile(
     r"/dev/tty|^tinyrobust (simulate|flash (?!.*--virtual)|monitor .*--fault)|--task cifar10"
+    r"|--suite|--difference"
 )
 SMALLER = [
     (r"--samples \d+", "--samples 4"),
+    (r"--trials \d+", "--trials 1 --epochs 1 --set training.train_images=256"),
     (r"^(tinyrobust monitor .*)", r"\1 --seconds 2"),
     (r"training\.epochs=\d+", "training.epochs=1 --set training.train_images=1000"),
     (r"^(tinyrobust convert .*)", r"\1 --samples 100 --oracle 1"),
@@ -43,7 +46,8 @@ def _lines() -> list[str]:
 
 
 COMMANDS = [line for line in _lines() if line.startswith("tinyrobust ")]
-TRAINING = [line for line in COMMANDS if re.search(r"^tinyrobust (train|convert)|mine", line)]
+_TRAINS = re.compile(r"^tinyrobust (train|convert|search)|mine")
+TRAINING = [line for line in COMMANDS if _TRAINS.search(line)]
 RUN = [line for line in COMMANDS if line not in TRAINING and not ONLY_PARSED.search(line)]
 
 
@@ -128,6 +132,7 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.train
+@pytest.mark.search
 def test_the_readmes_training_runs(tmp_path: Path) -> None:
     assert len(TRAINING) >= 3
     _execute(TRAINING, tmp_path)

@@ -486,11 +486,14 @@ def test_a_worker_that_gives_up_says_why(tmp_path: Path, monkeypatch: pytest.Mon
 # -- for real --------------------------------------------------------------------------------
 
 
+TRIALS = 2
+
+
 def command(path: Path, *options: str) -> list[str]:
     file = path.parent / "space.yaml"
     file.write_text(json.dumps(SPACE))
     return [sys.executable, "-m", "tinyrobust", "search", "shapes-small", "--space", str(file),
-            "--board", BOARD, "--budget", "flash=24K,instructions=200k", "--trials", "3",
+            "--board", BOARD, "--budget", "flash=24K,instructions=200k", "--trials", str(TRIALS),
             "--epochs", "2", "--out", str(path), *options]  # fmt: skip
 
 
@@ -514,7 +517,7 @@ def test_a_killed_search_makes_the_trials_of_an_unbroken_one(tmp_path: Path) -> 
     )
     whole = found(tmp_path / "whole")
     trained = [t["number"] for t in whole if t["state"] != "refused"]
-    assert len(trained) == 3
+    assert len(trained) == TRIALS
     path = tmp_path / "killed"
     first, last = (path / "trials" / f"{n:04d}" for n in (trained[0], trained[-1]))
     # in the middle of the first training, between two epochs; then in the last trial
@@ -549,7 +552,9 @@ def test_a_search_outlives_one_of_its_workers(tmp_path: Path) -> None:
     os.kill(children[0], signal.SIGKILL)
     assert parent.wait(timeout=600) == 0
     states = Counter(t["state"] for t in found(path))
-    assert states["trained"] + states["pruned"] == 3 and not states["failed"] + states["running"]
+    assert (
+        states["trained"] + states["pruned"] == TRIALS and not states["failed"] + states["running"]
+    )
 
 
 @needs_optuna

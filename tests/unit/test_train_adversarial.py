@@ -246,6 +246,25 @@ def test_the_guard_throws_an_epoch_away_and_adds_a_step(
     assert [row["validation_average_robust"] for row in told["history"]] == [0.4, 0.41, 0.42]
 
 
+def test_a_recipe_without_an_attack_may_be_checked_under_one(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the size that it says; no fall of that figure throws an epoch away."""
+    plain = recipes.override(recipe, ["adversarial.method=none", "training.average=0"])
+    assert loop._Checker(plain, data.load(plain)).pgd is None
+    checked = recipes.override(plain, ["training.check_eps_255=3"])
+    checker = loop._Checker(checked, data.load(checked))
+    assert checker.pgd is not None and checker.pgd.eps_255 == 3
+    both = recipes.override(recipe, ["training.check_eps_255=3"])
+    found = loop._Checker(both, data.load(both)).pgd
+    assert found is not None and found.eps_255 == 3
+    figures = iter([0.4, 0.05, 0.3])
+    monkeypatch.setattr(PgdCheck, "accuracy", lambda *args: next(figures))
+    train(checked, tmp_path / "out", listener=Silent())
+    told = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert [row["validation_robust"] for row in told["history"]] == [0.4, 0.05, 0.3]
+
+
 def test_resume_of_a_finished_folder_compares_recipes(recipe: Recipe, tmp_path: Path) -> None:
     model = trained.frozen(recipe, build_model(recipe))
     trained.save(tmp_path, recipe, model, {})

@@ -21,24 +21,24 @@ from tinyrobust.graph.model import Model
 from tinyrobust.registry import discover, nearest
 
 __all__ = [
-    "objective_away",
-    "apgd_walk",
-    "Job",
-    "keras_victim",
-    "Oracle",
-    "InterpreterOracle",
-    "HostOracle",
-    "DeviceOracle",
     "Attack",
     "Crafted",
+    "DeviceOracle",
     "GraphVictim",
+    "HostOracle",
+    "InterpreterOracle",
+    "Job",
     "MinimumNorm",
+    "Oracle",
     "Progress",
     "Settings",
     "Victim",
+    "apgd_walk",
     "distance",
     "get",
+    "keras_victim",
     "names",
+    "objective_away",
     "within",
 ]
 

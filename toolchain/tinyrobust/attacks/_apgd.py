@@ -80,9 +80,7 @@ class _State:
         self._last_loss = np.full(count, -np.inf)
         self._size_then, self._best_then = self.size.copy(), self.best_loss.copy()
 
-    def see(
-        self, alive: Int64, loss: Float64, gradient: Float64
-    ) -> npt.NDArray[np.bool_]:
+    def see(self, alive: Int64, loss: Float64, gradient: Float64) -> npt.NDArray[np.bool_]:
         """Take note of the loss at ``x``; which images it is the best for."""
         self.gradient[alive] = gradient
         self._raised[alive] += loss > self._last_loss[alive]

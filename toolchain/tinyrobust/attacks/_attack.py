@@ -264,9 +264,7 @@ class MinimumNorm(Attack):
 
     minimum = True
 
-    def at(
-        self, made: Crafted, images: UInt8, eps_255: float, norm: str
-    ) -> tuple[UInt8, Bool]:
+    def at(self, made: Crafted, images: UInt8, eps_255: float, norm: str) -> tuple[UInt8, Bool]:
         """``made`` at another size: its images there (clean where beyond), and the successes."""
         assert made.found is not None
         inside = (made.linf if norm == "linf" else made.l2) <= eps_255

@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from tinyrobust.attacks import _art
 from tinyrobust.attacks._attack import Job
-from tinyrobust.attacks._views import watched
 from tinyrobust.attacks._victim import Float64, Int64, UInt8
+from tinyrobust.attacks._views import watched
 
 _NOISE_STARTS = 5  # calls of as many draws
 # Points that ART may look at for each one it may ask about: an end even where all are known.
@@ -185,7 +185,10 @@ class _One:
         self._seat = seat
         self.input_shape, self.classes = victim.input_shape, victim.classes
         self.lo, self.hi = victim.lo, victim.hi
-        self.queries = np.zeros(1, np.int64)
+
+    @property
+    def queries(self) -> Int64:
+        raise NotImplementedError
 
     def begin(self, count: int) -> None:
         raise NotImplementedError

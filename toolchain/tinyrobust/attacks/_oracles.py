@@ -67,7 +67,7 @@ class HostOracle:
         self._classes = graph.output.size
         self._models: SimpleQueue[HostModel] = SimpleQueue()
         with tempfile.TemporaryDirectory(prefix="tinyrobust-oracle-") as folder:
-            library = host_library(graph, Path(folder))
+            library = host_library(graph, Path(folder), tuned=graph.family == "tflite")
             for _ in range(cores()):  # a loaded model has one arena
                 self._models.put(HostModel(library))
 

@@ -29,7 +29,11 @@ class Victim(Protocol):
     classes: int
     lo: int
     hi: int
-    queries: Int64  # images shown since ``begin``, per image under attack
+
+    @property
+    def queries(self) -> Int64:
+        """Images shown since ``begin``, per image under attack."""
+        ...
 
     def begin(self, count: int) -> None:
         """Reset the meter for ``count`` images under attack."""
@@ -59,7 +63,7 @@ class Victim(Protocol):
 
 
 class Metered:
-    """A Victim over three functions; ``_scores``, ``_pull`` and ``_jacobian`` are a subclass's.
+    """A Victim over what a subclass has: ``_scores``, ``_pull``, ``_jacobian`` (and ``_logits``).
 
     ``asked`` images took the oracle ``asked_s`` seconds since the object was made.
     """
@@ -74,9 +78,14 @@ class Metered:
         self.asked_s = 0.0
         self.begin(0)
 
+    @property
+    def queries(self) -> Int64:
+        """See Victim."""
+        return self._queries
+
     def begin(self, count: int) -> None:
         """See Victim."""
-        self.queries = np.zeros(count, np.int64)
+        self._queries = np.zeros(count, np.int64)
 
     def scores(self, images: UInt8, owners: Int64 | None = None) -> Float64:
         """See Victim."""
@@ -111,9 +120,9 @@ class Metered:
 
     def _count(self, count: int, owners: Int64 | None, each: int) -> None:
         if owners is not None:
-            np.add.at(self.queries, owners, each)
-        elif count == len(self.queries):
-            self.queries += each
+            np.add.at(self._queries, owners, each)
+        elif count == len(self._queries):
+            self._queries += each
 
     def _scores(self, images: UInt8) -> Float64:
         raise NotImplementedError

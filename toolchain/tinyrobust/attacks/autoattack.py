@@ -84,7 +84,11 @@ def _targeted(job: Job) -> npt.NDArray[Any]:
     for rank in range(count):
         if not left.size:
             break
-        some = part(job, left, lambda fraction, rank=rank: job.progress((rank + fraction) / count))
+
+        def progress(fraction: float, rank: int = rank) -> None:
+            job.progress((rank + fraction) / count)
+
+        some = part(job, left, progress)
         targets: Int64 = others[left, rank]
         found, reached = _apgd.walk(some, _apgd.dlr(some, targets), job.settings.steps or 1)
         made[left[reached]] = found[reached]

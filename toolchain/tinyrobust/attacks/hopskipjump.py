@@ -40,7 +40,8 @@ class HopSkipJump(MinimumNorm):
     def parameters(self, eps_255: float, settings: Settings = DEFAULTS) -> dict[str, Any]:
         return {
             "queries": settings.queries or self.queries, "first_estimate": _EVALUATIONS,
-            "noise_255": f"{NOISE_255[0]:g} to {NOISE_255[1]:g}", "start": "noise, else another image",
+            "noise_255": f"{NOISE_255[0]:g} to {NOISE_255[1]:g}",
+            "start": "noise, else another image",
         }  # fmt: skip
 
     def craft(self, job: Job) -> npt.NDArray[Any]:

@@ -61,7 +61,9 @@ def _sizes(
               "[default: 2,8; in L2 64,128]")  # fmt: skip
 @click.option("--norm", type=click.Choice(["linf", "l2"]), default="linf", show_default=True,
               help="What the size of a change is.")  # fmt: skip
-@click.option("--targeted", is_flag=True, help="Towards a class drawn from the seed, not just away.")
+@click.option(
+    "--targeted", is_flag=True, help="Towards a class drawn from the seed, not just away."
+)
 @click.option("--steps", type=click.IntRange(min=1), metavar="N",
               help="Of white-box attacks.  [default: each attack's own]")  # fmt: skip
 @click.option("--queries", type=click.IntRange(min=1), metavar="N",
@@ -85,8 +87,8 @@ def command(
     board_name: str, virtual: bool, port: str | None, model_name: str | None, task: str | None,
     samples: int, attacks: tuple[str, ...] | None, eps: tuple[float, ...] | None,
     norm: str, targeted: bool, steps: int | None, queries: int | None, surrogate: str | None,
-    oracle: str | None, seed: int, adversarial: Path | None, save_adversarial: Path | None, out: Path | None, fresh: bool,
-    json_file: str | None,
+    oracle: str | None, seed: int, adversarial: Path | None, save_adversarial: Path | None,
+    out: Path | None, fresh: bool, json_file: str | None,
 ) -> None:  # fmt: skip
     """Attack a model on a board, virtual or real, and report its accuracy and cost.
 
@@ -209,7 +211,9 @@ def _show(screen: Any, figures: dict[str, Any]) -> None:
     if figures["attacks"]:
         effort = Table("attack", "size", "queries per image", "answered by", "distance", "")
         for row in words.effort_rows(figures):
-            effort.add_row(*(row[k] for k in ("name", "eps", "queries", "oracle", "norms", "notes")))
+            effort.add_row(
+                *(row[k] for k in ("name", "eps", "queries", "oracle", "norms", "notes"))
+            )
         screen.print(effort)
     checks = Table("should hold (gradient masking)", "seen")
     for row in words.masking_rows(figures):

@@ -141,9 +141,7 @@ def _parse(data: bytes) -> AdversarialSet:
             raise TinyRobustError(f"'{key}' {array.dtype} {array.shape} does not fit the images")
     crafted = {Series.parse(key): images + array for key, array in arrays.items()}
     for series, array in crafted.items():
-        if series.attack is None or not within(
-            array, images, series.eps_255, norm=series.norm
-        ):
+        if series.attack is None or not within(array, images, series.eps_255, norm=series.norm):
             raise TinyRobustError(
                 f"'{series.key}' is not within {series.eps_255:g}/255 of the images"
             )

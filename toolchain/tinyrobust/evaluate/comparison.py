@@ -121,7 +121,7 @@ def contenders(suite: Suite, folder: Path, *, allow_missing: bool = False) -> li
         try:
             model = load_model(name)
         except GraphError as error:
-            if Path(name).exists():  # it is there, and broken
+            if error.message != f"no model '{name}'":  # it is there, and broken
                 raise
             found.append(Contender(entry, _slug(entry.model), None, error.message))
             continue

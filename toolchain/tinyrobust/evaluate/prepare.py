@@ -155,7 +155,7 @@ def _replayed(replay: AdversarialSet, wish: Wish, path: Path) -> tuple[Series, .
         s for s in sorted(replay.crafted, key=lambda s: (str(s.attack), s.eps_255))
         if (wish.attacks is None or s.attack in wish.attacks)
         and (wish.eps is None or s.eps_255 in wish.eps)
-        and (wish.norm == s.norm or wish.attacks is wish.eps is None)
+        and (wish.norm == s.norm or (wish.attacks is None and wish.eps is None))
     )  # fmt: skip
     missing = set(wish.attacks or ()) - {s.attack for s in chosen}
     if missing or not chosen:

@@ -87,12 +87,12 @@ def evaluate(
     """Evaluate clean images (N, H, W, C) uint8 and each attack of ``config`` on ``device``.
 
     ``victim`` is what attacks see, by default the Graph in the interpreter's fast form
-    (``evaluate.victim_for`` makes others). ``replay`` gives the adversarial images instead of crafting them. ``memory`` is the build's
-    memory.json; ``counter`` says what the board counts (instructions on a virtual board and
-    cycles on another, when not given). Records of another Config in ``out`` are put aside;
-    ``fresh`` deletes all. Raises ProtocolError when the device runs another image, LinkError,
-    DeviceFault, and TinyRobustError when the disk is full; what was recorded stays, and the same
-    call goes on.
+    (``evaluate.victim_for`` makes others). ``replay`` gives the adversarial images instead of
+    crafting them. ``memory`` is the build's memory.json; ``counter`` says what the board counts
+    (instructions on a virtual board and cycles on another, when not given). Records of another
+    Config in ``out`` are put aside; ``fresh`` deletes all. Raises ProtocolError when the device
+    runs another image, LinkError, DeviceFault, and TinyRobustError when the disk is full; what was
+    recorded stays, and the same call goes on.
     """
     started = time.monotonic()
     check_device(device, config)

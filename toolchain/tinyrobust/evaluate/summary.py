@@ -97,25 +97,29 @@ def _series(series: Series, batches: Mapping[int, Record], config: Record) -> di
     queries = [b["queries"] for b in batches.values()]
     seconds = [b["craft_s"] for b in batches.values()]
     replayed = None in queries
-    return figures | {
-        "attack": series.attack,
-        "eps_255": series.eps_255,
-        "norm": series.norm,
-        "targeted": series.targeted,
-        "title": (attack.title if attack else series.attack)
-        + (", targeted" if series.targeted else ""),
-        "kind": attack.kind if attack else "unknown",
-        "strong": attack.strong if attack else False,
-        "iterative": attack.iterative if attack else None,
-        "minimum": attack.minimum if attack else False,
-        "paper": attack.paper if attack else "",
-        "parameters": config["parameters"].get(series.key, {}),
-        "replayed": replayed,
-        "distance_255": max(b["distance_255"] for b in batches.values()),
-        "distance_l2": max(b.get("distance_l2") or 0.0 for b in batches.values()),
-        "queries": None if replayed else sum(queries),
-        "craft_s": None if replayed else sum(seconds),
-    } | effort.figures([batches[first] for first in sorted(batches)])
+    return (
+        figures
+        | {
+            "attack": series.attack,
+            "eps_255": series.eps_255,
+            "norm": series.norm,
+            "targeted": series.targeted,
+            "title": (attack.title if attack else series.attack)
+            + (", targeted" if series.targeted else ""),
+            "kind": attack.kind if attack else "unknown",
+            "strong": attack.strong if attack else False,
+            "iterative": attack.iterative if attack else None,
+            "minimum": attack.minimum if attack else False,
+            "paper": attack.paper if attack else "",
+            "parameters": config["parameters"].get(series.key, {}),
+            "replayed": replayed,
+            "distance_255": max(b["distance_255"] for b in batches.values()),
+            "distance_l2": max(b.get("distance_l2") or 0.0 for b in batches.values()),
+            "queries": None if replayed else sum(queries),
+            "craft_s": None if replayed else sum(seconds),
+        }
+        | effort.figures([batches[first] for first in sorted(batches)])
+    )
 
 
 def _correct(batch: Record) -> Any:
@@ -137,8 +141,8 @@ def _worst(batches: Mapping[str, Mapping[int, Record]], config: Record) -> list[
         )
         low, high = wilson(int(right.sum()), len(right))
         rows.append({
-            "norm": norm, "eps_255": eps, "of": keys[1:], "samples": len(right), "correct": int(right.sum()),
-            "accuracy": float(right.mean()), "low": low, "high": high,
+            "norm": norm, "eps_255": eps, "of": keys[1:], "samples": len(right),
+            "correct": int(right.sum()), "accuracy": float(right.mean()), "low": low, "high": high,
         })  # fmt: skip
     return rows
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import shutil
 import subprocess
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -87,11 +89,26 @@ def for_core(core: Core) -> Compiler:
     return _compiler("arm-none-eabi-g++", (*target, *LANGUAGE), (*target, *link), ARM_PACKAGES)
 
 
-def host(*, sanitize: bool = False, shared: bool = False) -> Compiler:
-    """The native compiler, for board ``host`` and for the host library."""
+def host(*, sanitize: bool = False, shared: bool = False, tuned: bool = False) -> Compiler:
+    """The native compiler, for board ``host`` and for the host library; ``tuned`` to this very
+    processor, whose name is among the flags, so that no cached object is used on another one."""
     extra = (*(SANITIZERS if sanitize else ()), *(("-fPIC",) if shared else ()))
+    if tuned:
+        extra = (*extra, "-march=native", f"-DTR_TUNED_FOR=0x{_processor():08x}")
     link = ("-Wl,--gc-sections", *extra, *(("-shared",) if shared else ()))
     return _compiler("g++", (*LANGUAGE, *extra), link, HOST_PACKAGES)
+
+
+@cache
+def _processor() -> int:
+    """A number for this processor's instruction set."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = [platform.processor(), platform.node()]
+    wanted = ("flags", "Features", "CPU part", "model name")
+    kept = [line for line in lines if line.startswith(wanted)] or lines
+    return zlib.crc32("\n".join(sorted(set(kept))).encode())
 
 
 def _compiler(

@@ -35,16 +35,18 @@ def host_library(
     *,
     sanitize: bool = False,
     force: Mapping[str, str] | None = None,
+    tuned: bool = False,
 ) -> Path:
     """Build ``graph`` as a shared library in the folder ``out``; returns its path.
 
     Beside it ``<library>.json`` says what the steps are. ``sanitize`` compiles with address and
     undefined-behaviour checks (the process must then preload libasan). ``force`` is that of
-    ``memory.plan``. Raises BuildError, and what the planner raises.
+    ``memory.plan``. ``tuned``: for this very processor, by which int8 kernels gain much. Raises
+    BuildError, and what the planner raises.
     """
     plan = memory.plan(graph, boards.load("host"), force=force)
     generated = codegen.generate(plan)
-    compiler = compilers.host(sanitize=sanitize, shared=True)
+    compiler = compilers.host(sanitize=sanitize, shared=True, tuned=tuned)
     out.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".host-", dir=out)).resolve()
     try:

@@ -164,7 +164,8 @@ def statements(figures: Figures) -> list[str]:
         "Accuracies have 95 % intervals (Wilson). '!' marks a sign of gradient masking: the figure "
         "may be the attack's weakness, not the model's strength; the signs are listed below.",
         "Worst of the suite: an image counts as right when it is right clean and under every "
-        "attack of that size that it saw. Attacks of fewer images saw the first ones only.",
+        "attack of that size that it saw. Attacks of fewer images saw the first ones only, and a "
+        "model that an attack was not run on was spared it.",
         "Queries are images shown to the model, forward or with gradient, per image that was "
         "attacked (misclassified ones are not).",
         "'not measured' means that nothing was run; nothing is taken from a paper.",

@@ -80,9 +80,7 @@ def render(figures: Mapping[str, Any]) -> str:
     ]
     for series in figures["attacks"]:
         settings = ", ".join(f"{k} {v}" for k, v in series["parameters"].items())
-        parts.append(
-            f"- {series['title']} at {size(series)}: {settings}. {series['paper']}"
-        )
+        parts.append(f"- {series['title']} at {size(series)}: {settings}. {series['paper']}")
     return "\n".join(parts) + "\n"
 
 

@@ -82,8 +82,8 @@ def _notes(series: Figures) -> list[str]:
         notes.append(f"reached its target for {series['reached']:,} of {series['attacked']:,}")
     heat = [e for e in series["log"] if "temperature" in e]
     if heat:
-        parts = (f"{e['broken']:,} of {e['tried']:,} at {e['temperature']:g}" for e in heat)
-        notes.append(f"temperatures: broke {', '.join(parts)}")
+        tried = (f"{e['broken']:,} of {e['tried']:,} at {e['temperature']:g}" for e in heat)
+        notes.append(f"temperatures: broke {', '.join(tried)}")
     parts = [f"{e['part']} {e['broken']:,} of {e['tried']:,}" for e in series["log"] if "part" in e]
     return notes + ([f"parts: {', '.join(parts)}"] if parts else [])
 
@@ -167,7 +167,9 @@ def statements(figures: Figures) -> list[str]:
 
 
 def _about_oracles(figures: Figures) -> list[str]:
-    names = {s["oracle"]["name"] for s in figures["attacks"] if s["oracle"] and s["oracle"]["asked"]}
+    names = {
+        s["oracle"]["name"] for s in figures["attacks"] if s["oracle"] and s["oracle"]["asked"]
+    }
     words = {
         "device": "The board itself answered what the attacks asked, over its serial port.",
         "host": "The firmware's C++, compiled for the host, answered what the attacks asked: the "
