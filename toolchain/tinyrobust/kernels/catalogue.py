@@ -71,12 +71,12 @@ def refusal(kernel: Kernel, layer: Layer, graph: Graph, core: str) -> str:
     missing = set(accepts.features) - FEATURES[core]
     if missing:
         return f"{core} has no {', '.join(sorted(missing))} instructions"
+    if any(True for _ in ways(kernel, layer, graph, core)):
+        return ""
     for condition in accepts.where:
         if not any(_holds(condition, kernel, layer, graph, core, w) for w in _all_ways(kernel)):
             return f"it needs {condition}"
-    if not any(True for _ in ways(kernel, layer, graph, core)):
-        return "no variant of it, in layouts that its tensors can have, meets its conditions"
-    return ""
+    return "no variant of it, in layouts that its tensors can have, meets its conditions"
 
 
 def _holds(condition: str, kernel: Kernel, layer: Layer, graph: Graph, core: str, way: Way) -> bool:

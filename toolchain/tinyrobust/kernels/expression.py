@@ -61,32 +61,56 @@ def names(text: str) -> set[str]:
     return found - set(_FUNCTIONS)
 
 
+Value = Callable[[Mapping[str, float]], Any]  # an expression's value, its variables given
+
+
 def evaluate(text: str, variables: Mapping[str, float]) -> float:
     """Value of ``text``. Raises ValueError for anything not allowed, KeyError for an unknown
     name."""
-    return float(_value(_parse(text), variables))
+    return float(_made(text)(variables))
 
 
-def _value(node: ast.expr, variables: Mapping[str, float]) -> Any:
+@lru_cache(maxsize=4096)
+def _made(text: str) -> Value:
+    return _value(_parse(text))
+
+
+def _value(node: ast.expr) -> Value:
+    """``node`` as functions of functions, so that the tree is walked once only."""
     match node:
         case ast.Constant(value=value):
-            return value
+            return lambda _: value
         case ast.Name(id=name):
-            return variables[name]
+            return lambda variables: variables[name]
         case ast.BinOp(left=left, op=op, right=right):
-            return _BINARY[type(op)](_value(left, variables), _value(right, variables))
+            work, a, b = _BINARY[type(op)], _value(left), _value(right)
+            return lambda variables: work(a(variables), b(variables))
         case ast.UnaryOp(op=op, operand=operand):
-            value = _value(operand, variables)
-            return -value if isinstance(op, ast.USub) else int(not value)
+            a, negative = _value(operand), isinstance(op, ast.USub)
+            return lambda variables: -a(variables) if negative else int(not a(variables))
         case ast.Compare(left=left, ops=ops, comparators=comparators):
-            values = [_value(v, variables) for v in (left, *comparators)]
-            pairs = zip(ops, values, values[1:], strict=False)
-            return int(all(_BINARY[type(op)](a, b) for op, a, b in pairs))
+            return _comparison([_value(v) for v in (left, *comparators)], ops)
         case ast.BoolOp(op=op, values=parts):
-            test = all if isinstance(op, ast.And) else any
-            return int(test(bool(_value(part, variables)) for part in parts))
+            made, test = [_value(part) for part in parts], all if isinstance(op, ast.And) else any
+            return lambda variables: int(test(bool(part(variables)) for part in made))
         case ast.IfExp(test=condition, body=body, orelse=other):
-            return _value(body if _value(condition, variables) else other, variables)
+            which, a, b = _value(condition), _value(body), _value(other)
+            return lambda variables: a(variables) if which(variables) else b(variables)
         case ast.Call(func=ast.Name(id=name), args=args):
-            return _FUNCTIONS[name](*(_value(arg, variables) for arg in args))
+            function, made = _FUNCTIONS[name], [_value(arg) for arg in args]
+            return lambda variables: function(*[arg(variables) for arg in made])
     raise ValueError(f"{type(node).__name__} is not allowed in an expression")
+
+
+def _comparison(values: list[Value], ops: list[ast.cmpop]) -> Value:
+    works = [_BINARY[type(op)] for op in ops]
+    if len(works) == 1:
+        work, (a, b) = works[0], values
+        return lambda variables: int(work(a(variables), b(variables)))
+
+    def chain(variables: Mapping[str, float]) -> int:
+        found = [value(variables) for value in values]
+        pairs = zip(works, found, found[1:], strict=False)
+        return int(all(work(a, b) for work, a, b in pairs))
+
+    return chain

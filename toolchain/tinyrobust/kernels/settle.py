@@ -6,6 +6,7 @@ In: a layer and its Graph. Out: a Requantize that gives the same integers.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from tinyrobust.graph.verify import accumulator_range, requantize_range
 from tinyrobust.kernels.layers import Layer
 
 
+@lru_cache(maxsize=1024)
 def settled(layer: Layer, graph: Graph) -> Requantize | None:
     """The layer's requantisation as the device computes it: with a shift of 16 where that gives
     the same integers, because halfwords then need no shifting.

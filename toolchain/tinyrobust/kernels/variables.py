@@ -55,29 +55,34 @@ PLAIN = Way()
 
 
 class Known(Mapping[str, float]):
-    """Values by name, each computed once, when first asked for."""
+    """Values by name, each computed once, when first asked for; ``others`` has further ones."""
 
-    def __init__(self, makers: Mapping[str, Callable[[], float]]) -> None:
+    def __init__(
+        self, makers: Mapping[str, Callable[[], float]], others: Mapping[str, float] | None = None
+    ) -> None:
         self._makers = dict(makers)
+        self._others: Mapping[str, float] = {} if others is None else others
         self._values: dict[str, float] = {}
 
     def __getitem__(self, name: str) -> float:
-        if name not in self._values:
-            self._values[name] = self._makers[name]()
-        return self._values[name]
+        value = self._values.get(name)
+        if value is None:
+            make = self._makers.get(name)
+            value = self._values[name] = self._others[name] if make is None else make()
+        return value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
+        return iter({**self._makers, **dict.fromkeys(self._others)})
 
     def __len__(self) -> int:
-        return len(self._makers)
+        return len({**self._makers, **dict.fromkeys(self._others)})
 
 
 def known_names(file: KernelFile, layer: Layer, graph: Graph, core: str, way: Way = PLAIN) -> Known:
     """What the formulas of a kernel may name on ``layer``."""
     plain = variables(layer, graph, core, way.ports, cached=way.cached)
-    makers: dict[str, Callable[[], float]] = {name: _item(plain, name) for name in VARIABLES}
-    makers |= {name: _constant(value) for name, value in way.variant.items()}
+    makers: dict[str, Callable[[], float]]
+    makers = {name: _constant(value) for name, value in way.variant.items()}
     if file.counts is not None:
         names = importlib.import_module(f"{COUNTS_PACKAGE}.{file.counts}").NAMES
         variant = tuple(sorted(way.variant.items()))
@@ -87,11 +92,8 @@ def known_names(file: KernelFile, layer: Layer, graph: Graph, core: str, way: Wa
             name: lambda name=name: _counts(file.counts, layer, graph, variant)[name]  # type: ignore[misc]
             for name in names
         }
-    given = Known(makers)
-    return Known(
-        {name: _item(given, name) for name in given}
-        | {name: _formula(text, given) for name, text in file.let.items()}
-    )
+    given = Known(makers, plain)
+    return Known({name: _formula(text, given) for name, text in file.let.items()}, given)
 
 
 def _constant(value: float) -> Callable[[], float]:
@@ -130,7 +132,7 @@ def variables(
     ``planar_output``, and ``cached`` (code that the kernel writes goes through caches) are 1 or 0.
     """
     shared = _of_layer(layer, graph)
-    makers = {name: _item(shared, name) for name in shared}
+    makers: dict[str, Callable[[], float]] = {}
     makers["dsp"] = _constant(int("dsp" in FEATURES[core]))
     makers["cached"] = _constant(int(cached))
     tensors = {"source": layer.source, "operand": layer.operand, "output": layer.output}
@@ -138,7 +140,7 @@ def variables(
         layout = getattr(ports, port)
         makers[f"planar_{port}"] = _constant(int(layout != HWC))
         makers[f"{port}_bytes"] = _bytes(name, graph, layout)
-    return Known(makers)
+    return Known(makers, shared)
 
 
 def _bytes(name: str, graph: Graph, layout: str) -> Callable[[], float]:

@@ -39,8 +39,12 @@ WEIGHTS_AS_CODE = "compiled"  # the packing of codegen/packers that writes funct
 # How often the choice is repeated because the arena came out larger than its lower bound: without
 # the buffers that were tried, then with less RAM.
 _TRIED = 8
-NEARLY = 0.01  # what the time of a plan may exceed the least by to make it smaller
 _TIGHTER = 24
+# For speed: what the time of a plan may exceed the least by to make it smaller, and how many bytes
+# of RAM one of flash is worth then (weights as generated code take about five times the RAM that
+# they take of flash as codes: with equal worth compiled weights would fill the flash instead).
+NEARLY = 0.01
+_RAM_IN_FLASH = 16
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,8 @@ class Aim:
     """What to optimise for, and limits below the board's own budget (bytes of a whole image).
 
     ``speed``: of what takes at most NEARLY more than the least time, the least flash and RAM
-    together, then the least time. ``size``: least flash, then least RAM, then least
-    time. ``balanced``: the least sum of time, flash and RAM, each relative to the least that it
+    together (of RAM a _RAM_IN_FLASH-th), then the least time. ``size``: least flash, then least
+    RAM, then least time. ``balanced``: the least sum of time, flash and RAM, each relative to the least that it
     can be by itself. Without ``code_in_ram`` no kernel runs code that it generates, as a policy or
     a part may ask that never executes from RAM. Without ``weights_as_code`` none has its weights in
     instructions: they are arrays.
@@ -170,7 +174,7 @@ def goals(problem: Problem, ceiling: Ceiling, optimize: Optimize) -> tuple[Weigh
     """What to minimise, in order of importance."""
     time, flash, ram = Weights(time=1), Weights(flash=1), Weights(ram=1)
     if optimize == "speed":
-        return Weights(time=1, slack=NEARLY), Weights(flash=1, ram=1), time
+        return Weights(time=1, slack=NEARLY), Weights(flash=1, ram=1 / _RAM_IN_FLASH), time
     if optimize == "size":
         return flash, ram, time
     best = [choose(problem, ceiling, goal) for goal in (time, flash, ram)]
