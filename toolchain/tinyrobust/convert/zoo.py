@@ -27,6 +27,7 @@ from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, file, interpreter
 from tinyrobust.graph.reorder import reorder
 
+_TWIN_IMAGES = 2000  # int8 takes longer in the interpreter
 _REORDER_CHECKED = 500  # images whose scores are compared before and after
 GRAPH_FILE = f"model{file.SUFFIX}"
 _COPIED = (*PIECES, "curve.png")
@@ -93,7 +94,8 @@ def make(
         figures = _card(converted, graph, agreed, accuracy, len(images), checked, data_note)
         if twin:
             say("exporting its int8 twin")
-            figures["int8_twin"] = zoo_int8.write_twin(trained, folder, samples=samples, say=say)
+            few = min(len(images), _TWIN_IMAGES)
+            figures["int8_twin"] = zoo_int8.write_twin(trained, folder, samples=few, say=say)
         artefact.write_json(folder / "card.json", figures)
         artefact.write_text(folder / "card.md", card.markdown(figures))
         _keep_adversarial(out, folder, graph)
