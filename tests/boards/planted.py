@@ -29,12 +29,12 @@ from tinyrobust.image.build import board_text, firmware_source
 from tinyrobust.image.elf import Elf
 from tinyrobust.image.link import link
 from tinyrobust.image.objects import Source, compile_all
-from tinyrobust.image.ports import core_folders
+from tinyrobust.image.ports import core_folders, port_file
 from tinyrobust.virtual.machine import Machine
 from tinyrobust.virtual.terminal import Terminal
 
 PORTS = resources.root() / "firmware" / "ports"
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 SAID = b"ready\n"
 SENT = b"?!"  # two: the first must not lose the second
 
@@ -84,7 +84,8 @@ class Fault(_Strict):
     board other values, by their path: ``unicorn.peripherals.RCC.registers.CR.follows`` goes through
     lists by ``name``. ``caught`` is a part of the report. ``boards``: only these; ``where``: only
     boards that have a floating-point unit (fpu), count cycles with DWT (dwt), or whose image is
-    not at address 0 (elsewhere).
+    not at address 0 (elsewhere). ``linked``: for which board the firmware is built when ``set``
+    changes what the linker reads; the changed one, or the one ``as it was``.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -94,6 +95,7 @@ class Fault(_Strict):
     set: dict[str, Any] = {}
     caught: Annotated[str, Field(min_length=4)]
     boards: list[str] = []
+    linked: Literal["changed", "as it was"] = "changed"
     where: Literal["fpu", "dwt", "elsewhere"] | None = None
 
     @model_validator(mode="after")
@@ -145,27 +147,31 @@ def files() -> dict[str, FaultFile]:
 
 
 def cases() -> list[Case]:
-    """Every fault on every board of its port; those of a core's folder on one board of each port,
-    because they are the same code on its other boards."""
-    known, made, ports = files(), [], set()
+    """Every fault on every board of its port; those of a folder that several ports use on one board
+    of each, and those of a core's folder on one board of each core: it is the same code on their
+    other boards."""
+    known, made = files(), []
+    seen: set[tuple[str, str]] = set()
     for name in virtual_boards():
         board = boards.load(name)
-        shared = core_folders(board) if board.port not in ports else ()
-        ports.add(board.port)
-        for folder in (board.port, *shared):
-            for fault in known[folder].faults if folder in known else ():
-                if fault.concerns(board):
-                    made.append(Case(name, folder, fault))
+        uses = port_file(board.port).uses
+        for folder in (board.port, *core_folders(board)):
+            group = name if folder == board.port else board.port if folder in uses else board.core
+            if folder not in known or (folder, group) in seen:
+                continue
+            seen.add((folder, group))
+            made += [Case(name, folder, f) for f in known[folder].faults if f.concerns(board)]
     return made
 
 
 def run(name: str, folder: Path, case: Case | None = None) -> str:
     """What comes of the firmware of board ``name``, with a fault or without: the report of the
     virtual board, ``"sound"``, or what is wrong with what it said."""
-    board = boards.load(name)
+    own = board = boards.load(name)
     if case is not None and case.fault.set:
         board = changed(board, case.fault.set)
-    elf = build(board, folder, case)
+    as_it_was = case is not None and case.fault.linked == "as it was"
+    elf = build(own if as_it_was else board, folder, case)
     image = Elf(elf).flash_image()[1]
     return _boot(board, elf, image)
 
@@ -203,6 +209,9 @@ def build(board: Board, folder: Path, case: Case | None = None) -> Path:
             sources.append(Source(plant(path, folder, case), made.name, made.flags))
     compiler = compilers.for_board(board)
     include = [PORTS.parent, PORTS.parent / "include", *folders]
+    for header in sorted(p for f in folders for p in f.glob("*.hpp")):
+        if plant(header, folder, case) != header:
+            include.insert(0, folder / "planted")
     objects = compile_all(sources, compiler, include, folder / "objects")
     return link(board, compiler, [o.path for o in objects], folder)
 

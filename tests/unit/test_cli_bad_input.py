@@ -50,7 +50,7 @@ def _board(tmp_path: Path, old: str, new: str) -> str:
 
 
 def test_an_unknown_board_suggests_the_nearest(says: Says) -> None:
-    assert "did you mean 'nucleo-h743'?" in says("build", "--board", "nucleo-h734")
+    assert "did you mean 'nucleo-h743'?" in says("build", "--board", "nucleo-h7443")
 
 
 def test_an_unknown_model_suggests_the_nearest(says: Says) -> None:

@@ -69,11 +69,11 @@ def test_every_board_of_ours_passes_the_check(
     [
         ("port: stm32h7", "port: stm32h8", "port:", "no port 'stm32h8' (did you mean 'stm32h7'"),
         ("id: pyocd", "id: pyocdx", "id: pyocdx", "no flasher 'pyocdx' (did you mean 'pyocd'"),
-        ("ram_bytes: 0xA0000", "ram_bytes: 0xA0001", "ram_bytes", "have 655,360"),
+        ("ram_bytes: 0xA0000", "ram_bytes: 0xC0001", "ram_bytes", "have 720,896"),
         ("stack_bytes: 8192", "stack_bytes: 0x20000", "stack_bytes", "does not fit DTCM"),
         ("clock_hz: 480000000", "clock_herz: 480000000", "clock_herz", "did you mean 'clock_hz'"),
         ("length: 0x20000,", "length: -1,", "length: -1", "memories.1.length: "),
-        ("base: 0x40004800", "base: 0x58000400", "peripherals:", "overlap"),
+        ("\n      base: 0x40004800", "\n      base: 0x58000400", "peripherals:", "overlap"),
         ("model: rom", "model: romm", "model: romm", "unicorn.peripherals."),
     ],
 )

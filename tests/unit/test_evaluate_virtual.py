@@ -113,5 +113,5 @@ def test_a_wrong_command_is_one_line(
 
 
 def test_an_unknown_board_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tinyrobust(["evaluate", "--board", "nucleo-h734", "--virtual"]) == 1
+    assert tinyrobust(["evaluate", "--board", "nucleo-h7443", "--virtual"]) == 1
     assert "did you mean 'nucleo-h743'" in capsys.readouterr().err

@@ -42,12 +42,11 @@ def _further(board: Board) -> Iterator[tuple[At, str]]:
     for i, row in enumerate(board.flashers):
         if row.id not in known:
             yield At(f"there is no flasher '{row.id}'", "flashers", i), nearest(row.id, known)
-    ram = sum(m.length for m in board.memories if set(m.use) & {"stack", "data", "buffers",
-                                                                "arena"})  # fmt: skip
+    ram = sum(m.length for m in board.memories if m.kind != "flash" and m.use)
     if board.budget.ram_bytes > ram:
         yield At(
-            f"budget.ram_bytes is {board.budget.ram_bytes:,}, the memories that take stack, data, "
-            f"buffers or arena have {ram:,}", "budget", "ram_bytes",
+            f"budget.ram_bytes is {board.budget.ram_bytes:,}, the memories that have a use have "
+            f"{ram:,}", "budget", "ram_bytes",
         ), "add a memory, or lower the budget"  # fmt: skip
     stack = board.placed("stack")[0]
     if board.budget.stack_bytes >= stack.length:

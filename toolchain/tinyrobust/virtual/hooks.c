@@ -314,7 +314,8 @@ static uint32_t uart_status(board* b) {
     /* Sleep only after some polls, or every byte would wait; look before sending for long. */
     if (++b->idle_polls > POLLS_BEFORE_READ) {
       if (b->tx_end) flush(b);
-      refill(b, b->idle_polls > POLLS_BEFORE_SLEEP ? SLEEP_MS : 0);
+      const int serves = uart_on(b, UART_TRANSMITTER);
+      refill(b, serves && b->idle_polls > POLLS_BEFORE_SLEEP ? SLEEP_MS : 0);
     }
   }
   if (b->rx_at != b->rx_end) value |= UART_RECEIVED;
@@ -712,8 +713,7 @@ static void count_wait(board* b, page* p, uint32_t index, uint32_t value) {
   const uint32_t role = p->row[index] < 0 ? ROLE_PLAIN : b->rows[p->row[index]].role;
   const int serves = role < 64 && ((uint64_t)LISTENING >> role & 1);
   if (address != b->waits_address || value != b->waits_value ||
-      (serves && uart_on(b, UART_RECEIVER) &&
-       (role != ROLE_SAM_STATUS || uart_on(b, UART_TRANSMITTER)))) {
+      (serves && uart_on(b, UART_RECEIVER) && uart_on(b, UART_TRANSMITTER))) {
     b->waits_address = address;
     b->waits_value = value;
     b->waits = 0;

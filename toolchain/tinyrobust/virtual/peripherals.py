@@ -84,7 +84,7 @@ LISTENING = {
     Role.SAM_STATUS,
 }
 # Firmware that reads the same register so often and nothing else waits for ever; a UART that may
-# receive is no such register.
+# receive and transmit is no such register.
 WAITS = 200_000
 
 

@@ -303,11 +303,9 @@ class PortableHooks:
     def _count_wait(self, address: int, value: int) -> None:
         """Firmware that reads ``value`` of one register for ever waits for what does not come."""
         register = self._map.registers.get(address)
-        role = register.role if register is not None else Role.PLAIN
-        serves = role in peripherals.LISTENING and self._uart_on(peripherals.USART_RE)
-        if role is Role.SAM_STATUS:  # which says of both directions
-            serves = serves and self._uart_on(peripherals.USART_TE)
-        if (address, value) != self._waits_for or serves:
+        serves = register is not None and register.role in peripherals.LISTENING
+        both = self._uart_on(peripherals.USART_RE | peripherals.USART_TE)
+        if (address, value) != self._waits_for or (serves and both):
             self._waits, self._waits_for = 0, (address, value)
             return
         self._waits += 1
@@ -380,7 +378,8 @@ class PortableHooks:
             self._idle_polls += 1
             if self._idle_polls > _POLLS_BEFORE_READ:
                 self.flush()
-                wait = _SLEEP_S if self._idle_polls > _POLLS_BEFORE_SLEEP else 0
+                serves = self._uart_on(peripherals.USART_TE)
+                wait = _SLEEP_S if serves and self._idle_polls > _POLLS_BEFORE_SLEEP else 0
                 if select.select([self._fd], [], [], wait)[0]:
                     data = bytearray(os.read(self._fd, 65536))
                     if data and self._passes(RuleKind.RECEIVES):  # else it went by on another pin
