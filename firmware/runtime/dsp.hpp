@@ -15,6 +15,15 @@
 #define TR_DSP 0
 #endif
 
+// Armv6-M multiplies to 32 bits only, and none of its accesses may be misaligned.
+#if defined(__ARM_ARCH_6M__)
+#define TR_SHORT_MULTIPLY 1
+#define TR_ALIGNED_ONLY 1
+#else
+#define TR_SHORT_MULTIPLY 0
+#define TR_ALIGNED_ONLY 0
+#endif
+
 // Small loops and functions that must vanish at any optimisation level.
 #define TR_INLINE inline __attribute__((always_inline))
 #if defined(__clang__)
@@ -35,6 +44,49 @@ TR_INLINE uint32_t load4(const uint8_t* p) {
 }
 
 TR_INLINE void store4(uint8_t* p, uint32_t word) { __builtin_memcpy(p, &word, 4); }
+
+// The same at addresses that are multiples of four, as those of tensors are.
+typedef uint32_t __attribute__((may_alias)) AlignedWord;
+TR_INLINE uint32_t load4_aligned(const uint8_t* p) {
+  return *reinterpret_cast<const AlignedWord*>(p);
+}
+TR_INLINE void store4_aligned(uint8_t* p, uint32_t word) {
+  *reinterpret_cast<AlignedWord*>(p) = word;
+}
+
+// True when words may be copied between the two places.
+TR_INLINE bool words_between(const uint8_t* a, const uint8_t* b) {
+#if TR_ALIGNED_ONLY
+  return ((reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b)) & 3u) == 0;
+#else
+  static_cast<void>(a);
+  static_cast<void>(b);
+  return true;
+#endif
+}
+
+// a * b >> 16 with products of 32 bits, exact where the result fits: by halves, of which only the
+// lowest product is cut. Sums may wrap on the way.
+TR_INLINE int32_t multiply_high_16(int32_t a, int32_t b) {
+  const uint32_t low = static_cast<uint32_t>(a) & 0xffffu;
+  const uint32_t rest = static_cast<uint32_t>(b) & 0xffffu;
+  const auto sum = static_cast<uint32_t>(a) * static_cast<uint32_t>(b >> 16) +
+                   static_cast<uint32_t>(a >> 16) * rest + ((low * rest) >> 16);
+  return static_cast<int32_t>(sum);
+}
+
+// (a * b + 2^30) >> 31 with products of 32 bits, for operands that are not both INT32_MIN.
+TR_INLINE int32_t multiply_high_31(int32_t a, int32_t b) {
+  const int32_t al = a & 0xffff, ah = a >> 16, bl = b & 0xffff, bh = b >> 16;
+  const uint32_t lowest = static_cast<uint32_t>(al) * static_cast<uint32_t>(bl);
+  const int32_t first = ah * bl + static_cast<int32_t>(lowest >> 16);  // fits
+  const int32_t second = al * bh + (first & 0xffff);                   // fits
+  const int32_t high = ah * bh + (first >> 16) + (second >> 16);
+  const uint32_t low = (static_cast<uint32_t>(second) << 16) | (lowest & 0xffffu);
+  const uint32_t rounded = low + 0x40000000u;
+  const uint32_t carried = static_cast<uint32_t>(high) + (rounded < low ? 1u : 0u);
+  return static_cast<int32_t>((carried << 1) | (rounded >> 31));
+}
 
 #if TR_DSP
 

@@ -13,7 +13,11 @@ namespace tr {
 
 // (m * acc) >> 16, exact for any int32 pair whose result fits int32.
 TR_INLINE int32_t scale(int32_t m, int32_t acc) {
+#if TR_SHORT_MULTIPLY
+  return multiply_high_16(m, acc);
+#else
   return static_cast<int32_t>((static_cast<int64_t>(m) * acc) >> 16);
+#endif
 }
 
 inline int32_t load(Type type, const uint8_t* base, size_t index) {

@@ -14,7 +14,11 @@ namespace tr {
 // is): round(a * b / 2^31), halves up. gemmlowp's nudge of negative products together with its
 // truncating division is the same as this floor.
 TR_INLINE int32_t doubling_high_mul(int32_t a, int32_t b) {
+#if TR_SHORT_MULTIPLY
+  return multiply_high_31(a, b);
+#else
   return static_cast<int32_t>((static_cast<int64_t>(a) * b + (INT64_C(1) << 30)) >> 31);
+#endif
 }
 
 // RoundingDivideByPOT: round(x / 2^exponent), halves away from zero; exponent 0..31. Adds 1 where

@@ -8,14 +8,25 @@ namespace tr {
 
 // `bytes` bytes from one place to another; returns the end of what was written.
 TR_INLINE uint8_t* copy_bytes(const uint8_t* from, uint8_t* to, size_t bytes) {
-  for (; bytes >= 4; bytes -= 4, from += 4, to += 4) store4(to, load4(from));
+  if (words_between(from, to)) {
+#if TR_ALIGNED_ONLY
+    for (; bytes >= 4; bytes -= 4, from += 4, to += 4) store4_aligned(to, load4_aligned(from));
+#else
+    for (; bytes >= 4; bytes -= 4, from += 4, to += 4) store4(to, load4(from));
+#endif
+  }
   for (; bytes != 0; --bytes) *to++ = *from++;
   return to;
 }
 
 TR_INLINE void fill_bytes(uint8_t* to, int8_t value, size_t bytes) {
   const uint32_t word = static_cast<uint8_t>(value) * 0x01010101u;
+#if TR_ALIGNED_ONLY
+  for (; bytes != 0 && !words_between(to, to); --bytes) *to++ = static_cast<uint8_t>(word);
+  for (; bytes >= 4; bytes -= 4, to += 4) store4_aligned(to, word);
+#else
   for (; bytes >= 4; bytes -= 4, to += 4) store4(to, word);
+#endif
   for (; bytes != 0; --bytes) *to++ = static_cast<uint8_t>(word);
 }
 

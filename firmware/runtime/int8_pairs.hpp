@@ -261,12 +261,41 @@ TR_INLINE uint32_t* pairs_move4(uint32_t* to, const uint32_t*& from) {
   return to;
 }
 
-// Two inputs times a word of weights, added to the sums of its two channels.
-TR_INLINE void pairs_add(int32_t* sums, uint32_t word, int32_t x0, int32_t x1) {
+// The sums of two channels whose weights share words: of the first one, and of halfwords as they
+// are, which is that plus 256 times the second one (and fits, as the packer has checked).
+struct PairSums {
+  int32_t first;
+  uint32_t both;
+};
+
+TR_INLINE PairSums pairs_start(int32_t first, int32_t second) {
+  return {first, static_cast<uint32_t>(first) + (static_cast<uint32_t>(second) << 8)};
+}
+
+TR_INLINE int32_t pairs_second(const PairSums& s) {
+  return static_cast<int32_t>(s.both - static_cast<uint32_t>(s.first)) >> 8;
+}
+
+// Two inputs times a word of weights.
+TR_INLINE void pairs_add(PairSums& s, uint32_t word, int32_t x0, int32_t x1) {
   const int32_t low = low_half(word), high = high_half(word);
-  const int32_t a0 = static_cast<int8_t>(low), a1 = static_cast<int8_t>(high);
-  sums[0] += a0 * x0 + a1 * x1;
-  sums[1] += (low - a0) / 256 * x0 + (high - a1) / 256 * x1;
+  s.first += static_cast<int8_t>(low) * x0 + static_cast<int8_t>(high) * x1;
+  s.both += static_cast<uint32_t>(low * x0) + static_cast<uint32_t>(high * x1);
+}
+
+// `sums` of a block of four channels, for the inputs at `x` and every `step` words behind it.
+inline TR_NOINLINE void pairs_sums(const uint32_t* weights, const uint32_t* x, size_t step,
+                                   size_t pairs, int32_t* sums) {
+  PairSums a = pairs_start(sums[0], sums[1]), b = pairs_start(sums[2], sums[3]);
+  for (const uint32_t* end = weights + 2 * pairs; weights != end; weights += 2, x += step) {
+    const int32_t x0 = low_half(*x), x1 = high_half(*x);
+    pairs_add(a, weights[0], x0, x1);
+    pairs_add(b, weights[1], x0, x1);
+  }
+  sums[0] = a.first;
+  sums[1] = pairs_second(a);
+  sums[2] = b.first;
+  sums[3] = pairs_second(b);
 }
 
 // The four outputs of one pixel and block, from its sums.
@@ -294,14 +323,9 @@ inline TR_NOINLINE void pairs_tile(const PairsLayer& layer, const uint32_t* colu
       sums[0][c] = sums[1][c] = static_cast<int32_t>(weights[(c & 1) * 2 + c / 2]);
     }
     weights += 4;
-    const uint32_t* x = column;
-    for (size_t i = 0; i < pairs; ++i, weights += 2, x += 2) {
-      for (size_t p = 0; p < 2; ++p) {
-        const int32_t x0 = low_half(x[p]), x1 = high_half(x[p]);
-        pairs_add(sums[p], weights[0], x0, x1);
-        pairs_add(sums[p] + 2, weights[1], x0, x1);
-      }
-    }
+    pairs_sums(weights, column, 2, pairs, sums[0]);
+    pairs_sums(weights, column + 1, 2, pairs, sums[1]);
+    weights += 2 * pairs;
     store4(first, pairs_outputs(layer, weights, sums[0]));
     store4(second, pairs_outputs(layer, weights, sums[1]));
     weights += 5;

@@ -125,11 +125,8 @@ inline TR_NOINLINE void pairs_row(const PairsLayer& layer, const uint32_t* vecto
     int32_t sums[4];
     for (size_t c = 0; c < 4; ++c) sums[c] = static_cast<int32_t>(weights[(c & 1) * 2 + c / 2]);
     weights += 4;
-    for (size_t i = 0; i < pairs; ++i, weights += 2) {
-      const int32_t x0 = low_half(vector[i]), x1 = high_half(vector[i]);
-      pairs_add(sums, weights[0], x0, x1);
-      pairs_add(sums + 2, weights[1], x0, x1);
-    }
+    pairs_sums(weights, vector, 1, pairs, sums);
+    weights += 2 * pairs;
     store4(out, pairs_outputs(layer, weights, sums));
     weights += 5;
   }

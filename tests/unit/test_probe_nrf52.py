@@ -11,8 +11,7 @@ import pytest
 from tests.graphs import tiny_graph
 from tinyrobust import boards, device, image, virtual
 from tinyrobust.errors import BoardError
-from tinyrobust.registry import module_names
-from tinyrobust.virtual.chips import chip_of
+from tinyrobust.virtual.chips import chip_of, has_probe
 from tinyrobust.virtual.chips.nrf52 import (
     APPROTECT,
     CONFIG,
@@ -35,10 +34,16 @@ from tinyrobust.virtual.probe import ProbeServer
 NANO = boards.load("arduino-nano-33-ble")
 
 
+def test_which_boards_have_one() -> None:
+    found = {name for name in boards.names() if has_probe(boards.load(name))}
+    assert {"nucleo-h743", "arduino-nano-33-ble"} <= found
+    assert not {"mps2-an386", "raspberry-pi-pico", "nucleo-h7a3", "host"} & found
+
+
 @pytest.mark.parametrize("name", boards.names())
 def test_boards_of_a_known_chip_have_a_probe(name: str) -> None:
     board = boards.load(name)
-    if board.port in module_names("tinyrobust.virtual.chips"):
+    if has_probe(board):
         target = DebugTarget(board, b"\x12\x34\x56\x78")
         assert target.flash[:4] == b"\x12\x34\x56\x78" and target.flash[4:] == b"\xff" * (
             board.flash.length - 4

@@ -9,7 +9,9 @@ void input_i8(const CountI8& layer, const Buffers& at) {
   const uint8_t* in = at.in;
   uint8_t* out = at.out;
   uint32_t count = layer.count;
-  for (; count >= 4; count -= 4, in += 4, out += 4) store4(out, load4(in) ^ 0x80808080u);
+  for (; count >= 4; count -= 4, in += 4, out += 4) {
+    store4_aligned(out, load4_aligned(in) ^ 0x80808080u);
+  }
   for (; count != 0; --count) *out++ = static_cast<uint8_t>(*in++ ^ 0x80u);
 }
 
