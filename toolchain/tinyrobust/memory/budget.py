@@ -20,8 +20,10 @@ from tinyrobust.memory.choose import Ceiling, Problem, Weights
 FIRMWARE_FLASH_BYTES = 9728
 FIRMWARE_RAM_BYTES = 3 << 10
 _PLENTY = 1 << 30
-# The use of a memory in a board file that may hold code which kernels write.
-CODE_RAM = "code_ram"
+# Of this the runtime, the generated steps and libgcc's functions, where code is copied into RAM.
+_COPIED_BYTES = 6 << 10
+# The uses of a memory in a board file: code that kernels write, code that is copied from flash.
+CODE_RAM, HOT_CODE = "code_ram", "hot_code"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,16 @@ def limits(board: Board) -> Limits:
         budget_flash_bytes=board.budget.flash_bytes,
         budget_ram_bytes=board.budget.ram_bytes,
     )
+
+
+def hot_bytes(board: Board) -> int | None:
+    """Bytes for the arena and code copied beside it, on a board that runs code from RAM because its
+    flash is slow; None on others."""
+    homes = [m.length for m in board.memories if HOT_CODE in m.use]
+    if not homes:
+        return None
+    ram = board.budget.ram_bytes - board.budget.stack_bytes
+    return max(min(ram, homes[0]) - FIRMWARE_RAM_BYTES - _COPIED_BYTES, 0)
 
 
 def other_bytes(board: Board) -> tuple[int, int]:

@@ -21,6 +21,7 @@ import highspy
 
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import Layer
+from tinyrobust.kernels.predict import COMPILED
 from tinyrobust.memory.arena import aligned
 from tinyrobust.memory.demand import Change, Demand, Held, bound
 from tinyrobust.memory.options import Option
@@ -28,12 +29,14 @@ from tinyrobust.memory.options import Option
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Bytes at most: of flash, of the arena, of executable RAM, and of both RAMs together."""
+    """Bytes at most: of flash, of the arena, of executable RAM, and of both RAMs together; ``hot``:
+    of the arena and the code that is copied into RAM beside it (None: code need not be)."""
 
     flash: int
     arena: int
     code: int
     ram: int
+    hot: int | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,8 @@ class _Model:
         self.time = self._time()
         self.solver.addConstr(self.flash <= ceiling.flash)
         self.solver.addConstr(self.arena + self.code <= ceiling.ram)
+        if ceiling.hot is not None:
+            self.solver.addConstr(self.arena + self._copied() <= ceiling.hot)
 
     def _everything(self) -> list[tuple[Option, Any]]:
         rows = zip(self.problem.options, self.taken, strict=True)
@@ -261,6 +266,13 @@ class _Model:
     def _flash(self) -> Any:
         parts = [self.linked[piece] * n for piece, n in self._code().items()]
         parts += [v * o.cost.flash_bytes for o, v in self._everything()]
+        return self.solver.qsum(parts)
+
+    def _copied(self) -> Any:
+        """Code: of kernels, and of weights that are compiled into it."""
+        parts = [self.linked[piece] * n for piece, n in self._code().items()]
+        parts += [v * o.cost.flash_weights for o, v in self._everything()
+                  if o.kernel.file.packing == COMPILED]  # fmt: skip
         return self.solver.qsum(parts)
 
     def _time(self) -> Any:

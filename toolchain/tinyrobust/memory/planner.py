@@ -111,7 +111,13 @@ def plan(
     board = aim.limit(board)
     problem = prepare(graph, board, force or {}, weights_as_code=aim.weights_as_code)
     limits = budget.limits(board)
-    found = fit(problem, limits.ceiling, goals(problem, limits.ceiling, aim.optimize))
+    # Where flash is slow to run from, first only what leaves room to run it from RAM.
+    hot = budget.hot_bytes(board)
+    ceilings = [limits.ceiling]
+    if hot is not None:
+        ceilings.insert(0, dataclasses.replace(limits.ceiling, hot=hot))
+    fits = (fit(problem, ceiling, goals(problem, ceiling, aim.optimize)) for ceiling in ceilings)
+    found = next((f for f in fits if f is not None), None)
     if found is None:
         raise budget.explain(problem, limits, fit)
     return _priced(_plan(problem, board, found, force or {}))
