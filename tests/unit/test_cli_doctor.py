@@ -111,7 +111,8 @@ def test_a_serial_port_is_matched_to_its_boards(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(list_ports, "comports", lambda: attached)
     monkeypatch.setattr(_doctor, "sorted", list, raising=False)
     stlink, plain = _doctor.ports()
-    assert stlink.boards == ("nucleo-h743",) and stlink.usb_id == "0483:374e"
+    assert "nucleo-h743" in stlink.boards and stlink.usb_id == "0483:374e"
+    assert "nucleo-f446" not in stlink.boards  # which has an older ST-LINK
     assert plain.boards == () and plain.usb_id == ""
 
 
