@@ -6,6 +6,9 @@ from _strict import fail_if_asked, file_of, note, refuse, say
 
 words = note()
 pairs = [words[at : at + 2] for at in range(0, len(words), 2)]
+interface = pairs.pop(0) if re.fullmatch(r"interface/\S+\.cfg", pairs[0][-1]) else None
+if pairs[0][-1].startswith("target/") and (interface is None or interface[0] != "-f"):
+    refuse("Debug Adapter has to be specified")
 if len(pairs) not in (2, 3) or pairs[0][0] != "-f" or not pairs[0][1].endswith(".cfg"):
     refuse("not: -f CONFIG -c COMMAND")
 if len(pairs) == 3 and not re.fullmatch(r"adapter serial \{[^{}]+\}", pairs[1][1]):

@@ -57,6 +57,21 @@ def test_ports_are_matched_by_usb_serial_number(
     assert [(t.port, t.trouble) for t in targets] == [("/dev/ttyACM1", None), (None, None)]
 
 
+def test_one_of_several_must_be_named(
+    image: Built, tools: StandIns, monkeypatch: Any  # noqa: F811
+) -> None:  # fmt: skip
+    tools.lists(THREE)
+    plug(monkeypatch, Port("/dev/ttyACM0", **ST_LINK, serial_number="C3"))
+    board = board_with(ROW)
+    with pytest.raises(FlashError, match="st-flash sees 3 boards: A1, B2, C3") as caught:
+        flash.flash(image, board)
+    assert "--all" in caught.value.hint and not [x for x in tools.lines() if "write" in x]
+    flash.flash(image, board, port="/dev/ttyACM0")  # its probe has the port's serial number
+    assert tools.lines()[-1][:3] == ["--reset", "--serial", "C3"]
+    with pytest.raises(FlashError, match="sees 3 boards"):
+        flash.flash(image, board, port="/dev/ttyUSB7", dry_run=True)
+
+
 def test_boards_are_flashed_at_the_same_time(
     image: Built, tools: StandIns  # noqa: F811
 ) -> None:  # fmt: skip

@@ -169,7 +169,7 @@ def test_a_tool_that_runs_can_be_stopped() -> None:
 def test_ctrl_c_ends_the_tool(words: list[str]) -> None:
     """Also one that does not want to end."""
     script = (
-        "import sys; from tinyrobust.flash import _tool\n"
+        "import sys; from tinyrobust.flash import _tool\n_tool._GRACE_S = 0.5\n"
         "try:\n    _tool.run_tool('x', sys.argv[1:], (), progress=print)\n"
         "except KeyboardInterrupt:\n    print('ended', len(_tool._running))\n"
     )

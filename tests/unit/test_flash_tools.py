@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from test_flash_virtual import Built
 
 from tinyrobust import boards, flash, virtual
 from tinyrobust.errors import BoardError, FlashError
+from tinyrobust.flash._flasher import Job
 from tinyrobust.virtual.debug_target import DebugTarget
 from tinyrobust.virtual.probe import ProbeServer
 from tinyrobust.virtual.simulation import Simulation
@@ -215,13 +215,15 @@ def test_openocd_refuses_what_tcl_would_misread(image: Built) -> None:
             flash.flash(image, H743, flasher="openocd", probe=probe, dry_run=True)
 
 
-if shutil.which("openocd"):  # it is optional for users, so the test is only there when it is
-
-    def test_openocd_itself_parses_the_configuration() -> None:
-        config = next(row.config for row in H743.flashers if row.id == "openocd")
-        done = subprocess.run(
-            ["openocd", "-f", str(config), "-c", "adapter serial {066DFF52}", "-c", "shutdown"],
-            capture_output=True, text=True, timeout=30,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert "Error" not in done.stderr
+@pytest.mark.flashers
+@pytest.mark.parametrize("name", boards.names())
+def test_openocd_itself_parses_the_configuration(name: str, image: Built) -> None:
+    board = boards.load(name)
+    for row in board.flashers:
+        if row.id == "openocd":
+            command = flash.flashers()["openocd"].commands(Job(image, board, row, "066DFF52"))[0]
+            done = subprocess.run(
+                [*command[:-1], "shutdown"], capture_output=True, text=True, timeout=30
+            )
+            assert done.returncode == 0, done.stderr
+            assert "Error" not in done.stderr

@@ -12,6 +12,7 @@ from tinyrobust.boards.schema import Flasher
 GOOD: list[dict[str, Any]] = [
     {"id": "pyocd", "target": "stm32h743xx"},
     {"id": "openocd", "config": "board/st_nucleo_f7.cfg"},
+    {"id": "openocd", "config": "target/nrf52.cfg", "interface": "interface/jlink.cfg"},
     {"id": "st-flash"},
     {"id": "stm32cubeprogrammer"},
     {"id": "dfu-util", "usb": {"vid": 0x2341, "pid": 0x035B}, "alt": 0},

@@ -346,7 +346,7 @@ def test_bossac_without_a_board(image: Built, tools: StandIns, monkeypatch: Any)
     with pytest.raises(FlashError, match="neither a nucleo-h743 nor its boot loader is attached"):
         run(image, row)
     plug(monkeypatch, Port("/dev/ttyACM5", **SKETCH), Port("/dev/ttyACM6", **SKETCH))
-    with pytest.raises(FlashError, match="2 boards are attached: /dev/ttyACM5, /dev/ttyACM6"):
+    with pytest.raises(FlashError, match="bossac sees 2 boards: /dev/ttyACM5, /dev/ttyACM6"):
         run(image, row)
     monkeypatch.setattr(ports, "touch", lambda port: None)
     monkeypatch.setattr(ports, "APPEAR_S", 0.2)
@@ -383,6 +383,9 @@ def test_rows_of_every_board(
     image.meta["board"] = name
     image.hex.write_text(hexfile.encode(board.image_origin, CONTENT))
     monkeypatch.setattr("tinyrobust.flash.bossac._SETTLE_S", 0)
+    tools.lists("".join(
+        f'Found DFU: [{row.usb.vid:04x}:{row.usb.pid:04x}] alt={row.alt}, name="", serial="1"\n'
+        for row in board.flashers if row.id == "dfu-util" and row.usb))  # fmt: skip
     for row in board.flashers:
         tool = flash.flashers()[row.id]
         ids = [usb for usb in (row.usb, *board.serial.usb_ids) if usb]

@@ -22,7 +22,9 @@ from tinyrobust.graph.model import load_model, zoo
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text()
 # Only parsed: a real board, or a command that runs until it is stopped (test_virtual does that).
-ONLY_PARSED = re.compile(r"/dev/tty|^tinyrobust (simulate|flash (?!.*--virtual))|--task cifar10")
+ONLY_PARSED = re.compile(
+    r"/dev/tty|^tinyrobust (simulate|flash (?!.*--virtual)|monitor .*--fault)|--task cifar10"
+)
 SMALLER = [
     (r"--samples \d+", "--samples 4"),
     (r"^(tinyrobust monitor .*)", r"\1 --seconds 2"),

@@ -86,7 +86,7 @@ class Serial(_Strict):
 # What each flasher's row needs, then what else it may have; others than these may have any key.
 _FLASHER_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pyocd": (("target",), ()),
-    "openocd": (("config",), ()),
+    "openocd": (("config",), ("interface",)),
     "st-flash": ((), ()),
     "stm32cubeprogrammer": ((), ()),
     "dfu-util": (("usb",), ("alt", "touch")),
@@ -104,6 +104,7 @@ class Flasher(_Strict):
     id: Identifier
     target: str | None = None  # pyocd: its own name of the chip
     config: str | None = None  # openocd: a configuration file of its own
+    interface: str | None = None  # openocd: the probe's file, where config is a target's
     usb: UsbId | None = None  # dfu-util, bossac: the boot loader's ids
     alt: Annotated[int, Field(ge=0, le=255)] = 0  # dfu-util: alternate setting, the flash
     offset: Address = 0  # bossac: where in the flash the image starts, bytes

@@ -35,19 +35,25 @@ _STYLES = {"host": "cyan", "board": "", "monitor": "dim"}
 @click.option("--hello/--quiet", default=True,
               help="Ask the board who it is, or only listen.  [default: ask]")  # fmt: skip
 @click.option("--reset", is_flag=True, help="Restart the board first (firmware of ours).")
+@click.option("--fault", "read_record", is_flag=True,
+              help="Only say why a board stopped: read its fault record with pyOCD.")  # fmt: skip
+@click.option("--probe", metavar="ID", help="Debug probe for --fault, if there are several.")
 @click.option("--seconds", type=click.FloatRange(min=0), metavar="S",
               help="End by itself.  [default: Ctrl-C ends it]")  # fmt: skip
 @click.option("--json", "json_file", metavar="FILE",
               help="Write a line of JSON for each event; '-' for standard output.")  # fmt: skip
 def command(
     board_name: str, port: str | None, virtual: bool, folder: Path | None, link: Path | None,
-    baud: int, hello: bool, reset: bool, seconds: float | None, json_file: str | None,
+    baud: int, hello: bool, reset: bool, read_record: bool, probe: str | None,
+    seconds: float | None, json_file: str | None,
 ) -> None:  # fmt: skip
     """Show what a board says and hears, decoded, with the time of each message.
 
     Frames of the protocol become words, addresses in text get the name of the function, other bytes
     are shown in hex. Another program may talk to the board meanwhile, through the port that is
     printed: `tinyrobust evaluate --port` with it shows both directions. Ctrl-C ends it.
+
+    A real board that faults stops and says nothing more; --fault tells where and why (exit 2).
     """
     from tinyrobust import boards
     from tinyrobust.device import wire
@@ -58,8 +64,13 @@ def command(
 
     if virtual and port:
         raise click.UsageError("give either --virtual or --port PORT")
+    if probe and not read_record:
+        raise click.UsageError("--probe is for --fault")
     board = boards.load(board_name)
     screen = console(json_file)
+    if read_record:
+        _fault(board, folder, probe, screen, json_file)
+        return
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(_lines(json_file))
         fault: FaultProbe = lambda: None  # noqa: E731
@@ -93,6 +104,34 @@ def command(
             lines.flush()
         with contextlib.suppress(KeyboardInterrupt):
             monitor.run(hello=hello, reset=reset, seconds=seconds)
+
+
+def _fault(
+    board: Board, folder: Path | None, probe: str | None, screen: Any, json_file: str | None
+) -> None:
+    """Raises DeviceFault when the board has recorded a fault."""
+    from tinyrobust import image
+    from tinyrobust.errors import DeviceFault
+    from tinyrobust.flash.fault_record import read_fault
+    from tinyrobust.graph.model import DEFAULT_MODEL
+
+    found = read_fault(
+        board, image.load(folder or build_folder(None, board.id, DEFAULT_MODEL)), probe
+    )
+    with _lines(json_file) as lines:
+        if lines is not None:
+            fault = found.as_dict() if found else None
+            lines.write(json.dumps({"schema": "tinyrobust.fault/1", "board": board.id,
+                                    "fault": fault}) + "\n")  # fmt: skip
+    if found is None:
+        screen.print(f"{board.id} has recorded no fault since it started")
+        return
+    words = [f"{name} {value:08x}" for name, value in found.registers.items()]
+    rows = ["  ".join(words[at : at + 4]) for at in range(0, len(words), 4)]
+    raise DeviceFault(
+        "\n  ".join([f"{board.id} stopped: {found.summary()}", *rows]),
+        "this is a defect of the firmware; look at that function in the ELF",
+    )
 
 
 @contextlib.contextmanager

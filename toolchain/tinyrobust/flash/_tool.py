@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from tinyrobust.errors import FlashError
 
 TIMEOUT_S = 300.0
+_GRACE_S = 5.0  # for a tool to leave its probe in order after Ctrl-C
 _LAST_LINES = 3
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _TROUBLE = re.compile(
@@ -88,7 +89,7 @@ def run_tool(
         ) from error
     except KeyboardInterrupt:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)  # Ctrl-C reached the tool too
+            process.wait(_GRACE_S)  # Ctrl-C reached the tool too
         raise
     finally:
         process.kill()

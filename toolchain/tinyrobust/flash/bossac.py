@@ -3,7 +3,7 @@
 Opening and closing the board's serial port at 1200 baud calls the boot loader (Arduino platform
 specification, "1200 bps bootloader reset"). An nRF52840 needs Arduino's fork of bossac, in which
 ``offset`` counts from 0x10000, where its boot loader ends. Tested with a stand-in whose messages
-are those of bossac 1.9.1, and its arguments by the program itself; it has never been run on
+are those of bossac 1.9.1, and with bossac itself on a modelled SAM3X8E; it has never been run on
 hardware by this project.
 """
 

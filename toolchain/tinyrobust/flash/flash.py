@@ -14,7 +14,7 @@ from tinyrobust.boards.schema import Flasher as Entry
 from tinyrobust.errors import FlashError
 from tinyrobust.flash._flasher import Flasher, Image, Job
 from tinyrobust.flash._tool import NO_PROGRESS, Progress
-from tinyrobust.flash.ports import find_port
+from tinyrobust.flash.ports import find_port, serial_of
 from tinyrobust.flash.state import elf_file, flash_file
 from tinyrobust.registry import discover, nearest
 
@@ -130,6 +130,8 @@ def flash(
     if tool.virtual and (probe or port):
         raise FlashError("a virtual board has no probe and makes its own port",
                          "leave --probe and --port out")  # fmt: skip
+    if probe is None and not tool.virtual:
+        probe = _which_of_several(tool, board, entry, port)
     job = Job(image, board, entry, probe)
     wanted = str(image.meta["image_sha256"])
     _check_image(job, wanted)
@@ -148,6 +150,24 @@ def flash(
         board.id, entry.id, commands[-1], commands, probe, tool.virtual, dry_run, wanted, found,
         None if tool.virtual else port, time.monotonic() - start,
     )  # fmt: skip
+
+
+def _which_of_several(tool: Flasher, board: Board, entry: Entry, port: str | None) -> str | None:
+    """With several boards attached many tools would take any: the one whose serial port was named.
+
+    None when there are not several. Raises FlashError when it cannot be told.
+    """
+    found = tool.devices(board, entry) or []
+    if len(found) < 2:
+        return None
+    serial = serial_of(port) if port else ""
+    mine = [device.id for device in found if serial and device.serial.lower() == serial.lower()]
+    if len(mine) == 1:
+        return mine[0]
+    raise FlashError(
+        f"{entry.id} sees {len(found)} boards: {', '.join(device.id for device in found)}",
+        "name one with --probe, or flash all of them: --all",
+    )
 
 
 def _check_image(job: Job, wanted: str) -> None:

@@ -26,6 +26,10 @@ _STAGES = {
 }
 
 
+# Boards without a probe of their own: what is usual, a CMSIS-DAP probe (DAPLink, Debug Probe).
+_INTERFACE = "interface/cmsis-dap.cfg"
+
+
 class _OpenOcd(Tool):
     name = "openocd"
     get = "apt-get install openocd"
@@ -40,6 +44,8 @@ class _OpenOcd(Tool):
         ("no device found", "plug the board in; `tinyrobust doctor` lists the probes"),
         ("unable to find a matching cmsis-dap", "plug the board in; `tinyrobust doctor` lists the "
          "probes"),
+        ("debug adapter has to be specified", "add 'interface' to the board's YAML: OpenOCD's "
+         "interface/*.cfg of the probe"),
         ("can't find", "install a newer OpenOCD, or correct 'config' in the board's YAML"),
         ("unexpected idcode", "another chip answers: is this the right board?"),
         ("cannot identify target as", "another chip answers: is this the right board?"),
@@ -66,7 +72,10 @@ class _OpenOcd(Tool):
         for text in (str(job.image.hex.resolve()), job.probe or ""):
             if any(c in text for c in "{}\\\n"):
                 raise FlashError(f"OpenOCD cannot be given '{text}'", "move it to a plain path")
-        command = [self.where() or self.name, "-f", str(job.entry.config)]
+        config = str(job.entry.config)
+        interface = job.entry.interface or (_INTERFACE if config.startswith("target/") else "")
+        command = [self.where() or self.name, *(["-f", interface] if interface else []),
+                   "-f", config]  # fmt: skip
         if job.probe:
             command += ["-c", f"adapter serial {{{job.probe}}}"]
         return [[*command, "-c", f"program {{{job.image.hex.resolve()}}} verify reset exit"]]

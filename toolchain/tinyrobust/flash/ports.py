@@ -64,6 +64,12 @@ def only(found: Sequence[Device], what: str) -> str:
     return found[0].id if found else ""
 
 
+def serial_of(port: str) -> str:
+    """The USB serial number of ``port``, nothing when it has none."""
+    known = {str(p.device): str(getattr(p, "serial_number", None) or "") for p in listed()}
+    return known.get(port, "")
+
+
 def find_port(board: Board, serial: str | None = None) -> str:
     """The serial port whose USB ids are the board's; of several, the one of USB ``serial``.
 

@@ -44,16 +44,18 @@ class _PyOcd(Tool):
         ("erase sector failure", "flash again; if it stays, that flash is write-protected: clear "
          "the protection in the option bytes"),
         ("no ack", "check the cable and power; hold the reset button while it connects"),
-        ("multiple", "name one with --probe; `tinyrobust doctor` lists them"),
+        ("enter the number of the debug probe", "name one with --probe; `tinyrobust doctor` lists "
+         "them"),
     )  # fmt: skip
     failed = ("no available debug probe", "no connected debug probe", "no matching debug probe",
               "no target device available")  # fmt: skip
 
     def where(self) -> str:
         """How it is called."""
-        return " ".join(self._program())
+        return " ".join(self.call())
 
-    def _program(self) -> list[str]:
+    def call(self) -> list[str]:
+        """The first words of a command line: this Python's pyOCD, else the one on PATH."""
         if importlib.util.find_spec("pyocd"):
             return [sys.executable, "-m", "pyocd"]
         found = shutil.which("pyocd")
@@ -61,7 +63,7 @@ class _PyOcd(Tool):
 
     def devices(self, board: Board, entry: Entry) -> list[Device] | None:
         """pyOCD's own list, without the boards that it knows to be others."""
-        answer = ask([*self._program(), "json", "--probes"])
+        answer = ask([*self.call(), "json", "--probes"])
         try:
             listed = json.loads(answer)["boards"]
             return [
@@ -77,7 +79,7 @@ class _PyOcd(Tool):
 
     def commands(self, job: Job) -> list[list[str]]:
         """``pyocd load`` with the target spelled out; it erases, programs, and resets."""
-        command = [*self._program(), "load", "--no-wait", "--target", str(job.entry.target)]
+        command = [*self.call(), "load", "--no-wait", "--target", str(job.entry.target)]
         if job.probe:
             command += ["--uid", job.probe]
         return [[*command, "--format", "hex", str(job.image.hex)]]
