@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -64,7 +65,22 @@ def changed_owners(document: Mapping[str, Any]) -> Rows:
 def changed_symbols(document: Mapping[str, Any]) -> Rows:
     """memory, owner, symbol, before, after, change: the MOST largest changes."""
     rows = document["difference"]["symbols"][:MOST]
-    return [_changed(row, ("memory", "owner", "symbol")) for row in rows]
+    return [
+        _changed({**row, "symbol": readable(row["symbol"])}, ("memory", "owner", "symbol"))
+        for row in rows
+    ]
+
+
+def readable(symbol: str) -> str:
+    """The name in a mangled C++ symbol, without arguments and anonymous namespaces (Itanium C++
+    ABI, 5.1 "External names"); any other as it is."""
+    prefix = re.match(r"_ZN?K?", symbol)
+    names, rest = [], symbol[prefix.end() :] if prefix else ""
+    while length := re.match(r"L?(\d+)", rest):
+        end = length.end() + int(length[1])
+        names.append(rest[length.end() : end])
+        rest = rest[end:]
+    return "::".join(name for name in names if not name.startswith("_GLOBAL__N")) or symbol
 
 
 def _changed(row: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
