@@ -8,6 +8,8 @@ from typing import Any
 
 MOST = 20  # rows of symbols
 Rows = list[list[str]]
+# What lies in both memories.
+_ELSEWHERE = {("RAM", "code"): "code in RAM", ("flash", "data"): "initial data"}
 
 
 def bytes_text(n: int | None) -> str:
@@ -46,10 +48,8 @@ def owners(document: Mapping[str, Any]) -> Rows:
     for row in document["owners"]:
         both.setdefault((row["kind"], row["owner"]), {})[row["memory"]] = row["bytes"]
     for row in document["parts"]:
-        where = " in RAM" if row["memory"] == "RAM" and row["part"] == "code" else ""
-        parts.setdefault((row["kind"], row["owner"]), []).append(
-            f"{row['part']}{where} {row['bytes']:,}"
-        )
+        part = _ELSEWHERE.get((row["memory"], row["part"]), row["part"])
+        parts.setdefault((row["kind"], row["owner"]), []).append(f"{part} {row['bytes']:,}")
     return [
         [*key, bytes_text(sums.get("flash", 0)), bytes_text(sums.get("RAM", 0)),
          ", ".join(parts[key])]
