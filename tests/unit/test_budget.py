@@ -105,7 +105,7 @@ def test_an_elf_that_is_not_memory_jsons_is_noticed(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--board", "nucleo-h74"], "did you mean 'nucleo-h743'"),
+        (["--board", "nucleo-h7443"], "did you mean 'nucleo-h743'"),
         (["--board", "none.yaml"], "no such file"),
         (["--board", "nucleo-h743", "--kernel", "conv1"], "is not LAYER=ID"),
         (["--board", "nucleo-h743", "--kernel", "conv9=dense_t2_u8"], "no layer 'conv9'"),
