@@ -63,4 +63,4 @@ system-packages-demo system-packages-tests: system-packages-%:
 	@touch .venv/.plain $@
 
 clean:
-	rm -rf build dist runs evaluation .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf build dist runs evaluation export .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

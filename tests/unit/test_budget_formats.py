@@ -19,6 +19,7 @@ from tinyrobust.evaluate import budget
 from tinyrobust.graph import file
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.report.budget import formats, github
+from tinyrobust.report.budget._rows import readable
 
 BOARD = "nucleo-h743"
 
@@ -236,6 +237,19 @@ def test_a_damaged_baseline_is_said_to_be(
 )  # fmt: skip
 def test_growths(text: str, baseline: int, allowed: int) -> None:
     assert budget.growth(text).allowed(baseline) == allowed
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"),
+    [
+        ("_ZN12_GLOBAL__N_1L15layer02_weightsE", "layer02_weights"),
+        ("_ZN2tr12conv2d_tg_u8ERKNS_6Conv2DERKNS_7BuffersEmm", "tr::conv2d_tg_u8"),
+        ("_ZNK2tr8Receiver6headerEv", "tr::Receiver::header"), ("_ZL9kCommands", "kCommands"),
+        ("tr_arena", "tr_arena"), ("(padding)", "(padding)"), ("_ZTV5Print", "_ZTV5Print"),
+    ],
+)  # fmt: skip
+def test_symbols_are_readable(symbol: str, name: str) -> None:
+    assert readable(symbol) == name
 
 
 def test_what_cannot_be_built_is_told_in_every_format_too(

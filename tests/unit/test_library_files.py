@@ -255,6 +255,8 @@ def test_arduinos_files(tmp_path: Path) -> None:
     assert not [p for p in (folder / "src").iterdir() if p.is_dir()]
     for line in (folder / "keywords.txt").read_text().splitlines():
         assert re.fullmatch(r"\w+\t(KEYWORD[123]|LITERAL1)", line)
+    for source in (folder / "src").glob("*.cpp"):  # the IDE asks for size, the kernels for speed
+        assert '#pragma GCC optimize("O3")' in source.read_text()
     header = (folder / "src" / "tiny.h").read_text()
     words = [line.split("\t")[0] for line in (folder / "keywords.txt").read_text().splitlines()]
     assert all(re.search(rf"\b{word}\b", header) for word in words)

@@ -19,18 +19,18 @@
 #define CHANGE 2
 #define F(text) (text)
 #define bit(b) (1UL << (b))
-#define lowByte(w) ((uint8_t)((w) & 0xff))
+#define lowByte(w) ((uint8_t)((w)&0xff))
 #define highByte(w) ((uint8_t)((w) >> 8))
 #define bitRead(value, n) (((value) >> (n)) & 0x01)
 #define sq(x) ((x) * (x))
 #define constrain(x, low, high) ((x) < (low) ? (low) : ((x) > (high) ? (high) : (x)))
-#define radians(degrees) ((degrees) * 0.01745)
-#define degrees(radians) ((radians) * 57.29577)
+#define radians(degrees) ((degrees)*0.01745)
+#define degrees(radians) ((radians)*57.29577)
 #ifndef NO_MACRO_FUNCTIONS
 #define min(a, b) ((a) < (b) ? (a) : (b))
 #define max(a, b) ((a) > (b) ? (a) : (b))
 #define abs(x) ((x) > 0 ? (x) : -(x))
-#define round(x) ((x) >= 0 ? (long)((x) + 0.5) : (long)((x) - 0.5))
+#define round(x) ((x) >= 0 ? (long)((x) + 0.5) : (long)((x)-0.5))
 #endif
 #define B0 0
 #define B1 1

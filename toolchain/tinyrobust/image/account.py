@@ -8,6 +8,7 @@ and what is only alignment. Without a map what has no symbol is called so.
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -168,7 +169,9 @@ def _between(
     if pieces is None:
         yield Item(section.name, at, end - at, name(at, end, 16), "")
         return
-    for piece in pieces:
+    for piece in pieces[_last(pieces, at) :]:
+        if piece.address >= end:
+            break
         low, high = max(at, piece.address), min(end, piece.address + piece.bytes)
         if low < high:
             if low > at:
@@ -179,8 +182,14 @@ def _between(
         yield Item(section.name, at, end - at, PADDING, "")
 
 
+def _last(pieces: Sequence[Piece], address: int) -> int:
+    """Position of the last piece that starts at or before ``address``, 0 when none does."""
+    return max(bisect.bisect_right(pieces, address, key=lambda piece: piece.address) - 1, 0)
+
+
 def _origin(pieces: Sequence[Piece] | None, address: int) -> str:
-    for piece in pieces or ():
+    if pieces:
+        piece = pieces[_last(pieces, address)]
         if piece.address <= address < piece.address + piece.bytes:
             return piece.origin
     return ""

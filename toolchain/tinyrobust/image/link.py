@@ -67,7 +67,8 @@ def link(
     """
     elf = folder / name
     if board.is_host:
-        arguments = [*compiler.link_flags, *(str(o) for o in objects), "-o", str(elf)]
+        made = [f"-Wl,-Map,{elf.with_suffix('.map')}", "-o", str(elf)]
+        arguments = [*compiler.link_flags, *(str(o) for o in objects), *made]
         compiler.run(arguments, folder, "the link")
         return elf
     codes = board.placed(CODE_RAM)

@@ -17,10 +17,11 @@ from tinyrobust.kernels import catalogue
 KINDS = ("layer", "kernel", "runtime", "protocol", "port", "library", "other", "stack", "padding")
 _LAYER = re.compile(r"(?<![A-Za-z])layer(\d\d+)")
 _LIBRARY = re.compile(
-    r"^(lib(?:gcc|c|c_nano|g|m|nosys|rdimon|stdc\+\+|supc\+\+))\.a\(|^(crt\w*)\.o$"
+    r"^(lib(?:gcc|c|c_nano|g|m|nosys|rdimon|stdc\+\+|supc\+\+))\.a\(|^([SM]?crt\w*)\.o$"
 )
 _STACKS = (".tr_stack", "._user_heap_stack", ".stack", ".stack_dummy")
 _TAIL = ".tr_tail"
+_SCRIPT = "linker script"
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,12 @@ def owned(accounting: Accounting, layers: Sequence[Mapping[str, str]] = ()) -> l
     names = {step["symbol"]: step["name"] for step in layers}
     kernels = sorted(catalogue(), key=len, reverse=True)
     kinds = {s.name: s.kind for s in accounting.sections}
+    mapped = any(item.origin for item in accounting.items)
     found = []
     for item in accounting.items:
         kind, owner = _owner(item, names, kernels)
+        if owner == _SCRIPT and not mapped:
+            kind, owner = "other", "unnamed"
         found.append(Owned(
             item.section, item.address, item.bytes, item.symbol, kind, owner,
             _part(item, kinds[item.section]),
@@ -106,7 +110,7 @@ def _of_symbol(item: Item, kernels: Iterable[str], stem: str = "") -> tuple[str,
     if re.search(r"^tr_|_tr_|\d\w*_tr\d|^_ZN2tr", item.symbol):
         return "runtime", "runtime"
     if item.symbol == UNNAMED and not stem:
-        return "port", "linker script"
+        return "port", _SCRIPT
     return "other", stem or "symbols"
 
 

@@ -64,8 +64,12 @@ def measure(library: Library, board: Board) -> Taken:
         ]  # fmt: skip
         compiler.run(arguments, work, "the link of the library")
         elf = Elf(work / "library.elf")
-    data = sum(s.bytes for s in elf.sections if s.name.startswith((".bss", ".data", ".tbss")))
-    constants = sum(s.bytes for s in elf.sections if s.name.startswith((".rodata", ".data.rel.ro")))
+    constant = (".rodata", ".data.rel.ro")
+    constants = sum(s.bytes for s in elf.sections if s.name.startswith(constant))
+    data = sum(
+        s.bytes for s in elf.sections
+        if s.name.startswith((".bss", ".data", ".tbss")) and not s.name.startswith(constant)
+    )  # fmt: skip
     loaded = sum(s.bytes for s in elf.sections if s.load is not None)
     return Taken(
         code_bytes=loaded - constants,

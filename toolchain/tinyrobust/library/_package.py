@@ -20,7 +20,7 @@ from tinyrobust.boards.schema import Budget, Memory, Serial
 from tinyrobust.codegen import text
 from tinyrobust.graph.interpreter_int8 import aligned
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.kernels import Ports, Way, catalogue, predict
+from tinyrobust.kernels import Ports, Way, catalogue, overlap, predict
 from tinyrobust.kernels.variables import FEATURES
 from tinyrobust.library._flatten import Flattened, licence, renamed
 from tinyrobust.memory.arena import ALIGN
@@ -172,7 +172,14 @@ def _needs_dsp(plan: memory.Plan) -> bool:
         kernel = catalogue()[step.kernel]
         way = Way(step.variant, Ports(**step.layout))
         cost = predict(kernel, layer, plan.graph, PORTABLE_CORE, way)
-        if kernel.file.accepts.features or cost.scratch_bytes > step.scratch_bytes:
+        ways = [
+            overlap(kernel, layer, plan.graph, core, way) for core in (PORTABLE_CORE, plan.core)
+        ]
+        if (
+            kernel.file.accepts.features
+            or cost.scratch_bytes > step.scratch_bytes
+            or ways[0] != ways[1]  # how far the output must stay from the source
+        ):
             return True
     return False
 

@@ -55,15 +55,14 @@ class Aim:
     together (of RAM a _RAM_IN_FLASH-th), then the least time. ``size``: least flash, then least
     RAM, then least time. ``balanced``: the least sum of time, flash and RAM, each relative to the least that it
     can be by itself. Without ``code_in_ram`` no kernel runs code that it generates, as a policy or
-    a part may ask that never executes from RAM. Without ``weights_as_code`` none has its weights in
-    instructions: they are arrays.
+    a part may ask that never executes from RAM.
     """
 
     optimize: Optimize = "speed"
     max_flash_bytes: int | None = None
     max_ram_bytes: int | None = None
     code_in_ram: bool = True
-    weights_as_code: bool = True
+    weights_as_code: bool = True  # without: all are arrays, none the operands of instructions
 
     def limit(self, board: Board) -> Board:
         """``board`` with the limits as its budget where they are lower, and without executable RAM

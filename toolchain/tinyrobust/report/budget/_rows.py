@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MOST = 20  # rows of symbols
 Rows = list[list[str]]
+# What lies in both memories.
+_ELSEWHERE = {("RAM", "code"): "code in RAM", ("flash", "data"): "initial data"}
 
 
 def bytes_text(n: int | None) -> str:
@@ -45,10 +48,8 @@ def owners(document: Mapping[str, Any]) -> Rows:
     for row in document["owners"]:
         both.setdefault((row["kind"], row["owner"]), {})[row["memory"]] = row["bytes"]
     for row in document["parts"]:
-        where = " in RAM" if row["memory"] == "RAM" and row["part"] == "code" else ""
-        parts.setdefault((row["kind"], row["owner"]), []).append(
-            f"{row['part']}{where} {row['bytes']:,}"
-        )
+        part = _ELSEWHERE.get((row["memory"], row["part"]), row["part"])
+        parts.setdefault((row["kind"], row["owner"]), []).append(f"{part} {row['bytes']:,}")
     return [
         [*key, bytes_text(sums.get("flash", 0)), bytes_text(sums.get("RAM", 0)),
          ", ".join(parts[key])]
@@ -64,7 +65,22 @@ def changed_owners(document: Mapping[str, Any]) -> Rows:
 def changed_symbols(document: Mapping[str, Any]) -> Rows:
     """memory, owner, symbol, before, after, change: the MOST largest changes."""
     rows = document["difference"]["symbols"][:MOST]
-    return [_changed(row, ("memory", "owner", "symbol")) for row in rows]
+    return [
+        _changed({**row, "symbol": readable(row["symbol"])}, ("memory", "owner", "symbol"))
+        for row in rows
+    ]
+
+
+def readable(symbol: str) -> str:
+    """The name in a mangled C++ symbol, without arguments and anonymous namespaces (Itanium C++
+    ABI, 5.1 "External names"); any other as it is."""
+    prefix = re.match(r"_ZN?K?", symbol)
+    names, rest = [], symbol[prefix.end() :] if prefix else ""
+    while length := re.match(r"L?(\d+)", rest):
+        end = length.end() + int(length[1])
+        names.append(rest[length.end() : end])
+        rest = rest[end:]
+    return "::".join(name for name in names if not name.startswith("_GLOBAL__N")) or symbol
 
 
 def _changed(row: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
