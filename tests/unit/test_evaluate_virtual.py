@@ -91,13 +91,56 @@ def test_pgd_lowers_accuracy_on_the_board(capsys: pytest.CaptureFixture[str]) ->
     assert made["warnings"] == []
 
 
+@pytest.mark.attacks
+def test_attacks_that_ask_the_board_give_the_interpreters_images(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    chosen = ("--attacks", "square,hopskipjump", "--eps", "8", "--queries", "40", "--samples", "6")
+    sets = {}
+    for oracle in ("device", "interpreter", "host"):
+        files = ("--oracle", oracle, "--out", oracle, "--save-adversarial", f"{oracle}.npz")
+        assert evaluate(*chosen, *files, "--json", "-") == 0
+        made = result(capsys)
+        square, jump = made["attacks"]
+        assert square["oracle"]["name"] == oracle and square["oracle"]["per_s"] > 0
+        assert square["oracle"]["asked"] >= square["queries"] > 0
+        assert square["queries_max"] <= 40 and jump["queries_mean"] == 40
+        assert jump["minimum"] and jump["norms"]["linf"]["found"] + jump["did_not_move"] == (
+            jump["attacked"]
+        )
+        assert {c["status"] for c in made["masking"]} <= {"no sign", "not measured"}
+        sets[oracle] = AdversarialSet.load(Path(f"{oracle}.npz"))
+    for series, images in sets["device"].crafted.items():
+        assert (images == sets["interpreter"].crafted[series]).all()
+        assert (images == sets["host"].crafted[series]).all()
+
+
+@pytest.mark.attacks
+def test_one_search_of_a_minimum_norm_attack_serves_every_size(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    chosen = ("--attacks", "carlini,noise", "--norm", "l2", "--eps", "100,300.5", "--steps", "10")
+    assert evaluate(*chosen, "--samples", "8", "--json", "-", board="host") == 0
+    made = result(capsys)
+    small, large = made["attacks"][:2]
+    assert (small["key"], large["key"]) == ("carlini_l2_eps100", "carlini_l2_eps300.5")
+    assert small["craft_s"] > 0 and large["craft_s"] == 0
+    assert small["norms"] == large["norms"] and large["correct"] <= small["correct"]
+    assert small["distance_l2"] <= 100 and large["distance_l2"] <= 300.5
+    assert [w["eps_255"] for w in made["worst"]] == [100, 300.5]
+    assert {w["norm"] for w in made["worst"]} == {"l2"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["--virtual", "--attacks", "transfer"], 1, "needs a surrogate"),
+        (["--virtual", "--attacks", "deepfool", "--targeted"], 1, "cannot be targeted"),
+        (["--virtual", "--norm", "l1"], 1, "l1"),
         ([], 1, "give either --virtual or --port"),
         (["--virtual", "--port", "/dev/x"], 1, "give either --virtual or --port"),
         (["--virtual", "--adversarial", "a", "--save-adversarial", "b"], 1, "nothing new to save"),
-        (["--virtual", "--eps", "2,x"], 1, "not a list of integers"),
+        (["--virtual", "--eps", "2,x"], 1, "not a list of numbers"),
         (["--virtual", "--samples", "0"], 1, "--samples"),
         (["--virtual", "--attacks", "pdg"], 1, "did you mean 'pgd'"),
         (["--virtual", "--task", "cifar"], 1, "no model for task 'cifar'"),
