@@ -80,6 +80,8 @@ def _notes(series: Figures) -> list[str]:
         notes.append(f"did not move {series['did_not_move']:,} of {series['attacked']:,} images")
     if series["reached"] is not None:
         notes.append(f"reached its target for {series['reached']:,} of {series['attacked']:,}")
+    if series["oracle"] and series["oracle"]["retried"]:
+        notes.append(f"the board was lost and asked again {series['oracle']['retried']:,} times")
     heat = [e for e in series["log"] if "temperature" in e]
     if heat:
         tried = (f"{e['broken']:,} of {e['tried']:,} at {e['temperature']:g}" for e in heat)
