@@ -75,7 +75,7 @@ def _sizes(
               "compiler]")  # fmt: skip
 @click.option("--batch", "batch_images", type=click.IntRange(min=1), default=100,
               show_default=True, metavar="N",
-              help="Images attacked together: a kill loses so many; randomness depends on it.")  # fmt: skip
+              help="Images attacked together; a kill loses at most one batch.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
               help="Of the attacks' randomness.")  # fmt: skip
 @click.option("--adversarial", type=click.Path(path_type=Path), metavar="FILE.npz",
