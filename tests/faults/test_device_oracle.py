@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,18 @@ def test_the_device_as_oracle_gives_the_interpreters_images() -> None:
         assert np.array_equal(made[0].images, made[1].images)
         assert np.array_equal(made[0].queries, made[1].queries)
     assert session.shown > 20
+
+
+@pytest.mark.attacks
+@pytest.mark.parametrize("name", ["hopskipjump", "boundary"])
+def test_a_lost_board_ends_the_lockstep_and_leaves_nothing_behind(name: str) -> None:
+    images, labels = samples(GRAPH, 10)
+    session = Resetting({5}, 0)
+    victim = GraphVictim(GRAPH, DeviceOracle(session))
+    threads, state = threading.active_count(), np.random.get_state()[1].copy()
+    with pytest.raises(DeviceFault):
+        attacks.get(name).run(
+            victim, images, labels, eps_255=8, seed=0, settings=attacks.Settings(queries=50)
+        )
+    assert threading.active_count() == threads
+    assert (np.random.get_state()[1] == state).all()

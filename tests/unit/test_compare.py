@@ -411,6 +411,21 @@ def test_recorded_batches_do_not_shorten_the_estimate(other: Path, tmp_path: Pat
     assert made.left() == (None, 0)
 
 
+def test_the_estimate_counts_as_many_of_the_best_as_there_are(other: Path, tmp_path: Path) -> None:
+    groups = (Group(attacks=("noise",), eps=(2,), samples=10),
+              Group(attacks=("noise",), eps=(4,), samples=10, best=1))  # fmt: skip
+    chosen = small(other, groups=groups)
+    found = comparison.contenders(chosen, tmp_path)
+    todo = comparison.jobs(chosen, found, comparison.load_data(chosen), tmp_path)
+    made = comparison.Estimate(todo)
+    assert made.total == 60  # two models, then one of them; clean and noise
+    for job in (todo[0], todo[1], todo[3]):  # the second model is the better one
+        for series in job.config.series:
+            made.update(job, series, 0, 0.0)
+            made.update(job, series, 10, 1.0)
+    assert made.total == made.done == 60 and made.left()[0] == 0
+
+
 def test_a_search_for_the_nearest_image_costs_nothing_at_further_sizes(
     other: Path, tmp_path: Path
 ) -> None:

@@ -436,9 +436,45 @@ def test_a_model_is_found_by_its_task() -> None:
         choose_model(None, "shipes")
 
 
-@pytest.mark.parametrize("key", ["clean", "pgd_eps2", "my_attack_eps255"])
-def test_a_series_key_goes_both_ways(key: str) -> None:
-    assert Series.parse(key).key == key
+@pytest.mark.parametrize(
+    ("key", "series"),
+    [
+        ("clean", Series()), ("pgd_eps2", Series("pgd", 2)),
+        ("my_attack_eps255", Series("my_attack", 255)),
+        ("square_l2_eps127.5", Series("square", 127.5, "l2")),
+        ("pgd_targeted_eps8", Series("pgd", 8, targeted=True)),
+        ("apgd_dlr_l2_targeted_eps300", Series("apgd_dlr", 300, "l2", targeted=True)),
+    ],
+)  # fmt: skip
+def test_a_series_key_goes_both_ways(key: str, series: Series) -> None:
+    assert Series.parse(key) == series
+    assert series.key == key
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 90), ("l2", 700.5)])
+def test_targets_norms_and_queries_are_recorded(tmp_path: Path, norm: str, eps: float) -> None:
+    wanted = (Series("apgd", eps, norm, targeted=True), Series("square", eps, norm),
+              Series("carlini", eps, norm))  # fmt: skip
+    run(tmp_path, config=config(GRAPH, attacks=wanted, steps=8, queries=15))
+    made = summarise(journal.read(tmp_path))
+    assert made["complete"]
+    apgd, square, carlini = made["attacks"]
+    assert apgd["title"] == "AutoPGD, targeted" and apgd["targeted"]
+    assert 0 <= apgd["reached"] <= apgd["attacked"] == 17
+    assert square["reached"] is None
+    assert square["queries_max"] <= 15 and square["queries"] == square["queries_mean"] * 17
+    assert square["oracle"]["asked"] >= square["queries"] and square["oracle"]["per_s"] > 0
+    assert carlini["norms"]["l2"]["found"] + carlini["did_not_move"] == 17
+    assert apgd["norm"] == norm and apgd["log"][0]["temperature"] == 1.0
+    far = "distance_255" if norm == "linf" else "distance_l2"
+    assert all(0 < s[far] <= eps for s in (apgd, square))
+    (worst,) = made["worst"]
+    assert worst["correct"] <= min(s["correct"] for s in made["attacks"])
+    saved = crafted_set(
+        config(GRAPH, attacks=wanted, steps=8, queries=15), tmp_path, *samples(GRAPH)
+    )
+    saved.save(tmp_path / "set.npz")
+    assert set(AdversarialSet.load(tmp_path / "set.npz").crafted) == set(wanted)
 
 
 @pytest.mark.parametrize("key", ["pgd", "_eps2", "pgd_eps", "pgd_eps256", "pgd_eps-1", "images"])

@@ -105,8 +105,9 @@ def test_attacks_that_ask_the_board_give_the_interpreters_images(
         assert square["oracle"]["name"] == oracle and square["oracle"]["per_s"] > 0
         assert square["oracle"]["asked"] >= square["queries"] > 0
         assert square["queries_max"] <= 40 and jump["queries_mean"] == 40
-        assert jump["minimum"] and jump["norms"]["linf"]["found"] + jump["did_not_move"] == (
-            jump["attacked"]
+        assert (
+            jump["minimum"]
+            and jump["norms"]["linf"]["found"] + jump["did_not_move"] == (jump["attacked"])
         )
         assert {c["status"] for c in made["masking"]} <= {"no sign", "not measured"}
         sets[oracle] = AdversarialSet.load(Path(f"{oracle}.npz"))

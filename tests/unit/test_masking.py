@@ -159,3 +159,15 @@ def test_a_few_images_more_at_another_temperature_are_no_sign() -> None:
     log[1]["broken"] = 4
     assert statuses(masking.checks([PGD | {"log": log}]))[name] == "sign"
     assert statuses(masking.checks([PGD]))[name] == "not measured"
+
+
+def test_the_best_white_box_attack_counts_and_trifles_do_not() -> None:
+    name = "black-box attacks are not stronger than white-box ones"
+    square, weak = series("square", "black-box", 8, 90), PGD | {"attack": "apgd", "correct": 150}
+    assert statuses(masking.checks([weak, square, PGD | {"correct": 91}]))[name] == "no sign"
+    assert statuses(masking.checks([weak, square, PGD | {"correct": 92}]))[name] == "sign"
+    many = {"samples": 1000}
+    assert (
+        statuses(masking.checks([PGD | many, square | many | {"correct": 91}]))[name] == "no sign"
+    )
+    assert statuses(masking.checks([PGD | many, square | many | {"correct": 90}]))[name] == "sign"

@@ -151,6 +151,11 @@ class GraphVictim(Metered):
         super().__init__()
 
     @property
+    def retried(self) -> int:
+        """How often the oracle, a board, was lost and asked again."""
+        return int(getattr(self._oracle, "retried", 0))
+
+    @property
     def _twin(self) -> Any:
         if self._made is None:
             from tinyrobust.convert.twin import Twin

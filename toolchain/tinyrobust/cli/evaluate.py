@@ -73,6 +73,9 @@ def _sizes(
 @click.option("--oracle", type=click.Choice(["interpreter", "host", "device", "qkeras"]),
               help="Who answers what black-box attacks ask.  [default: host, where there is a C++ "
               "compiler]")  # fmt: skip
+@click.option("--batch", "batch_images", type=click.IntRange(min=1), default=100,
+              show_default=True, metavar="N",
+              help="Images attacked together; a kill loses at most one batch.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
               help="Of the attacks' randomness.")  # fmt: skip
 @click.option("--adversarial", type=click.Path(path_type=Path), metavar="FILE.npz",
@@ -88,7 +91,7 @@ def command(
     samples: int, attacks: tuple[str, ...] | None, eps: tuple[float, ...] | None,
     norm: str, targeted: bool, steps: int | None, queries: int | None, surrogate: str | None,
     oracle: str | None, seed: int, adversarial: Path | None, save_adversarial: Path | None,
-    out: Path | None, fresh: bool, json_file: str | None,
+    out: Path | None, fresh: bool, json_file: str | None, batch_images: int,
 ) -> None:  # fmt: skip
     """Attack a model on a board, virtual or real, and report its accuracy and cost.
 
@@ -113,7 +116,7 @@ def command(
         model.graph, board, build_folder(None, board.id, model.name), model_name=model.name
     )
     wish = stage.Wish(task, samples, attacks, eps, seed, adversarial, norm, targeted, steps,
-                      queries, surrogate, oracle)  # fmt: skip
+                      queries, surrogate, oracle, batch_images)  # fmt: skip
     ready = stage.prepare(model, board.id, built.meta["image_sha256"], wish)
     for text in ready.notices:
         screen.print(text)

@@ -265,10 +265,19 @@ class Estimate:
     _done: dict[tuple[str, str], int] = field(default_factory=dict)
     _at: tuple[str, str] | None = None
     _mark: tuple[float, float] = (0.0, 0.0)
+    _jobs: list[Job] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._jobs = [
+            job for i, job in enumerate(self.todo)
+            if not job.group.best
+            or sum(other.group is job.group for other in self.todo[:i]) < job.group.best
+        ]  # fmt: skip
 
     def update(self, job: Job, series: Series, done: float, now: float | None = None) -> None:
         """``done`` images of a series of a job are over."""
         now = time.monotonic() if now is None else now
+        self._expect(job)
         key, name = (str(job.folder), series.key), series.attack or "clean"
         if self._at == key and done > self._mark[1] and not _is_free(job, series):
             seconds, images = self._spent.get(name, (0.0, 0.0))
@@ -279,10 +288,17 @@ class Estimate:
         self._at, self._mark = key, (now, done)
         self._done[key] = int(done)
 
+    def _expect(self, job: Job) -> None:
+        """Put ``job`` of a group for the best models in the place of one that was only a guess."""
+        if all(other is not job for other in self._jobs):
+            begun = {folder for folder, _ in self._done}
+            guesses = [j for j in self._jobs if j.group is job.group and str(j.folder) not in begun]
+            self._jobs = [j for j in self._jobs if not guesses or j is not guesses[-1]] + [job]
+
     @property
     def total(self) -> int:
         """Images of all series of all jobs."""
-        return sum(job.config.samples for job in self.todo for _ in job.config.series)
+        return sum(job.config.samples for job in self._jobs for _ in job.config.series)
 
     @property
     def done(self) -> int:
@@ -296,7 +312,7 @@ class Estimate:
             return None, 0
         mean = sum(rates.values()) / len(rates)
         seconds, untimed = 0.0, set()
-        for job in self.todo:
+        for job in self._jobs:
             for series in job.config.series:
                 if _is_free(job, series):
                     continue

@@ -44,7 +44,7 @@ class Crafter:
             return found
         attack = attacks.get(str(series.attack))
         began = time.monotonic()
-        asked, asked_s = self._meter()
+        before = self._meter()
         result = attack.run(
             self.victim, images, labels,
             eps_255=series.eps_255, seed=self.config.seed, first=first,
@@ -52,16 +52,18 @@ class Crafter:
             progress=lambda fraction: progress(series, first + fraction * len(images)),
         )  # fmt: skip
         seconds = round(time.monotonic() - began, 3)
-        after, after_s = self._meter()
+        asked, asked_s, retried = (b - a for a, b in zip(before, self._meter(), strict=True))
         oracle = {
-            "name": self.config.oracle, "asked": after - asked, "s": round(after_s - asked_s, 3),
+            "name": self.config.oracle, "asked": int(asked), "s": round(asked_s, 3),
+            "retried": int(retried),
         }  # fmt: skip
         made = CraftedBatch(result.images, _details(result, seconds, oracle), result.found)
         self.cache.put(_kept(series), first, images, labels, _whole(made, images))
         return made
 
-    def _meter(self) -> tuple[int, float]:
-        return int(getattr(self.victim, "asked", 0)), float(getattr(self.victim, "asked_s", 0.0))
+    def _meter(self) -> tuple[float, ...]:
+        """Images asked, seconds, and times that a lost board was asked again, so far."""
+        return tuple(getattr(self.victim, name, 0) for name in ("asked", "asked_s", "retried"))
 
 
 def stored(
@@ -77,7 +79,7 @@ def stored(
     chosen = inside.reshape(-1, *[1] * (images.ndim - 1))
     details = dict(batch.details) | {"success": inside.tolist()}
     if series != cache.first_of(series):  # the search was paid for once
-        oracle = dict(batch.details["oracle"]) | {"asked": 0, "s": 0.0}
+        oracle = dict(batch.details["oracle"]) | {"asked": 0, "s": 0.0, "retried": 0}
         details |= {"craft_s": 0.0, "oracle": oracle}
     return CraftedBatch(np.where(chosen, batch.found, images), details, batch.found)
 

@@ -62,6 +62,7 @@ def _oracle(batches: Sequence[Record]) -> dict[str, Any]:
     asked = sum(b["oracle"]["asked"] for b in batches)
     seconds = sum(b["oracle"]["s"] for b in batches)
     return {
+        "retried": sum(b["oracle"].get("retried", 0) for b in batches),
         "name": batches[0]["oracle"]["name"], "asked": asked, "s": seconds,
         "per_s": asked / seconds if seconds > 0 else None,
     }  # fmt: skip

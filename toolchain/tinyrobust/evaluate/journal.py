@@ -14,8 +14,8 @@ One JSON object per line, UTF-8, appended and fsynced one by one. ``type`` says 
   ``device_s``; for attacks also ``distance_255`` and ``distance_l2`` (largest), and, null or
   missing when replayed, ``queries`` (in all), ``queries_each``, ``craft_s``, ``skipped``,
   ``success``, ``moved``, ``norms`` {linf, l2} of what the attack found (null: nothing),
-  ``targets`` (null: untargeted), ``log`` of the attack, and ``oracle`` {name, asked, s}: who
-  answered, how many images, in how many seconds.
+  ``targets`` (null: untargeted), ``log`` of the attack, and ``oracle`` {name, asked, s,
+  retried}: who answered, how many images, in how many seconds, how often it was lost and met again.
 * ``masking``: what ``probe.py`` measured for the signs of gradient masking.
 * ``layers``: ``layers``: [{name, kernel, macs, cycles}] of one inference.
 * ``memory``: ``image`` (memory.json of the build), ``marks`` (the device's high-water marks).

@@ -20,7 +20,7 @@ from tinyrobust.attacks import Settings
 from tinyrobust.convert.models import load_model
 from tinyrobust.errors import TaskError, TinyRobustError
 from tinyrobust.evaluate.adversarial import AdversarialSet, UInt8
-from tinyrobust.evaluate.config import Config, Series, generator
+from tinyrobust.evaluate.config import BATCH_IMAGES, Config, Series, generator
 from tinyrobust.evaluate.oracles import fastest
 from tinyrobust.graph.base import NO_TASK
 from tinyrobust.graph.model import DEFAULT_MODEL, Model, zoo
@@ -49,6 +49,7 @@ class Wish:
     queries: int | None = None
     surrogate: str | None = None
     oracle: str | None = None  # None: the fastest that is there
+    batch_images: int = BATCH_IMAGES
 
     @property
     def settings(self) -> Settings:
@@ -130,7 +131,8 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
         data_sha256=sha256(images.tobytes() + np.asarray(labels, np.int64).tobytes()),
         generator=generator() if replay is None else {},
         oracle=wish.oracle or fastest() if replay is None else "none",
-        steps=wish.steps, queries=wish.queries, surrogate=wish.surrogate,
+        batch_images=wish.batch_images, steps=wish.steps, queries=wish.queries,
+        surrogate=wish.surrogate,
     )  # fmt: skip
     return Prepared(config, images, labels, replay, tuple(notices))
 

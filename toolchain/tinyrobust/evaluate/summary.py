@@ -57,6 +57,7 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
         "clean": clean,
         "attacks": attacked,
         "worst": _worst(batches, config),
+        "not_run": _not_run({s["attack"] for s in attacked}),
         "score_differences": sum(s["score_differences"] for s in [clean, *attacked]),
         "cost": _cost(batches, device, newest.get("layers", {}).get("layers", [])),
         "memory": {k: newest["memory"][k] for k in ("image", "marks")}
@@ -140,11 +141,19 @@ def _worst(batches: Mapping[str, Mapping[int, Record]], config: Record) -> list[
             [np.all([_correct(batches[k][i]) for k in keys], axis=0) for i in sorted(shared)]
         )
         low, high = wilson(int(right.sum()), len(right))
+        spent = [batches[k][i]["queries"] for k in keys[1:] for i in shared]
         rows.append({
             "norm": norm, "eps_255": eps, "of": keys[1:], "samples": len(right),
             "correct": int(right.sum()), "accuracy": float(right.mean()), "low": low, "high": high,
+            "queries": None if None in spent else sum(spent),
         })  # fmt: skip
     return rows
+
+
+def _not_run(run: set[str]) -> list[str]:
+    """Titles of the attacks that took no part."""
+    known = discover("tinyrobust.attacks", "attack")
+    return [a.title for name, a in sorted(known.items()) if name not in run]
 
 
 def _by_size(row: tuple[str, float]) -> tuple[bool, float]:

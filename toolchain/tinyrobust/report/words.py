@@ -21,7 +21,9 @@ def rows(figures: Figures) -> list[dict[str, str]]:
         table.append(_row(series["title"], size(series), series, note))
     for worst in figures["worst"]:
         if len(worst["of"]) > 1:
-            note = f"worst per image of {len(worst['of'])} attacks"
+            queries = worst.get("queries")
+            asked = "" if queries is None else f", {queries:,} queries"
+            note = f"worst per image of {len(worst['of'])} attacks{asked}"
             table.append(_row("any attack", size(worst), worst, note))
     return table
 
@@ -80,6 +82,8 @@ def _notes(series: Figures) -> list[str]:
         notes.append(f"did not move {series['did_not_move']:,} of {series['attacked']:,} images")
     if series["reached"] is not None:
         notes.append(f"reached its target for {series['reached']:,} of {series['attacked']:,}")
+    if series["oracle"] and series["oracle"]["retried"]:
+        notes.append(f"the board was lost and asked again {series['oracle']['retried']:,} times")
     heat = [e for e in series["log"] if "temperature" in e]
     if heat:
         tried = (f"{e['broken']:,} of {e['tried']:,} at {e['temperature']:g}" for e in heat)
@@ -161,6 +165,8 @@ def statements(figures: Figures) -> list[str]:
             "The adversarial images were replayed from a file that was crafted on this very "
             "network, not crafted in this run."
         )
+    if figures["not_run"]:
+        lines.append(f"Not run, so not measured: {', '.join(figures['not_run'])}.")
     if not figures["complete"]:
         lines.append("The evaluation is not finished: the figures cover what is recorded so far.")
     return lines

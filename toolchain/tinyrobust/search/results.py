@@ -168,6 +168,7 @@ def markdown(made: Figures, path: Path) -> str:
 def plot(made: Figures) -> str:
     """Accuracy under attack against predicted instructions, the front joined; SVG."""
     trained = [t for t in made["trials"] if t["state"] == "trained"]
+    what = f"{made['objective'].partition(',')[0]} (%)"
     with _figure(6.6, 4.1) as (figure, axes):
         axes.grid(color=GRID)
         points = [(t["predicted"]["instructions"], 100 * t["robust"]) for t in trained]
@@ -187,6 +188,6 @@ def plot(made: Figures) -> str:
         if limit:
             axes.axvline(limit, color=PALETTE[0], linestyle="--", linewidth=1, label="budget")
         axes.xaxis.set_major_formatter(lambda value, _: count(value))
-        axes.set(xlabel="predicted instructions of one inference", ylabel=made["objective"])
+        axes.set(xlabel="predicted instructions of one inference", ylabel=what)
         axes.legend(frameon=False, loc="lower right")
         return _svg(figure)
