@@ -1,17 +1,18 @@
 """What the portable int8 kernels do on a layer (``firmware/runtime/int8_*.hpp``).
 
 ``weights``: how many there are, of ``weight_bits``; ``scales``: multipliers, 1 when the channels
-share one; ``left_channels``: those whose sums are shifted to the left. ``taps_inside``, ``rows_inside``: taps and kernel rows that lie in the input, over all
-output pixels (convolutions and pools); ``ahead``: how many bytes the output of one of these must
-start before the source to lie over it. ``loops0``, ``loops1``: rounds of the two outer loops over
-the output (elementwise, copies, mean); ``inner1``, ``inner2``: those of the mean's sums, over all
-outputs; ``unit``: 1 when the innermost loop takes every operand's elements one after the other;
-``left``: 1 when the result is shifted to the left. Of copies: ``word_moves``, ``byte_moves``;
-``word_runs``, ``byte_runs``: the runs that have some of these, ``long_runs`` those whose words the
-compiler takes two by two, ``long_odd`` of them with one left over; ``scattered``: elements of those
-that do not lie one after the other; ``filled``: elements that a pad sets; ``parts``: inputs of a
-concatenation; ``runs``: its copies, or those of a resize. ``constant``: bytes of a constant
-operand. ``known``: exponentials in a softmax's table.
+share one; ``left_channels``: those whose sums are shifted to the left. ``taps_inside``,
+``rows_inside``: taps and kernel rows that lie in the input, over all output pixels (convolutions
+and pools); ``ahead``: how many bytes the output of one of these must start before the source to lie
+over it. ``loops0``, ``loops1``: rounds of the two outer loops over the output (elementwise, copies,
+mean); ``inner1``, ``inner2``: those of the mean's sums, over all outputs; ``unit``: 1 when the
+innermost loop takes every operand's elements one after the other; ``left``: 1 when the result is
+shifted to the left. Of copies: ``word_moves``, ``byte_moves``; ``word_runs``, ``byte_runs``: the
+runs that have some of these, ``long_runs`` those whose words the compiler takes two by two,
+``long_odd`` of them with one left over; ``scattered``: elements of those that do not lie one after
+the other; ``filled``: elements that a pad sets; ``parts``: inputs of a concatenation; ``runs``: its
+copies, or those of a resize. ``constant``: bytes of a constant operand. ``known``: exponentials in
+a softmax's table.
 """
 
 from __future__ import annotations
