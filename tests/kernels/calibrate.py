@@ -1,7 +1,9 @@
 """Fits the cost models in kernel.yaml to what is counted: ``python -m tests.kernels.calibrate``.
 
 In: the networks of ``grid.py``, built and run on the virtual boards: every kernel and variant on
-Cortex-M7 and M4, and for ``host`` the plain C++ of each on a Cortex-M4. Out: per kernel the fitted
+Cortex-M7 and M4, and for ``host`` the plain C++ of each on a Cortex-M4. With ``kernels`` their
+layers get one of these wherever it accepts them, so that few networks give many layers (a kernel
+with many terms wants ``--seeds 60`` and more, a depthwise one 160). Out: per kernel the fitted
 ``each`` of every term of ``instructions`` and ``cycles`` (the M4 model), the largest error, and the
 bytes of code; ``--write`` puts them into the kernel.yaml files. A kernel without ``cycles`` gets
 the terms of its ``instructions``. ``--code`` measures code only; ``--report`` fits nothing and
@@ -92,7 +94,7 @@ def count(
 
 def _network(source: Source, family: str, seed: int, kernels: Sequence[str]) -> Iterator[Count]:
     graph = next(grid.networks(family, range(seed, seed + 1)))
-    for force in grid.mixes(graph, source.core, MIXES):
+    for force in grid.mixes(graph, source.core, MIXES, kernels):
         asked = {label.partition(":")[0] for label in force.values()}
         if kernels and not asked & set(kernels):
             continue

@@ -29,7 +29,7 @@ from tinyrobust.memory.choose import Ceiling, Problem, Weights, choose
 from tinyrobust.memory.demand import demand
 from tinyrobust.memory.frontier import alternatives, frontier
 from tinyrobust.memory.options import Option
-from tinyrobust.memory.planner import fit, prepare
+from tinyrobust.memory.planner import NEARLY, fit, prepare
 
 BOARD = boards.load("nucleo-h743")
 PLENTY = Ceiling(flash=1 << 24, arena=1 << 24, code=1 << 24, ram=1 << 24)
@@ -232,7 +232,7 @@ def test_aims_differ_as_they_say() -> None:
     time = {aim: plan.instructions for aim, plan in plans.items()}
     assert flash["size"] <= flash["balanced"] <= flash["speed"]
     assert time["speed"] <= time["balanced"] <= time["size"]
-    assert flash["size"] < flash["speed"] and time["speed"] < time["size"]
+    assert plans["size"].ram_bytes < plans["speed"].ram_bytes and time["speed"] < time["size"]
 
 
 def test_limits_hold_and_say_the_least_that_would_do() -> None:
@@ -274,7 +274,8 @@ def test_no_point_of_the_frontier_is_beaten() -> None:
     assert not any(a.beats(b) for a in points for b in points)
     best = memory.plan(resnet8_graph(), BOARD)
     time = [p.instructions if p.cycles is None else p.cycles for p in points]
-    assert min(time) == (best.instructions if best.cycles is None else best.cycles)
+    taken = best.instructions if best.cycles is None else best.cycles
+    assert min(time) <= taken <= min(time) * (1 + NEARLY)  # and smaller for it
 
 
 def test_the_next_best_is_never_better() -> None:
@@ -284,7 +285,7 @@ def test_the_next_best_is_never_better() -> None:
     choices = {c.layer: c for c in plan.choices}
     assert set(found) == {name for name, c in choices.items() if len(c.costs) > 1}
     for name, other in found.items():
-        assert other.choice is not None and other.time >= 0
+        assert other.choice is not None and other.time >= -NEARLY * (plan.cycles or 0)
         assert other.choice != choices[name].choice
 
 

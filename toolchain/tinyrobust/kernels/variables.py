@@ -22,7 +22,7 @@ from tinyrobust.graph.nodes import TERNARY, Conv2D, DepthwiseConv2D, Graph, Pool
 from tinyrobust.kernels import expression
 from tinyrobust.kernels.layers import Layer, narrow, storage
 from tinyrobust.kernels.layouts import HWC, can_hold, stored_bytes
-from tinyrobust.kernels.schema import COUNTS_PACKAGE, VARIABLES, KernelFile
+from tinyrobust.kernels.schema import COUNTS_PACKAGE, KernelFile
 
 # What a core offers beyond plain C++.
 FEATURES: dict[str, frozenset[str]] = {name: core.features for name, core in CORES.items()}

@@ -53,10 +53,9 @@ class Aim:
 
     ``speed``: of what takes at most NEARLY more than the least time, the least flash and RAM
     together (of RAM a _RAM_IN_FLASH-th), then the least time. ``size``: least flash, then least
-    RAM, then least time. ``balanced``: the least sum of time, flash and RAM, each relative to the least that it
-    can be by itself. Without ``code_in_ram`` no kernel runs code that it generates, as a policy or
-    a part may ask that never executes from RAM.
-    """
+    RAM, then least time. ``balanced``: the least sum of time, flash and RAM, each relative to the
+    least that it can be by itself. Without ``code_in_ram`` no kernel runs code that it generates,
+    as a policy or a part may ask that never executes from RAM."""
 
     optimize: Optimize = "speed"
     max_flash_bytes: int | None = None

@@ -3,17 +3,18 @@
 
 ``list_work``: instructions of the list code (with DSP instructions) for one group of two words,
 summed over the blocks; ``list_pairs`` and ``list_ones``: the pairs and single inputs in the lists
-of all blocks, ``mixed_pairs`` those of both signs; ``mixed_steps`` and ``rest_steps``: their steps of unrolled pairs, ``mixed_lists``
-and ``rest_lists``: the classes that have some, ``minus_lists``: those with complements;
-``blocks`` of K channels; ``code_words``: words of codes in all blocks; ``classes``; ``groups`` of
-two words in the output, of which one inference spreads ``spreads`` words over the channels of a
-block; ``padded``: codes of a block; ``lane``: words in a row of the output, ``masked`` of them with
-pixels beyond the width; ``stretch``: words of one channel of one row of an expanded input;
-``parts_bytes``: scratch without that. Of outputs in HWC, ``quick``: 1 where class_hwc() does them: ``whole_words`` of a row that it writes
-at once, ``part_words`` and ``part_pixels`` of a row that are finished one by one. ``kind``: what
-becomes of the sums, 0 stored, 1 requantised, 2 with an operand of u8, 3 of int16; ``scale``:
-0 with a shift of 16 to 7 bits, 1 to other bits, 2 with another shift. ``direct``: 1 where windows
-lie in a planar source as it is.
+of all blocks, ``mixed_pairs`` those of both signs; ``mixed_steps`` and ``rest_steps``: their steps
+of unrolled pairs, ``mixed_lists`` and ``rest_lists``: the classes that have some, ``minus_lists``:
+those with complements; ``blocks`` of K channels; ``code_words``: words of codes in all blocks;
+``classes``; ``groups`` of two words in the output, of which one inference spreads ``spreads`` words
+over the channels of a block; ``padded``: codes of a block; ``lane``: words in a row of the output,
+``masked`` of them with pixels beyond the width; ``stretch``: words of one channel of one row of an
+expanded input; ``parts_bytes``: scratch without that. Of outputs in HWC, ``quick``: 1 where
+class_hwc() does them: ``whole_words`` of a row that it writes at once, ``part_words`` and
+``part_pixels`` of a row that are finished one by one. ``kind``: what becomes of the sums, 0 stored,
+1 requantised, 2 with an operand of u8, 3 of another type; ``scale``: 0 with a shift of 16 to 7
+bits, 1 to other bits, 2 with another shift. ``direct``: 1 where windows lie in a planar source as
+it is.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from tinyrobust.kernels.layers import Layer, storage
 from tinyrobust.kernels.settle import settled
 
 NAMES = frozenset({
-    "list_work", "list_pairs", "mixed_pairs", "list_ones", "mixed_steps", "rest_steps", "mixed_lists",
-    "rest_lists", "minus_lists", "blocks", "code_words", "classes", "groups", "spreads", "padded",
-    "lane", "masked", "stretch", "parts_bytes", "quick", "whole_words", "part_words", "part_pixels",
-    "kind", "scale", "direct",
+    "list_work", "list_pairs", "mixed_pairs", "list_ones", "mixed_steps", "rest_steps",
+    "mixed_lists", "rest_lists", "minus_lists", "blocks", "code_words", "classes", "groups",
+    "spreads", "padded", "lane", "masked", "stretch", "parts_bytes", "quick", "whole_words",
+    "part_words", "part_pixels", "kind", "scale", "direct",
 })  # fmt: skip
 UNROLL = 6  # lists_unroll
 
@@ -91,7 +92,12 @@ def _hwc(layer: Layer, graph: Graph, width: int, lane: int) -> dict[str, float]:
         or (layer.finish == "quantise" and requantize.lo == 0 and operand != "i32")
     )
     whole = width - 3 * lane if quick else 0
-    return {"quick": int(quick), "whole_words": whole, "part_words": lane - whole, "part_pixels": width - 4 * whole}
+    return {
+        "quick": int(quick),
+        "whole_words": whole,
+        "part_words": lane - whole,
+        "part_pixels": width - 4 * whole,
+    }
 
 
 def finish(layer: Layer, graph: Graph) -> dict[str, float]:
@@ -125,6 +131,6 @@ def work(lists: Mapping[str, npt.NDArray[Any]], *, strided: bool) -> int:
     each = {"mixed": 11 + wide, "plus": 11 + wide, "minus": 13 + wide, "plus_one": 7 + wide // 2,
             "minus_one": 9 + wide // 2}  # fmt: skip
     total = sum(each[kind] * int(lists[kind].sum()) for kind in each)
-    # a step is jumped to, also the last one behind the classes; a class ends with a store and a step
+    # a step is jumped to, also the last one behind the classes; a class ends with a store
     steps = int(lists["mixed_steps"].sum() + lists["rest_steps"].sum())
     return total + 2 * blocks * n_classes + steps + blocks

@@ -2,9 +2,10 @@
 
 ``word_work``: instructions for one word of the output, summed over the blocks (with DSP
 instructions); ``word_pairs``, ``word_ones``, ``word_sums``: pairs, single inputs and additions to
-outputs in the blocks, ``word_mixed`` and ``word_minus``: the pairs of both signs and of minus; ``block_bytes``: bytes of their code (with DSP instructions); ``blocks`` of
-four channels; ``lane``: words in a row of the output; and ``class_lists.py``'s flags of what
-becomes of the sums, and ``direct``.
+outputs in the blocks, ``word_mixed`` and ``word_minus``: the pairs of both signs and of minus;
+``block_bytes``: bytes of their code (with DSP instructions); ``blocks`` of four channels; ``lane``:
+words in a row of the output; and ``class_lists.py``'s flags of what becomes of the sums, and
+``direct``.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ NAMES = frozenset({
     "expand16", "expand4", "expand1", "rows16", "rows4", "rows1", "cleared_quads",
     "edge_steps", "edge_inside", "edge_before", "idle_columns", "idle_quads",
     "quick_raw", "quick_plain", "quick_add8", "quick_add16", "seven",
-    "raw32", "in8", "in16", "in32", "add8", "add16", "add32", "half_even", "ties", "cut_rows", "cut_taps",
+    "raw32", "in8", "in16", "in32", "add8", "add16", "add32", "half_even", "ties",
+    "cut_rows", "cut_taps",
 })  # fmt: skip
 _T2_COLUMNS = 4
 
@@ -109,9 +110,7 @@ def _lists(prefix: str, rows: npt.NDArray[np.int8]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _finish(
-    layer: Layer, node: Conv2D | Dense | DepthwiseConv2D, graph: Graph
-) -> dict[str, float]:
+def _finish(layer: Layer, node: Conv2D | Dense | DepthwiseConv2D, graph: Graph) -> dict[str, float]:
     fits, requantize = narrow(graph, node), layer.requantize
     operand = storage(graph)[layer.operand] if layer.operand else ""
     found = _added(operand)

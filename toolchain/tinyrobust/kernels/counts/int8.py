@@ -1,17 +1,18 @@
 """What the portable int8 kernels do on a layer (``firmware/runtime/int8_*.hpp``).
 
 ``weights``: how many there are, of ``weight_bits``; ``scales``: multipliers, 1 when the channels
-share one. ``taps_inside``, ``rows_inside``: taps and kernel rows that lie in the input, over all
-output pixels (convolutions and pools); ``ahead``: how many bytes the output of one of these must
-start before the source to lie over it. ``loops0``, ``loops1``: rounds of the two outer loops over
-the output (elementwise, copies, mean); ``inner1``, ``inner2``: those of the mean's sums, over all
-outputs; ``unit``: 1 when the innermost loop takes every operand's elements one after the other;
-``left``: 1 when the result is shifted to the left. Of copies: ``word_moves``, ``byte_moves``;
-``word_runs``, ``byte_runs``: the runs that have some of these, ``long_runs`` those whose words the
-compiler takes two by two, ``long_odd`` of them with one left over; ``scattered``: elements of those
-that do not lie one after the other; ``filled``: elements that a pad sets; ``parts``: inputs of a
-concatenation; ``runs``: its copies, or those of a resize. ``constant``: bytes of a constant
-operand. ``known``: exponentials in a softmax's table.
+share one; ``left_channels``: those whose sums are shifted to the left. ``taps_inside``,
+``rows_inside``: taps and kernel rows that lie in the input, over all output pixels (convolutions
+and pools); ``ahead``: how many bytes the output of one of these must start before the source to lie
+over it. ``loops0``, ``loops1``: rounds of the two outer loops over the output (elementwise, copies,
+mean); ``inner1``, ``inner2``: those of the mean's sums, over all outputs; ``unit``: 1 when the
+innermost loop takes every operand's elements one after the other; ``left``: 1 when the result is
+shifted to the left. Of copies: ``word_moves``, ``byte_moves``; ``word_runs``, ``byte_runs``: the
+runs that have some of these, ``long_runs`` those whose words the compiler takes two by two,
+``long_odd`` of them with one left over; ``scattered``: elements of those that do not lie one after
+the other; ``filled``: elements that a pad sets; ``parts``: inputs of a concatenation; ``runs``: its
+copies, or those of a resize. ``constant``: bytes of a constant operand. ``known``: exponentials in
+a softmax's table.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from tinyrobust.kernels import loops
 from tinyrobust.kernels.layers import Layer
 
 NAMES = frozenset({
-    "weights", "weight_bits", "scales", "taps_inside", "rows_inside", "ahead", "loops0", "loops1",
+    "weights", "weight_bits", "scales", "left_channels", "taps_inside", "rows_inside", "ahead",
+    "loops0", "loops1",
     "inner1", "inner2", "unit", "left", "word_moves", "byte_moves", "word_runs", "byte_runs",
     "long_runs", "long_odd", "scattered", "filled", "parts", "runs", "constant", "known",
 })  # fmt: skip
@@ -47,7 +49,8 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         shared = bool(np.all(node.multipliers == node.multipliers[0])
                       and np.all(node.shifts == node.shifts[0]))  # fmt: skip
         found |= {"weights": node.weights.size, "weight_bits": node.weight_bits,
-                  "scales": 1 if shared else node.bias.size}  # fmt: skip
+                  "scales": 1 if shared else node.bias.size,
+                  "left_channels": int(np.count_nonzero(node.shifts > 0))}  # fmt: skip
     match node:
         case int8.Conv2DInt8() | int8.DepthwiseConv2DInt8() | int8.AveragePool2DInt8():
             found |= _windows(node, sources[0], out)

@@ -12,7 +12,8 @@ One inference runs ``run`` generated instructions; ``run_pairs``, ``run_singles`
 how often what was written runs, ``groups`` the same of all finishes, ``part_groups`` of those of
 parts before the last, ``rows`` ends of rows. Written for it are, from ``generated`` sorted codes:
 ``pairs``, ``singles``, ``leaves``, ``additions``, ``spills``, ``units`` of ``blocks``, and
-``finish_words``; ``closed_lines`` of a cache hold it. ``nonzero_codes``: inputs that count for any channel of their block.
+``finish_words``; ``closed_lines`` of a cache hold it. ``nonzero_codes``: inputs that count for any
+channel of their block.
 """
 
 from __future__ import annotations
