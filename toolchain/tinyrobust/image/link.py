@@ -51,6 +51,7 @@ class Placement:
     code_ram: str = ""
     code_align: int = _SMALLEST_REGION
     hot: str = ""
+    code_first: bool = False  # at the start of its memory: aligned behind the rest it has no room
 
 
 def link(
@@ -128,7 +129,11 @@ def _place(board: Board, elf: Elf, hot: str = "") -> Placement:
     need = elf.section_bytes(CODE_SECTION)
     region = _region_bytes(need)
     fits = [m for m in codes if _aligned_end(m, free[m.name], region) + need <= m.end]
-    return _placement(chosen, (fits or codes)[0].name, region, hot)
+    padded = -(-need // (region // 8)) * (region // 8)
+    first = [m for m in codes if m.origin % region == 0 and padded <= free[m.name]]
+    return _placement(
+        chosen, (fits or first or codes)[0].name, region, hot, bool(first and not fits)
+    )
 
 
 def _aligned_end(memory: Memory, free: int, region: int) -> int:
@@ -142,11 +147,13 @@ def _region_bytes(code_bytes: int) -> int:
 
 
 def _placement(
-    uses: dict[str, str], code_ram: str = "", code_align: int = _SMALLEST_REGION, hot: str = ""
-) -> Placement:
+    uses: dict[str, str], code_ram: str = "", code_align: int = _SMALLEST_REGION, hot: str = "",
+    code_first: bool = False,
+) -> Placement:  # fmt: skip
     return Placement(
-        uses["stack"], uses["data"], uses["buffers"], uses["arena"], code_ram, code_align, hot
-    )
+        uses["stack"], uses["data"], uses["buffers"], uses["arena"], code_ram, code_align, hot,
+        code_first,
+    )  # fmt: skip
 
 
 def _script(board: Board, placement: Placement) -> str:

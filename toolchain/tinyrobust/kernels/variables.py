@@ -117,11 +117,12 @@ def variables(layer: Layer, graph: Graph, core: str, ports: Ports = PLAIN.ports)
     ``source_bytes``, ``operand_bytes``, ``output_bytes``: what the tensors take in memory, borders
     counted; the flags ``residual``, ``raw``, ``scores``, ``operand_wide``, ``source_16`` (int16),
     ``average``, ``dsp`` (the core has the instructions), ``planar_source``, ``planar_operand``,
-    ``planar_output`` are 1 or 0.
+    ``planar_output`` are 1 or 0; ``compiled_size`` is the core's (``boards/cores.py``).
     """
     shared = _of_layer(layer, graph)
     makers = {name: _item(shared, name) for name in shared}
     makers["dsp"] = _constant(int("dsp" in FEATURES[core]))
+    makers["compiled_size"] = _constant(CORES[core].compiled_size)  # type: ignore[index]
     tensors = {"source": layer.source, "operand": layer.operand, "output": layer.output}
     for port, name in tensors.items():
         layout = getattr(ports, port)

@@ -42,6 +42,9 @@ def limits(board: Board) -> Limits:
     arenas = [m.length for m in board.memories if "arena" in m.use]
     ram = max(board.budget.ram_bytes - board.budget.stack_bytes - FIRMWARE_RAM_BYTES, 0)
     codes = [m.length for m in board.memories if _takes_code(m)]
+    # In the one memory of the arena, code fills the last used eighth of its MPU region, which has
+    # at most twice its size (image/link.py).
+    one = [m for m in board.memories if _takes_code(m) or "arena" in m.use]
     return Limits(
         board=board.id,
         ceiling=Ceiling(
@@ -49,6 +52,7 @@ def limits(board: Board) -> Limits:
             arena=min([ram, max(arenas, default=ram)]),
             code=min([ram, max(codes, default=0)]),
             ram=ram,
+            code_share=1.25 if codes and len(one) == 1 and not board.is_host else 1.0,
         ),
         budget_flash_bytes=board.budget.flash_bytes,
         budget_ram_bytes=board.budget.ram_bytes,

@@ -27,13 +27,19 @@ from tinyrobust.memory.options import Option
 @dataclass(frozen=True)
 class Ceiling:
     """Bytes at most: of flash, of the arena, of executable RAM, and of both RAMs together; ``hot``:
-    of the arena and the code that is copied into RAM beside it (None: code need not be)."""
+    of the arena and the code that is copied into RAM beside it (None: code need not be).
+    ``code_share``: what a byte of executable RAM takes of the sum."""
 
     flash: int
     arena: int
     code: int
     ram: int
     hot: int | None = None
+    code_share: float = 1.0
+
+    def holds(self, arena: int, code: int) -> bool:
+        """True when so many bytes fit."""
+        return arena <= self.arena and arena + code * self.code_share <= self.ram
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ class _Model:
         self.flash = self._flash()
         self.time = self._time()
         self.solver.addConstr(self.flash <= ceiling.flash)
-        self.solver.addConstr(self.arena + self.code <= ceiling.ram)
+        self.solver.addConstr(self.arena + self.code * ceiling.code_share <= ceiling.ram)
         if ceiling.hot is not None:
             self.solver.addConstr(self.arena + self._copied() <= ceiling.hot)
 

@@ -187,7 +187,7 @@ def fit(problem: Problem, ceiling: Ceiling, wanted: Iterable[Weights]) -> Fit | 
         if chosen is None:
             break
         found = _place(problem, chosen)
-        if found.arena.bytes <= ceiling.arena and found.ram <= ceiling.ram:
+        if ceiling.holds(found.arena.bytes, found.chosen.code):
             return found
         if len(tried) < _TRIED:
             tried.append(chosen)
@@ -198,7 +198,7 @@ def fit(problem: Problem, ceiling: Ceiling, wanted: Iterable[Weights]) -> Fit | 
         chosen = choose(problem, ceiling, *last)
         if chosen is not None:
             found = _place(problem, chosen)
-            if found.arena.bytes <= ceiling.arena and found.ram <= ceiling.ram:
+            if ceiling.holds(found.arena.bytes, found.chosen.code):
                 return found
     return None
 
