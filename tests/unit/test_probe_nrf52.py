@@ -160,14 +160,14 @@ def test_pyocd_load_is_byte_identical_and_boots(
     with ProbeServer(target, 0) as probe:
         _load(probe, str(built.elf))
     content = built.bin.read_bytes()
-    flash, start, pages = target.flash, 0x10000, -(-len(content) // 0x1000) * 0x1000
-    assert flash[start : start + len(content)] == content
-    assert flash[start + len(content) : start + pages] == b"\xff" * (pages - len(content))
-    if locked:  # everything was erased to get in, and pyOCD leaves the port open
-        assert flash[:start] == b"\xff" * start
-    else:  # the bootloader, and what lies behind the image, are untouched
-        assert flash[:start] == loader
-        assert flash[start + pages : 0x50000] == bytes(0x50000 - start - pages)
+    start, pages = 0x10000, -(-len(content) // 0x1000) * 0x1000
+    # Locked: everything was erased to get in. Else bootloader and what lies behind are untouched.
+    wanted = bytearray(b"\xff" * 0x100000)
+    if not locked:
+        wanted[:0x50000] = loader + bytes(0x40000)
+    wanted[start : start + pages] = content.ljust(pages, b"\xff")
+    assert target.flash == wanted  # all of its 1,048,576 bytes
+    flash = target.flash
     assert nvmc.others[UICR][APPROTECT] == HW_DISABLED
     assert nvmc.refused == 0 and events[-1] == "run"
     file = tmp_path / "flash"

@@ -88,7 +88,7 @@ VARIABLES = frozenset({
     "taps", "nonzero", "sign_pairs", "shared_pairs", "macs",
     "edge_pixels", "border_pixels", "residual", "raw", "scores", "wide", "operand_wide",
     "input_max", "source_16", "average", "dsp", "planar_source", "planar_operand", "planar_output",
-    "source_bytes", "operand_bytes", "output_bytes", "cached",
+    "source_bytes", "operand_bytes", "output_bytes", "cached", "compiled_size",
 })  # fmt: skip
 
 

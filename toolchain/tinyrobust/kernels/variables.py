@@ -129,12 +129,14 @@ def variables(
     ``source_bytes``, ``operand_bytes``, ``output_bytes``: what the tensors take in memory, borders
     counted; the flags ``residual``, ``raw``, ``scores``, ``operand_wide``, ``source_16`` (int16),
     ``average``, ``dsp`` (the core has the instructions), ``planar_source``, ``planar_operand``,
-    ``planar_output``, and ``cached`` (code that the kernel writes goes through caches) are 1 or 0.
+    ``planar_output``, and ``cached`` (code that the kernel writes goes through caches) are 1 or 0;
+    ``compiled_size`` is the core's (``boards/cores.py``).
     """
     shared = _of_layer(layer, graph)
     makers: dict[str, Callable[[], float]] = {}
     makers["dsp"] = _constant(int("dsp" in FEATURES[core]))
     makers["cached"] = _constant(int(cached))
+    makers["compiled_size"] = _constant(CORES[core].compiled_size)  # type: ignore[index]
     tensors = {"source": layer.source, "operand": layer.operand, "output": layer.output}
     for port, name in tensors.items():
         layout = getattr(ports, port)
