@@ -34,7 +34,7 @@ from tinyrobust.virtual.machine import Machine
 from tinyrobust.virtual.terminal import Terminal
 
 PORTS = resources.root() / "firmware" / "ports"
-PATIENCE_S = 30.0
+PATIENCE_S = 15.0
 SAID = b"ready\n"
 SENT = b"?!"  # two: the first must not lose the second
 
@@ -164,22 +164,24 @@ def cases() -> list[Case]:
     return made
 
 
-def run(name: str, folder: Path, case: Case | None = None) -> str:
+def run(name: str, folder: Path, case: Case | None = None, *, portable: bool = False) -> str:
     """What comes of the firmware of board ``name``, with a fault or without: the report of the
-    virtual board, ``"sound"``, or what is wrong with what it said."""
+    virtual board, ``"sound"``, or what is wrong with what it said. ``portable``: on the hooks in
+    Python."""
     own = board = boards.load(name)
     if case is not None and case.fault.set:
         board = changed(board, case.fault.set)
     as_it_was = case is not None and case.fault.linked == "as it was"
-    return boot(board, folder, own if as_it_was else board, case)
+    return boot(board, folder, own if as_it_was else board, case, portable=portable)
 
 
 def boot(
-    board: Board, folder: Path, linked_for: Board | None = None, case: Case | None = None
-) -> str:
+    board: Board, folder: Path, linked_for: Board | None = None, case: Case | None = None, *,
+    portable: bool = False,
+) -> str:  # fmt: skip
     """Build for ``linked_for`` (else ``board``), run on ``board``; as ``run``."""
     elf = build(linked_for or board, folder, case)
-    return _boot(board, elf, Elf(elf).flash_image()[1])
+    return _boot(board, elf, Elf(elf).flash_image()[1], portable)
 
 
 def changed(board: Board, facts: dict[str, Any]) -> Board:
@@ -236,14 +238,15 @@ def plant(path: Path, folder: Path, case: Case | None) -> Path:
     return copy
 
 
-def _boot(board: Board, elf: Path, image: bytes) -> str:
+def _boot(board: Board, elf: Path, image: bytes, portable: bool) -> str:
     """Run it in a process of its own until it faults or starts again."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     terminal = Terminal.open()
     os.write(terminal.user, SENT)
     content = b"\xff" * (board.image_origin - board.flash.origin) + image
-    process = context.Process(target=_run, args=(theirs, board, elf, content, terminal.device))
+    arguments = (theirs, board, elf, content, terminal.device, portable)
+    process = context.Process(target=_run, args=arguments)
     process.start()
     theirs.close()
     try:
@@ -261,8 +264,10 @@ def _boot(board: Board, elf: Path, image: bytes) -> str:
     return "sound" if said == wanted else f"the line carried {said!r} instead of {wanted!r}"
 
 
-def _run(answer: Connection, board: Board, elf: Path, content: bytes, device: int) -> None:
-    machine = Machine(board, content, device, elf=elf, strict=True)
+def _run(
+    answer: Connection, board: Board, elf: Path, content: bytes, device: int, portable: bool
+) -> None:
+    machine = Machine(board, content, device, elf=elf, strict=True, portable=portable)
     report = machine.run(max_resets=0)
     machine.hooks.flush()
     answer.send("" if report is None else report.summary())
