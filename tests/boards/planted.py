@@ -171,9 +171,15 @@ def run(name: str, folder: Path, case: Case | None = None) -> str:
     if case is not None and case.fault.set:
         board = changed(board, case.fault.set)
     as_it_was = case is not None and case.fault.linked == "as it was"
-    elf = build(own if as_it_was else board, folder, case)
-    image = Elf(elf).flash_image()[1]
-    return _boot(board, elf, image)
+    return boot(board, folder, own if as_it_was else board, case)
+
+
+def boot(
+    board: Board, folder: Path, linked_for: Board | None = None, case: Case | None = None
+) -> str:
+    """Build for ``linked_for`` (else ``board``), run on ``board``; as ``run``."""
+    elf = build(linked_for or board, folder, case)
+    return _boot(board, elf, Elf(elf).flash_image()[1])
 
 
 def changed(board: Board, facts: dict[str, Any]) -> Board:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.boards import planted
 from tests.boards.planted import Case
 from tinyrobust import boards
+from tinyrobust.boards.schema import Follow, Register
 
 CASES = planted.cases()
 pytestmark = pytest.mark.slow
@@ -40,6 +42,30 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Counter[tuple[str, bool]]]
 @pytest.mark.parametrize("name", planted.virtual_boards())
 def test_the_port_as_it_is_starts_speaks_hears_and_starts_again(name: str, tmp_path: Path) -> None:
     assert planted.run(name, tmp_path) == "sound"
+
+
+def oscillators(name: str) -> Register | None:
+    """RCC_CR of an STM32, if HSERDY follows HSEON there."""
+    board = boards.load(name)
+    assert board.unicorn is not None
+    rows = [r for p in board.unicorn.peripherals if p.name == "RCC" for r in p.registers]
+    return next((r for r in rows if r.name == "CR" and HSERDY in r.follows), None)
+
+
+HSERDY = Follow(of=16, to=17)
+STM32 = [name for name in planted.virtual_boards() if oscillators(name)]
+
+
+@pytest.mark.parametrize("name", STM32)
+def test_an_stm32_starts_without_its_external_clock(name: str, tmp_path: Path) -> None:
+    """HSERDY never comes: the PLL runs from the internal oscillator, at the same rate."""
+    row, rcc = oscillators(name), "unicorn.peripherals.RCC.registers"
+    assert row is not None
+    follows = [f.model_dump() for f in row.follows if f != HSERDY]
+    facts: dict[str, Any] = {f"{rcc}.CR.follows": follows}
+    if row.reset & 1 << 16:  # a bootloader has found none either, and uses HSI
+        facts |= {f"{rcc}.CR.reset": row.reset & ~(1 << 16), f"{rcc}.PLLCKSELR.reset": 0x02020280}
+    assert planted.boot(planted.changed(boards.load(name), facts), tmp_path) == "sound"
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -13,7 +13,7 @@ import pytest
 from tinyrobust import boards, device
 from tinyrobust.cli.main import run as tinyrobust
 from tinyrobust.flash import flash_file
-from tinyrobust.registry import module_names
+from tinyrobust.virtual.chips import has_probe
 
 pytestmark = pytest.mark.slow
 
@@ -51,9 +51,28 @@ def test_another_image_in_flash_is_found() -> None:
 
 
 def _probed() -> list[str]:
-    """Boards whose chip the virtual probe knows."""
-    chips = module_names("tinyrobust.virtual.chips")
-    return [n for n in boards.names() if boards.load(n).port in chips]
+    """Boards whose chip the virtual probe knows, and pyOCD without a pack that a user supplies."""
+    from pyocd.target.builtin import BUILTIN_TARGETS
+
+    found = {name: boards.load(name) for name in boards.names()}
+    return [
+        name
+        for name, board in found.items()
+        if has_probe(board)
+        and any(r.id == "pyocd" and r.target in BUILTIN_TARGETS for r in board.flashers)
+    ]
+
+
+def test_an_image_behind_a_bootloader_is_simulated() -> None:
+    name = "arduino-nano-33-ble"
+    simulate = _simulate("--model", "shapes-small", board=name)
+    try:
+        with device.Session.open("port") as session:
+            meta = json.loads(Path(f"build/{name}/shapes-small/image.json").read_text())
+            assert session.image_hash() == meta["image_sha256"]
+    finally:
+        simulate.terminate()
+        simulate.communicate()
 
 
 @pytest.mark.parametrize("name", _probed())

@@ -11,8 +11,7 @@ import pytest
 from tests.graphs import tiny_graph
 from tinyrobust import boards, device, image, virtual
 from tinyrobust.errors import BoardError
-from tinyrobust.registry import module_names
-from tinyrobust.virtual.chips import chip_of
+from tinyrobust.virtual.chips import chip_of, has_probe
 from tinyrobust.virtual.chips.nrf52 import (
     APPROTECT,
     CONFIG,
@@ -35,10 +34,16 @@ from tinyrobust.virtual.probe import ProbeServer
 NANO = boards.load("arduino-nano-33-ble")
 
 
+def test_which_boards_have_one() -> None:
+    found = {name for name in boards.names() if has_probe(boards.load(name))}
+    assert {"nucleo-h743", "arduino-nano-33-ble"} <= found
+    assert not {"mps2-an386", "raspberry-pi-pico", "nucleo-h7a3", "host"} & found
+
+
 @pytest.mark.parametrize("name", boards.names())
 def test_boards_of_a_known_chip_have_a_probe(name: str) -> None:
     board = boards.load(name)
-    if board.port in module_names("tinyrobust.virtual.chips"):
+    if has_probe(board):
         target = DebugTarget(board, b"\x12\x34\x56\x78")
         assert target.flash[:4] == b"\x12\x34\x56\x78" and target.flash[4:] == b"\xff" * (
             board.flash.length - 4
@@ -155,14 +160,14 @@ def test_pyocd_load_is_byte_identical_and_boots(
     with ProbeServer(target, 0) as probe:
         _load(probe, str(built.elf))
     content = built.bin.read_bytes()
-    flash, start, pages = target.flash, 0x10000, -(-len(content) // 0x1000) * 0x1000
-    assert flash[start : start + len(content)] == content
-    assert flash[start + len(content) : start + pages] == b"\xff" * (pages - len(content))
-    if locked:  # everything was erased to get in, and pyOCD leaves the port open
-        assert flash[:start] == b"\xff" * start
-    else:  # the bootloader, and what lies behind the image, are untouched
-        assert flash[:start] == loader
-        assert flash[start + pages : 0x50000] == bytes(0x50000 - start - pages)
+    start, pages = 0x10000, -(-len(content) // 0x1000) * 0x1000
+    # Locked: everything was erased to get in. Else bootloader and what lies behind are untouched.
+    wanted = bytearray(b"\xff" * 0x100000)
+    if not locked:
+        wanted[:0x50000] = loader + bytes(0x40000)
+    wanted[start : start + pages] = content.ljust(pages, b"\xff")
+    assert target.flash == wanted  # all of its 1,048,576 bytes
+    flash = target.flash
     assert nvmc.others[UICR][APPROTECT] == HW_DISABLED
     assert nvmc.refused == 0 and events[-1] == "run"
     file = tmp_path / "flash"

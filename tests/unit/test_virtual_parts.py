@@ -126,7 +126,7 @@ def test_register_maps_are_checked() -> None:
     board = boards.load("nucleo-h743")
     assert board.unicorn is not None
     first = board.unicorn.peripherals[0]
-    for change, message in (({"base": first.base + 4}, "boundaries"), ({"name": "X"}, "overlap")):
+    for change, message in (({"base": first.base + 2}, "boundaries"), ({"name": "X"}, "overlap")):
         more = [*board.unicorn.peripherals, first.model_copy(update=change)]
         bad = board.model_copy(update={"unicorn": board.unicorn.model_copy(
             update={"peripherals": more})})  # fmt: skip

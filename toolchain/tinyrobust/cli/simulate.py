@@ -75,6 +75,7 @@ def command(
     screen = console(json_file)
     flash: Path | None
     elf: Path | None
+    offset = 0
     if folder is None and model_name is None and gdb_port is not None:
         what, flash, elf = "what a debugger will load", None, None
     elif folder is None and model_name is None and flash_file(board).is_file():
@@ -84,10 +85,12 @@ def command(
         what, flash, elf = str(image.meta["model"]), image.bin, image.elf
         if board.is_host:
             flash = image.elf
+        else:
+            offset = board.image_origin - board.flash.origin
     with contextlib.ExitStack() as stack:
         running = stack.enter_context(
             Simulation(board, flash, elf if elf and elf.is_file() else None, strict=strict,
-                       probe_port=probe_port, gdb_port=gdb_port)
+                       probe_port=probe_port, gdb_port=gdb_port, flash_offset=offset)
         )  # fmt: skip
         if link is not None:
             stack.enter_context(PortLink(link, running.port))

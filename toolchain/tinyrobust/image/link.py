@@ -32,6 +32,7 @@ USES = {
 CODE_RAM, CODE_SECTION = "code_ram", ".tr_code_ram"
 # Kernels, runtime and the generated model, copied into RAM where flash is slow.
 HOT_CODE, HOT_SECTION = "hot_code", ".tr_hot"
+HOT_LEVELS = ("model", "kernels", "")  # with compiled weights, without, nothing
 _SMALLEST_REGION = 256  # with eighths that can be switched off (DDI0403, "MPU_RASR", SRD)
 
 
@@ -40,7 +41,7 @@ class Placement:
     """Name of the memory for each use of RAM; "" for code on a board that runs none there.
 
     ``code_align``: size of the MPU region that holds the code, to which it is aligned. ``hot``:
-    code that counts is copied to RAM.
+    what is copied to RAM and run there, one of HOT_LEVELS.
     """
 
     stack: str
@@ -49,7 +50,8 @@ class Placement:
     arena: str
     code_ram: str = ""
     code_align: int = _SMALLEST_REGION
-    hot: bool = False
+    hot: str = ""
+    code_first: bool = False  # at the start of its memory: aligned behind the rest it has no room
 
 
 def link(
@@ -73,12 +75,13 @@ def link(
         {use: board.placed(use)[0].name for use in USES},
         codes[0].name if codes else "",
         _region_bytes(code_ram_bytes),
-        bool(board.placed(HOT_CODE)),
+        HOT_LEVELS[0] if board.placed(HOT_CODE) else "",
     )
-    _link(board, compiler, objects, elf, first)
-    better = _place(board, Elf(elf))
-    if better != first:
-        _link(board, compiler, objects, elf, better)
+    tried: list[Placement] = []
+    while first not in tried:  # at most once for each hot level, and once more
+        _link(board, compiler, objects, elf, first)
+        tried.append(first)
+        first = _place(board, Elf(elf), first.hot)
     seal(elf, board)
     return elf
 
@@ -89,14 +92,17 @@ def _link(
     script = elf.with_suffix(".ld")
     write_text(script, _script(board, placement))
     arguments = [
-        *compiler.link_flags, f"-Wl,-T,{script}", f"-Wl,-Map,{elf.with_suffix('.map')}",
+        # Memories may lie side by side: what does not fit one is for the memory report to say.
+        "-Wl,--no-check-sections", *compiler.link_flags,
+        f"-Wl,-T,{script}", f"-Wl,-Map,{elf.with_suffix('.map')}",
         *(str(o) for o in objects), "-lgcc", "-o", str(elf),
     ]  # fmt: skip
     compiler.run(arguments, elf.parent, "the link")
 
 
-def _place(board: Board, elf: Elf) -> Placement:
-    """First memory with room for each use, in the order stack, data, buffers, arena, code."""
+def _place(board: Board, elf: Elf, hot: str = "") -> Placement:
+    """First memory with room for each use, in the order stack, data, buffers, arena, code; what
+    was copied as ``hot``, or less when it has no room."""
     free = {m.name: m.length for m in board.memories}
     chosen: dict[str, str] = {}
     used = elf.section_bytes(CODE_SECTION)
@@ -110,11 +116,12 @@ def _place(board: Board, elf: Elf) -> Placement:
         used += need
         chosen[use] = memory.name
     hot_bytes = elf.section_bytes(HOT_SECTION)
-    hot = (
-        chosen["data"] in [m.name for m in board.placed(HOT_CODE)]
-        and hot_bytes <= min(free[chosen["data"]], board.budget.ram_bytes - used)
-    )  # fmt: skip
-    if hot:
+    room = min(free[chosen["data"]], board.budget.ram_bytes - used)
+    if chosen["data"] not in [m.name for m in board.placed(HOT_CODE)]:
+        hot = ""
+    elif hot and hot_bytes > room:
+        hot = HOT_LEVELS[HOT_LEVELS.index(hot) + 1]
+    else:
         free[chosen["data"]] -= hot_bytes
     codes = board.placed(CODE_RAM)
     if not codes:
@@ -122,7 +129,11 @@ def _place(board: Board, elf: Elf) -> Placement:
     need = elf.section_bytes(CODE_SECTION)
     region = _region_bytes(need)
     fits = [m for m in codes if _aligned_end(m, free[m.name], region) + need <= m.end]
-    return _placement(chosen, (fits or codes)[0].name, region, hot)
+    padded = -(-need // (region // 8)) * (region // 8)
+    first = [m for m in codes if m.origin % region == 0 and padded <= free[m.name]]
+    return _placement(
+        chosen, (fits or first or codes)[0].name, region, hot, bool(first and not fits)
+    )
 
 
 def _aligned_end(memory: Memory, free: int, region: int) -> int:
@@ -136,11 +147,13 @@ def _region_bytes(code_bytes: int) -> int:
 
 
 def _placement(
-    uses: dict[str, str], code_ram: str = "", code_align: int = _SMALLEST_REGION, hot: bool = False
-) -> Placement:
+    uses: dict[str, str], code_ram: str = "", code_align: int = _SMALLEST_REGION, hot: str = "",
+    code_first: bool = False,
+) -> Placement:  # fmt: skip
     return Placement(
-        uses["stack"], uses["data"], uses["buffers"], uses["arena"], code_ram, code_align, hot
-    )
+        uses["stack"], uses["data"], uses["buffers"], uses["arena"], code_ram, code_align, hot,
+        code_first,
+    )  # fmt: skip
 
 
 def _script(board: Board, placement: Placement) -> str:

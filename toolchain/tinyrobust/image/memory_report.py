@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tinyrobust.boards import Board
+from tinyrobust.boards import Board, Memory
 from tinyrobust.errors import BudgetError, BuildError
 from tinyrobust.image.elf import Elf, Section
 from tinyrobust.image.objects import Object
@@ -346,10 +346,19 @@ def _regions(board: Board, ram: list[Section], flash: Total, total: Total) -> li
                 if memory.origin <= s.address < memory.origin + _reach(board, memory.origin):
                     sizes[_RAM_PARTS[s.name]] = sizes.get(_RAM_PARTS[s.name], 0) + s.bytes
             parts = [Part(name=name, bytes=n) for name, n in sizes.items()]
+            beyond = _end(board, memory, ram) - memory.origin - sum(sizes.values())
+            if _end(board, memory, ram) > memory.end and beyond > 0:  # alignment pushed it out
+                parts.append(Part(name="gap", bytes=beyond))
         used = sum(p.bytes for p in parts)
         size = board.image_room if memory == board.flash else memory.length
         regions.append(Region(name=memory.name, used_bytes=used, size_bytes=size, parts=parts))
     return regions
+
+
+def _end(board: Board, memory: Memory, ram: list[Section]) -> int:
+    """Where the last section that belongs to ``memory`` ends."""
+    low, high = memory.origin, memory.origin + _reach(board, memory.origin)
+    return max((s.address + s.bytes for s in ram if low <= s.address < high), default=low)
 
 
 def _reach(board: Board, origin: int) -> int:

@@ -18,6 +18,8 @@ from tinyrobust.kernels.layers import Layer
 from tinyrobust.kernels.schema import Instructions, KernelFile
 from tinyrobust.kernels.variables import FEATURES, PLAIN, Way, known_names
 
+COMPILED = "compiled"  # the packing of weights that are code
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -57,7 +59,9 @@ def predict(kernel: Kernel, layer: Layer, graph: Graph, core: str, way: Way = PL
     if cycles is None and (core == "host" or "dsp" in FEATURES[core]):
         cycles = _group(file.cycles, "cortex-m4")  # the model of other code's instructions
     return Cost(
-        flash_weights=math.ceil(expression.evaluate(file.flash.weights, known)),
+        flash_weights=math.ceil(
+            expression.evaluate(file.flash.weights, known) * _growth(file, core)
+        ),
         flash_tables=math.ceil(expression.evaluate(file.flash.tables, known)),
         scratch_bytes=math.ceil(expression.evaluate(file.scratch_bytes, known)),
         instructions=round(factor * _sum(terms, known)),
@@ -65,6 +69,12 @@ def predict(kernel: Kernel, layer: Layer, graph: Graph, core: str, way: Way = PL
         code_ram_bytes=math.ceil(expression.evaluate(file.code_ram_bytes, known)),
         kept_code_bytes=math.ceil(expression.evaluate(file.kept_code_bytes, known)),
     )
+
+
+def _growth(file: KernelFile, core: str) -> float:
+    """How much larger weights are on ``core`` than kernel.yaml says: those that are code, on a core
+    with 16-bit instructions only (measured on 13 layers of two networks: 1.61 to 1.78)."""
+    return 1.8 if file.packing == COMPILED and core == "cortex-m0plus" else 1.0
 
 
 def code_pieces(kernel: Kernel, core: str) -> dict[str, int]:

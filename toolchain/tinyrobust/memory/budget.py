@@ -20,8 +20,10 @@ from tinyrobust.memory.choose import Ceiling, Problem, Weights
 FIRMWARE_FLASH_BYTES = 9728
 FIRMWARE_RAM_BYTES = 3 << 10
 _PLENTY = 1 << 30
-# The use of a memory in a board file that may hold code which kernels write.
-CODE_RAM = "code_ram"
+# Of this the runtime, the generated steps and libgcc's functions, where code is copied into RAM.
+_COPIED_BYTES = 6 << 10
+# The uses of a memory in a board file: code that kernels write, code that is copied from flash.
+CODE_RAM, HOT_CODE = "code_ram", "hot_code"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ def limits(board: Board) -> Limits:
     arenas = [m.length for m in board.memories if "arena" in m.use]
     ram = max(board.budget.ram_bytes - board.budget.stack_bytes - FIRMWARE_RAM_BYTES, 0)
     codes = [m.length for m in board.memories if _takes_code(m)]
+    # In the one memory of the arena, code fills the last used eighth of its MPU region, which has
+    # at most twice its size (image/link.py).
+    one = [m for m in board.memories if _takes_code(m) or "arena" in m.use]
     return Limits(
         board=board.id,
         ceiling=Ceiling(
@@ -47,10 +52,21 @@ def limits(board: Board) -> Limits:
             arena=min([ram, max(arenas, default=ram)]),
             code=min([ram, max(codes, default=0)]),
             ram=ram,
+            code_share=1.25 if codes and len(one) == 1 and not board.is_host else 1.0,
         ),
         budget_flash_bytes=board.budget.flash_bytes,
         budget_ram_bytes=board.budget.ram_bytes,
     )
+
+
+def hot_bytes(board: Board) -> int | None:
+    """Bytes for the arena and code copied beside it, on a board that runs code from RAM because its
+    flash is slow; None on others."""
+    homes = [m.length for m in board.memories if HOT_CODE in m.use]
+    if not homes:
+        return None
+    ram = board.budget.ram_bytes - board.budget.stack_bytes
+    return max(min(ram, homes[0]) - FIRMWARE_RAM_BYTES - _COPIED_BYTES, 0)
 
 
 def other_bytes(board: Board) -> tuple[int, int]:

@@ -18,6 +18,7 @@ import highspy
 
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import Layer
+from tinyrobust.kernels.predict import COMPILED
 from tinyrobust.memory.arena import aligned
 from tinyrobust.memory.demand import Change, Demand, Held, bound
 from tinyrobust.memory.options import Option
@@ -25,12 +26,20 @@ from tinyrobust.memory.options import Option
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Bytes at most: of flash, of the arena, of executable RAM, and of both RAMs together."""
+    """Bytes at most: of flash, of the arena, of executable RAM, and of both RAMs together; ``hot``:
+    of the arena and the code that is copied into RAM beside it (None: code need not be).
+    ``code_share``: what a byte of executable RAM takes of the sum."""
 
     flash: int
     arena: int
     code: int
     ram: int
+    hot: int | None = None
+    code_share: float = 1.0
+
+    def holds(self, arena: int, code: int) -> bool:
+        """True when so many bytes fit."""
+        return arena <= self.arena and arena + code * self.code_share <= self.ram
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,9 @@ class _Model:
         self.flash = self._flash()
         self.time = self._time()
         self.solver.addConstr(self.flash <= ceiling.flash)
-        self.solver.addConstr(self.arena + self.code <= ceiling.ram)
+        self.solver.addConstr(self.arena + self.code * ceiling.code_share <= ceiling.ram)
+        if ceiling.hot is not None:
+            self.solver.addConstr(self.arena + self._copied() <= ceiling.hot)
 
     def _everything(self) -> list[tuple[Option, Any]]:
         rows = zip(self.problem.options, self.taken, strict=True)
@@ -239,6 +250,13 @@ class _Model:
     def _flash(self) -> Any:
         parts = [self.linked[piece] * n for piece, n in self._code().items()]
         parts += [v * o.cost.flash_bytes for o, v in self._everything()]
+        return self.solver.qsum(parts)
+
+    def _copied(self) -> Any:
+        """Code: of kernels, and of weights that are compiled into it."""
+        parts = [self.linked[piece] * n for piece, n in self._code().items()]
+        parts += [v * o.cost.flash_weights for o, v in self._everything()
+                  if o.kernel.file.packing == COMPILED]  # fmt: skip
         return self.solver.qsum(parts)
 
     def _time(self) -> Any:

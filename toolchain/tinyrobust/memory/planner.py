@@ -101,7 +101,13 @@ def plan(
     board = aim.limit(board)
     problem = prepare(graph, board, force or {})
     limits = budget.limits(board)
-    found = fit(problem, limits.ceiling, goals(problem, limits.ceiling, aim.optimize))
+    # Where flash is slow to run from, first only what leaves room to run it from RAM.
+    hot = budget.hot_bytes(board)
+    ceilings = [limits.ceiling]
+    if hot is not None:
+        ceilings.insert(0, dataclasses.replace(limits.ceiling, hot=hot))
+    fits = (fit(problem, ceiling, goals(problem, ceiling, aim.optimize)) for ceiling in ceilings)
+    found = next((f for f in fits if f is not None), None)
     if found is None:
         raise budget.explain(problem, limits, fit)
     return _plan(problem, board, found, force or {})
@@ -181,7 +187,7 @@ def fit(problem: Problem, ceiling: Ceiling, wanted: Iterable[Weights]) -> Fit | 
         if chosen is None:
             break
         found = _place(problem, chosen)
-        if found.arena.bytes <= ceiling.arena and found.ram <= ceiling.ram:
+        if ceiling.holds(found.arena.bytes, found.chosen.code):
             return found
         if len(tried) < _TRIED:
             tried.append(chosen)
@@ -192,7 +198,7 @@ def fit(problem: Problem, ceiling: Ceiling, wanted: Iterable[Weights]) -> Fit | 
         chosen = choose(problem, ceiling, *last)
         if chosen is not None:
             found = _place(problem, chosen)
-            if found.arena.bytes <= ceiling.arena and found.ram <= ceiling.ram:
+            if ceiling.holds(found.arena.bytes, found.chosen.code):
                 return found
     return None
 

@@ -20,6 +20,7 @@ from tinyrobust.boards.schema import Board
 from tinyrobust.errors import BoardError
 from tinyrobust.virtual.board import VirtualBoard, start
 from tinyrobust.virtual.debug_target import DebugTarget
+from tinyrobust.virtual.flash_array import ERASED
 from tinyrobust.virtual.probe import ProbeServer
 from tinyrobust.virtual.terminal import Terminal
 
@@ -27,7 +28,10 @@ _SETTLE_S = 0.3  # a debugger resets several times; start the firmware when it h
 
 
 class Simulation:
-    """A context manager; ``wait`` runs it. ``probe_port`` and ``gdb_port`` 0 take any free port."""
+    """A context manager; ``wait`` runs it. ``probe_port`` and ``gdb_port`` 0 take any free port.
+
+    ``flash_file`` holds the flash from ``flash_offset`` on: an image behind a bootloader's room.
+    """
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class Simulation:
         strict: bool = False,
         probe_port: int | None = None,
         gdb_port: int | None = None,
+        flash_offset: int = 0,
     ) -> None:
         self._board, self._elf, self._strict = board, elf, strict
         self._changed = threading.Condition()
@@ -48,11 +53,12 @@ class Simulation:
         self._gdb: socket.socket | None = None
         self._terminal = Terminal.open()
         try:
+            if flash_file is not None and flash_offset:
+                content = bytes([ERASED]) * flash_offset + _read(flash_file)
+                flash_file = Path(self._folder.name) / "start.bin"
+                flash_file.write_bytes(content)
             if probe_port is not None:
-                try:
-                    content = flash_file.read_bytes() if flash_file else b""
-                except OSError as error:
-                    raise BoardError(f"cannot read {flash_file}: {error.strerror}") from error
+                content = _read(flash_file) if flash_file else b""
                 target = DebugTarget(
                     board, content, on_run=self._ask, on_halt=lambda: self._ask(None)
                 )
@@ -153,3 +159,10 @@ def _listen(port: int) -> socket.socket:
             f"the GDB stub cannot listen on port {port}: {error.strerror}",
             "another program has it; choose another --gdb-port",
         ) from error
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BoardError(f"cannot read {file}: {error.strerror}") from error

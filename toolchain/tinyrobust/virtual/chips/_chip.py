@@ -68,6 +68,7 @@ class Controller(Protocol):
 class Chip(Protocol):
     """A family of chips."""
 
+    mcus: tuple[str, ...]  # what the ``mcu`` of its boards starts with
     dp_idcode: int  # DPIDR of its debug port
 
     def controller(self, board: Board, flash: bytes) -> Controller: ...

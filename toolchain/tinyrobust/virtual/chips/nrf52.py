@@ -170,6 +170,7 @@ class _ControlPort:
 
 
 class _Nrf52:
+    mcus = ("nRF52840",)
     dp_idcode = 0x2BA01477  # SW-DP of a Cortex-M4
 
     def controller(self, board: Board, flash: bytes) -> Controller:

@@ -166,6 +166,8 @@ class FlashController:
 
 
 class _Stm32H7:
+    # 128-Kbyte sectors in two banks (RM0433, RM0399); an STM32H7A3 has others (RM0455)
+    mcus = ("STM32H743", "STM32H747", "STM32H753")
     dp_idcode = 0x6BA02477  # SW-DP (RM0433, "Debug infrastructure")
 
     def controller(self, board: Board, flash: bytes) -> Controller:
