@@ -30,7 +30,14 @@ void region(uint32_t number, uint32_t base, uint32_t log2_bytes, uint32_t attrib
 }  // namespace
 
 bool protect(uint32_t image_base, uint32_t image_log2_bytes) {
-  if (((reg(kMpuType) >> 8) & 0xFFu) == 0) return false;  // MPU_TYPE: DREGION
+  const uint32_t regions = (reg(kMpuType) >> 8) & 0xFFu;  // MPU_TYPE: DREGION
+  if (regions == 0) return false;
+  // Regions that a bootloader has left on would stay so.
+  reg(kMpuCtrl) = 0;
+  for (uint32_t number = 0; number < regions; ++number) {
+    reg(kMpuRnr) = number;
+    reg(kMpuRasr) = 0;
+  }
   region(0, image_base, image_log2_bytes, kReadOnly | kWriteThrough);
   // Below the guard there is nothing: a frame that jumps over it faults too.
   const uint32_t guard = cortexm::address_of(tr_stack_guard);

@@ -2,7 +2,7 @@
 // to leave: USB attached, RTC1's COMPARE0 interrupt enabled, pins owned by the trace port
 // (ArduinoCore-nRF528x-mbedos, variants/ARDUINO_NANO33BLE/variant.cpp, initVariant, which undoes
 // the last two), the MPU on with RAM execute-never (ArduinoCore-zephyr, loader/fixups.c,
-// disable_bootloader_mpu; start-up has switched it off by now, its regions are cleared here).
+// disable_bootloader_mpu; start-up has switched it off by now, armv7m::protect clears its regions).
 // Another one may leave more, so all that could interrupt, drive a pin or write to RAM is stopped.
 // PS is the nRF52840 Product Specification v1.7; DDI0403 the Armv7-M Architecture Reference Manual.
 #include "quiet.hpp"
@@ -18,11 +18,6 @@ using armv7m::reg;
 constexpr uint32_t kSystick = 0xE000E010u;
 constexpr uint32_t kIcer0 = 0xE000E180u;
 constexpr uint32_t kIcpr0 = 0xE000E280u;
-// DDI0403, "MPU Region Number Register" and "MPU Region Attribute and Size Register"; PS, "CPU and
-// support module configuration": eight regions
-constexpr uint32_t kMpuRnr = 0xE000ED98u;
-constexpr uint32_t kMpuRasr = 0xE000EDA0u;
-constexpr uint32_t kMpuRegions = 8;
 // PS, "CLOCK": TRACECONFIG
 constexpr uint32_t kTraceconfig = 0x4000055Cu;
 // PS, "Instantiation": TIMER0-4 and RTC0-2
@@ -51,10 +46,6 @@ constexpr uint32_t kWdtReload = 0x6E524635u;
 }  // namespace
 
 void quiet() {
-  for (uint32_t i = 0; i < kMpuRegions; ++i) {
-    reg(kMpuRnr) = i;
-    reg(kMpuRasr) = 0;
-  }
   reg(kSystick) = 0;
   for (uint32_t i = 0; i < 8u; i += 4u) {  // 48 interrupts (PS, "Interrupt controller")
     reg(kIcer0 + i) = 0xFFFFFFFFu;

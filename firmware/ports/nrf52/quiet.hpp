@@ -4,7 +4,7 @@
 
 namespace tr::nrf52 {
 
-/// No MPU regions, interrupts off and not pending, timers and real-time counters stopped, USB off
+/// Interrupts off and not pending, timers and real-time counters stopped, USB off
 /// the bus, the serial peripherals off, no event wired to a task, trace pins given back. What is
 /// left alone: the low-frequency clock, pins, and a running watchdog, which nothing but a reset can
 /// stop.
