@@ -41,7 +41,7 @@ MIXES = 2  # of each network, and core
 SMALL = 2000  # below this count an error is relative to it
 GOOD = 0.02  # largest error of a least-squares fit that is left alone
 ROUNDS = 12
-PULL = 0.01  # of a term's figure before, as a part of what all layers say about it
+PULL = 0.1  # of a term's figure before, as a part of what all layers say about it
 CORES = ("cortex-m7", "cortex-m4", "host")
 
 
