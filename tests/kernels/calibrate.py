@@ -41,6 +41,7 @@ MIXES = 2  # of each network, and core
 SMALL = 2000  # below this count an error is relative to it
 GOOD = 0.02  # largest error of a least-squares fit that is left alone
 ROUNDS = 12
+PULL = 0.1  # of a term's figure before, as a part of what all layers say about it
 CORES = ("cortex-m7", "cortex-m4", "host")
 
 
@@ -157,15 +158,19 @@ def errors(predicted: Any, counted: Any) -> Any:
     return (predicted - counted) / np.maximum(counted, SMALL)
 
 
-def fit(matrix: Any, rows: Sequence[Count]) -> Fitted:
+def fit(matrix: Any, rows: Sequence[Count], before: Sequence[float] | None = None) -> Fitted:
     """Least squares of the relative errors, repeated with more weight on what is off most while
-    that makes the largest error smaller (Lawson's algorithm, stopped early)."""
+    that makes the largest error smaller (Lawson's algorithm, stopped early). Figures ``before``
+    that are not 0 pull a little: what few layers say little about stays as it was."""
     counts = np.array([c.counted for c in rows], float)
     scale, weight = 1 / np.maximum(counts, SMALL), np.ones(len(rows))
+    known = np.zeros(matrix.shape[1]) if before is None else np.array(before, float)
+    pull = np.diag(PULL * np.linalg.norm(matrix * scale[:, None], axis=0) * (known > 0))
     best: tuple[float, Any, Any] | None = None
     for _ in range(ROUNDS):
         root = np.sqrt(weight) * scale
-        each = _rounded(nnls(matrix * root[:, None], counts * root)[0])
+        left = np.vstack([matrix * root[:, None], pull])
+        each = _rounded(nnls(left, np.concatenate([counts * root, pull @ known]))[0])
         found = errors(matrix @ each, counts)
         worst = float(np.max(np.abs(found)))
         if best is None or worst < best[0]:
@@ -213,7 +218,8 @@ def calibrate(samples: Samples, kernel: Kernel, tree: Any) -> None:
             if not rows:
                 continue
             terms = [term["of"] for term in entry["terms"].values()]
-            made = fit(samples.matrix(kernel, rows, [str(t) for t in terms]), rows)
+            before = [float(term["each"]) for term in entry["terms"].values()]
+            made = fit(samples.matrix(kernel, rows, [str(t) for t in terms]), rows, before)
             entry["error_percent"] = float(f"{np.ceil(made.worst * 10) / 10:.1f}")
             for name, value in zip(entry["terms"], made.each, strict=True):
                 entry["terms"][name]["each"] = float(value)
