@@ -80,7 +80,13 @@ def test_a_planted_fault_is_caught_and_named(
 
 # One fault of each board's port, one that does not wait for long: the rules themselves are held
 # against each other in tests/unit/test_virtual_rules.py.
-ONE = {c.board: c for c in CASES if c.folder == boards.load(c.board).port and not c.fault.set}
+ONE = {
+    c.board: c
+    for c in CASES
+    if c.folder == boards.load(c.board).port
+    and not c.fault.set
+    and "never ended" not in c.fault.caught
+}
 
 
 @pytest.mark.parametrize("case", list(ONE.values()), ids=str)
