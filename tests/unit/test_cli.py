@@ -98,7 +98,8 @@ def test_lists_print_a_table_and_json(
 def test_models_json_has_name_and_task() -> None:
     models = json.loads(tinyrobust("models", "--json", "-").stdout)["models"]
     assert {"shapes-small"} <= {model["name"] for model in models}
-    assert {model["task"] for model in models} <= {"shapes", "cifar10"}
+    assert {"cifar10-resnet8-robust-int8", "digits-dscnn-float"} <= {m["name"] for m in models}
+    assert {m["task"] for m in models} == {"shapes", "cifar10", "speech_commands:digits"}
 
 
 def test_an_unknown_command_suggests_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
