@@ -4,6 +4,7 @@ lets it run. Both kinds of hooks."""
 from __future__ import annotations
 
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -101,6 +102,16 @@ def test_code_runs_once_the_core_sees_it(
     assert heard == said
     assert fault.startswith("stale_code") if reason else not fault
     assert reason in fault
+
+
+def test_a_slow_reader_hears_what_was_said_before_a_fault(portable: bool) -> None:
+    """A terminal that is hung up loses what nobody has read."""
+    with virtual.start(H743, coder(ITCM), portable=portable) as board:
+        line = Line(board.port)
+        line.serial.write(b"7bj9jn")
+        time.sleep(0.3)
+        assert line.serial.read(1) == b"7"
+        assert board.fault() is not None
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,11 @@ def tell(event: str, **values: Any) -> None:
         leave(0)
 
 
-def tell_fault(report: FaultReport) -> NoReturn:
-    """Send the report, then hang up."""
+def tell_fault(report: FaultReport, terminal: Terminal | None = None) -> NoReturn:
+    """Send the report, then hang up ``terminal`` when what was said on it has been read."""
     tell("fault", report=report.as_dict())
+    if terminal is not None:
+        terminal.drain()
     leave(0)
 
 

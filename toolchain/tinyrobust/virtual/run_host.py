@@ -41,5 +41,6 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
             "",
             0,
             detail=f"{detail}: {last[0]}" if last[0] else detail,
-        )
+        ),
+        terminal,
     )

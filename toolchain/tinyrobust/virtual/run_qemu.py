@@ -79,7 +79,8 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
     theirs.close()
     tell("ready", port=terminal.port, helper="qemu", note="")
     log = _Pump(process, terminal, halted=job.gdb >= 0).run()
-    tell_fault(_report(log, process, ours, Symbols(Path(job.elf) if job.elf else None)))
+    report = _report(log, process, ours, Symbols(Path(job.elf) if job.elf else None))
+    tell_fault(report, terminal)
 
 
 class _Pump:

@@ -26,4 +26,4 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
     tell("ready", port=terminal.port, helper=machine.hooks.kind, note=machine.helper_note)
     report = machine.run()
     if report is not None:
-        tell_fault(report)
+        tell_fault(report, terminal)

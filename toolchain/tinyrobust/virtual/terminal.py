@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pty
+import sys
 import termios
+import time
 import tty
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +39,15 @@ class Terminal:
     def port(self) -> str:
         """The path to open."""
         return os.ttyname(self.user)
+
+    def drain(self, patience_s: float = 1.0) -> None:
+        """Wait until what the board sent has been read, but not longer: hanging up loses it."""
+        end = time.monotonic() + patience_s
+        while time.monotonic() < end:
+            pending = fcntl.ioctl(self.user, termios.FIONREAD, bytes(4))
+            if not int.from_bytes(pending, sys.byteorder):
+                return
+            time.sleep(0.005)
 
     def close(self) -> None:
         """Hang up: a program that has the port open gets an error at once."""
