@@ -17,6 +17,7 @@ if find_spec("tensorflow") is not None:  # without it, conftest.py skips these t
     import tensorflow as tf
 
     from tinyrobust.train import attack, data, loop, train, trained
+    from tinyrobust.train import trainer as trainer_module
     from tinyrobust.train.layers import build_model, input_values
     from tinyrobust.train.quantizers import Draw
     from tinyrobust.train.robustness import PgdCheck, guard_trips
@@ -162,6 +163,25 @@ def test_methods_train_and_attack(
         assert found["divergence"] > 0
     else:
         assert found["cross_entropy"] > clean + 0.01 and found["divergence"] == 0
+
+
+def test_a_noisy_step_is_noise_of_twice_eps_and_a_step_of_eps_unprojected(
+    recipe: Recipe, batch: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """N-FGSM: x + u + eps sign(g), u uniform in -2 eps..2 eps, within 0..255 only."""
+    trainer = Trainer(recipes.override(recipe, ["adversarial.method=noisy_step"]))
+    trainer.step(*batch, 1.0)
+    x, labels = tf.cast(batch[0], tf.float32), tf.constant(batch[1])
+    noisy = attack.random_start(x, tf.constant(16.0), trainer._seed(trainer_module._START_STREAM))
+    seen = attack.network_input(noisy)
+    with tf.GradientTape() as tape:
+        tape.watch(seen)
+        loss = attack.cross_entropy(trainer.model(seen, training=True), labels)
+    step = 8.0 * np.sign(tape.gradient(loss, seen).numpy())
+    wanted = np.clip(noisy.numpy() + step, 0, 255)
+    found = trainer._attacked(x, labels).numpy()
+    assert np.array_equal(found, wanted)
+    assert 16 < np.abs(found - x.numpy()).max() <= 24
 
 
 def test_the_attack_leaves_no_gradient_of_its_own(

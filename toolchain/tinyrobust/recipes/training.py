@@ -110,18 +110,21 @@ class Adversarial(Strict):
 
     - ``single_step``: one step of the gradient's sign from a random start. E. Wong, L. Rice,
       J. Z. Kolter, "Fast is better than free", 2020, arXiv:2001.03994;
+    - ``noisy_step``: one step of ``eps_255`` from a start with noise of up to twice ``eps_255``,
+      not projected. P. de Jorge et al., "Make Some Noise: Reliable and Efficient Single-Step
+      Adversarial Training" (N-FGSM), 2022, arXiv:2202.01181;
     - ``pgd``: ``steps`` projected steps from a random start. A. Madry et al., "Towards Deep
       Learning Models Resistant to Adversarial Attacks", 2018, arXiv:1706.06083;
     - ``trades``: cross-entropy of the clean image plus ``beta`` times the divergence of the
       attacked image's prediction from it. H. Zhang et al., "Theoretically Principled Trade-off
       between Robustness and Accuracy", 2019, arXiv:1901.08573.
 
-    ``eps_255`` bounds every input integer's change, ``step_255`` is a step's size (left out: 5/4
-    of ``eps_255`` for single_step, 1/4 for the others); ``eps_255`` grows linearly from zero over
-    the first ``warmup_epochs``.
+    ``eps_255`` bounds every input integer's change (but see ``noisy_step``), ``step_255`` is a step's
+    size (left out: 5/4 of ``eps_255`` for single_step, all of it for noisy_step, 1/4 for the
+    others); ``eps_255`` grows linearly from zero over the first ``warmup_epochs``.
     """
 
-    method: Literal["none", "single_step", "pgd", "trades"] = "none"
+    method: Literal["none", "single_step", "noisy_step", "pgd", "trades"] = "none"
     eps_255: float = Field(default=8.0, gt=0, le=255)
     step_255: float | None = Field(default=None, gt=0, le=255)
     steps: int = Field(default=7, ge=1, le=100)

@@ -21,7 +21,9 @@ from tinyrobust.train.quantizers import Draw
 
 _METRICS = ("cross_entropy", "jacobian", "accuracy", "divergence")
 _START_STREAM = 7_919  # random streams of the attack's start, apart from those of the quantisers
-_FREE_STEPS = {"single_step": 1.25, "pgd": 0.25, "trades": 0.25}
+_NOISE = 2.0  # the noise of noisy_step, of eps (de Jorge et al. 2022)
+_ONE_STEP = ("single_step", "noisy_step")
+_FREE_STEPS = {"single_step": 1.25, "noisy_step": 1.0, "pgd": 0.25, "trades": 0.25}
 
 
 class Trainer:
@@ -111,7 +113,7 @@ class Trainer:
         adversarial = self.recipe.adversarial
         if adversarial.step_255 is not None:
             return adversarial.step_255 * eps_255 / adversarial.eps_255
-        if adversarial.method == "single_step" and self.attack_steps > 1:
+        if adversarial.method in _ONE_STEP and self.attack_steps > 1:
             return eps_255 / self.attack_steps  # the guard has struck
         return _FREE_STEPS[adversarial.method] * eps_255
 
@@ -129,7 +131,7 @@ class Trainer:
     def _loss(self, integers: Any, labels: Any, tape: Any) -> tuple[Any, Any]:
         smoothing, method = self.recipe.training.label_smoothing, self.recipe.adversarial.method
         seen = integers
-        if method in ("single_step", "pgd"):
+        if method in (*_ONE_STEP, "pgd"):
             with tape.stop_recording():
                 seen = self._attacked(integers, labels)
         logits, norm = self._logits(self._input(seen))
@@ -152,10 +154,12 @@ class Trainer:
         return self.model(x, training=True)
 
     def _attacked(self, integers: Any, labels: Any) -> Any:
-        start = attack.random_start(integers, self._eps, self._seed(_START_STREAM))
+        noisy = self.recipe.adversarial.method == "noisy_step"
+        noise, bound = (_NOISE * self._eps, attack.INPUT_MAX) if noisy else (self._eps, self._eps)
+        start = attack.random_start(integers, noise, self._seed(_START_STREAM))
         return attack.ascend(
             lambda x: attack.cross_entropy(self._forward(x), labels),
-            integers, start, self._eps, self._step_size, self.attack_steps,
+            integers, start, bound, self._step_size, self.attack_steps,
             bits=self.recipe.network.input_bits,
         )  # fmt: skip
 
