@@ -354,15 +354,16 @@ def test_fast_scores_of_a_trained_network_equal_the_interpreter() -> None:
     assert FastScores(graph)(images[:0]).shape == (0, 10)
 
 
+@pytest.mark.parametrize("kind", [attacks.HostOracle, attacks.NativeOracle])
 @pytest.mark.parametrize("name", ["shapes-small", "int8"])
-def test_the_host_oracle_equals_the_interpreter(name: str) -> None:
+def test_compiled_oracles_equal_the_interpreter(name: str, kind: Any) -> None:
     if name == "int8":
         graph = tflite.from_bytes(CASES["CONV_2D"](np.random.default_rng(3)), name="case")
     else:
         graph = load_model(name).graph
     images = np.random.default_rng(1).integers(0, 256, (37, *graph.input.shape)).astype(np.uint8)
-    assert attacks.HostOracle.available()
-    oracle = attacks.HostOracle(graph)
+    assert attacks.NativeOracle.available()
+    oracle = kind(graph)
     assert (oracle(images) == interpreter_of(graph, images)).all()
     assert oracle(images[:0]).shape == (0, graph.output.size)
     made = [

@@ -14,7 +14,13 @@ from tinyrobust.attacks._apgd import away as objective_away
 from tinyrobust.attacks._apgd import walk as apgd_walk
 from tinyrobust.attacks._attack import Attack, Crafted, Job, MinimumNorm, Progress, Settings
 from tinyrobust.attacks._norms import distance, within
-from tinyrobust.attacks._oracles import DeviceOracle, HostOracle, InterpreterOracle, Oracle
+from tinyrobust.attacks._oracles import (
+    DeviceOracle,
+    HostOracle,
+    InterpreterOracle,
+    NativeOracle,
+    Oracle,
+)
 from tinyrobust.attacks._victim import GraphVictim, Victim
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.graph.model import Model
@@ -29,6 +35,7 @@ __all__ = [
     "InterpreterOracle",
     "Job",
     "MinimumNorm",
+    "NativeOracle",
     "Oracle",
     "Progress",
     "Settings",

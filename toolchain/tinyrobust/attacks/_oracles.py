@@ -1,13 +1,12 @@
-"""Who answers an attack's questions about a Graph: interpreter, host build, or a board.
+"""Who answers an attack's questions about a Graph: interpreter, engine, host build, or a board.
 
 In: a Graph (and a session with a board). Out: an Oracle, ``oracle(images) -> scores``, int32
 (N, classes) of uint8 images (N, H, W, C). All of them give the same integers; they differ in speed
-and in what they prove. The host build is several times faster than the interpreter's fast form.
+and in what they prove. The engine is several times faster than the others.
 """
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +21,7 @@ from tinyrobust.attacks._scores import FastScores
 from tinyrobust.errors import DeviceFault, LinkError
 from tinyrobust.graph import run
 from tinyrobust.graph.batches import cores, in_batches
+from tinyrobust.graph.interpreter import check_images
 from tinyrobust.graph.nodes import Graph
 
 UInt8 = npt.NDArray[np.uint8]
@@ -53,6 +53,34 @@ class InterpreterOracle:
         return self._run(images)
 
 
+class NativeOracle:
+    """The interpreter's arithmetic compiled for this very processor (``tinyrobust.native``).
+
+    Raises BuildError where there is no C++ compiler.
+    """
+
+    name = "native"
+
+    def __init__(self, graph: Graph) -> None:
+        from tinyrobust import native
+        from tinyrobust.convert.twin_native import twin_for
+
+        native.check()
+        self._graph = graph
+        self._twin = twin_for(graph)
+
+    @staticmethod
+    def available() -> bool:
+        """Whether this computer has a compiler for it."""
+        from tinyrobust import native
+
+        return native.available()
+
+    def __call__(self, images: UInt8) -> Ints:
+        check_images(self._graph, images)
+        return self._twin.scores(images).astype(np.int32)
+
+
 class HostOracle:
     """The firmware's C++ compiled for this computer, one copy of the library per core.
 
@@ -70,11 +98,6 @@ class HostOracle:
             library = host_library(graph, Path(folder), tuned=graph.family == "tflite")
             for _ in range(cores()):  # a loaded model has one arena
                 self._models.put(HostModel(library))
-
-    @staticmethod
-    def available() -> bool:
-        """Whether this computer has a compiler for it."""
-        return shutil.which("g++") is not None
 
     def __call__(self, images: UInt8) -> Ints:
         out = np.zeros((len(images), self._classes), np.int32)

@@ -158,10 +158,9 @@ class GraphVictim(Metered):
     @property
     def _twin(self) -> Any:
         if self._made is None:
-            from tinyrobust.convert.twin import Twin
-            from tinyrobust.convert.twin_int8 import TwinInt8
+            from tinyrobust.convert.twin_native import twin_for
 
-            self._made = (Twin if self.graph.family == "fixed" else TwinInt8)(self.graph)
+            self._made = twin_for(self.graph)
         return self._made
 
     def _scores(self, images: UInt8) -> Float64:

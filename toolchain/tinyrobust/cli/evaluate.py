@@ -70,7 +70,7 @@ def _sizes(
               help="Per image, of black-box attacks.  [default: each attack's own]")  # fmt: skip
 @click.option("--surrogate", metavar="NAME|FILE",
               help="Model whose gradients attack 'transfer' follows.")  # fmt: skip
-@click.option("--oracle", type=click.Choice(["interpreter", "host", "device", "qkeras"]),
+@click.option("--oracle", type=click.Choice(["interpreter", "native", "host", "device", "qkeras"]),
               help="Who answers what black-box attacks ask.  [default: host, where there is a C++ "
               "compiler]")  # fmt: skip
 @click.option("--batch", "batch_images", type=click.IntRange(min=1), default=100,

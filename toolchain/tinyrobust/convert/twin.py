@@ -35,6 +35,7 @@ from tinyrobust.graph.nodes import (
     GlobalAveragePool,
     Graph,
     Input,
+    Node,
     Pool2D,
     Requantize,
     Reshape,
@@ -160,7 +161,7 @@ class Twin:
         values: dict[str, Any] = {}
         for node in self.graph.nodes:
             inputs = [values[name] for name in node.inputs] or [x]
-            values[node.output] = _FORWARD[type(node)](self, node, inputs, values)
+            values[node.output] = self._do(node, inputs, values)
         return np.asarray(values[self.graph.output.name], np.float64), values
 
     def _backward(self, values: dict[str, Any], d_scores: Real) -> Real:
@@ -170,12 +171,18 @@ class Twin:
             flow = gradients.pop(node.output, None)
             if flow is None:  # nothing downstream reads this tensor
                 continue
-            parts = _BACKWARD[type(node)](self, node, flow, values)
+            parts = self._undo(node, flow, values)
             if isinstance(node, Input):
                 return np.asarray(parts[0], np.float64)
             for name, part in zip(node.inputs, parts, strict=True):
                 gradients[name] = gradients[name] + part if name in gradients else part
         raise GraphError(f"'{self.graph.name}' has no input that its scores depend on")
+
+    def _do(self, node: Node, inputs: list[Array], values: dict[str, Any]) -> Array:
+        return _FORWARD[type(node)](self, node, inputs, values)
+
+    def _undo(self, node: Node, flow: Array, values: dict[str, Any]) -> list[Array]:
+        return _BACKWARD[type(node)](self, node, flow, values)
 
 
 def _input(twin: Twin, node: Input, inputs: list[Array], values: dict[str, Any]) -> Array:

@@ -36,6 +36,8 @@ BATCH = 8
 class TwinInt8:
     """Scores and gradients of ``graph``; see the module for the rules."""
 
+    dtype: type[np.floating[Any]] = np.float64  # of the values between nodes
+
     def __init__(self, graph: Graph, *, smooth: bool = False) -> None:
         self.graph = graph
         self.smooth = smooth
@@ -53,8 +55,11 @@ class TwinInt8:
 
     def logits(self, x: npt.ArrayLike) -> Real:
         """The logits (N, K) in real units, less a constant."""
-        values = self._forward(np.asarray(x))
-        return values[self._logits].reshape(len(np.asarray(x)), -1) * self.logit_scale
+        return self._each(np.asarray(x), self._real)
+
+    def scores(self, x: npt.ArrayLike) -> Real:
+        """Scores (N, K), equal to ``interpreter.run``'s."""
+        return self._each(np.asarray(x), lambda values: values[self.graph.output.name])
 
     def pull(self, x: npt.ArrayLike, loss: Loss) -> Pulled:
         """Logits, the loss (N,) and its gradient (N, H, W, C), in one pass."""
@@ -94,24 +99,33 @@ class TwinInt8:
         made = self.pull(x, cross_entropy(np.asarray(labels, np.int64), temperature))
         return made.loss, made.gradient
 
+    def _each(self, images: Array, of: Callable[[Mapping[str, Any]], Array]) -> Real:
+        out = np.zeros((len(images), self.graph.output.size))
+
+        def work(where: slice) -> None:
+            out[where] = of(self._forward(images[where]))
+
+        in_batches(len(images), BATCH, work)
+        return out
+
     def _real(self, values: Mapping[str, Any]) -> Real:
         found = values[self._logits]
-        return np.asarray(found.reshape(len(found), -1) * self.logit_scale)
+        return np.asarray(found.reshape(len(found), -1).astype(np.float64) * self.logit_scale)
 
     def _forward(self, images: Array) -> dict[str, Any]:
-        """Every tensor, float64."""
+        """Every tensor."""
         values: dict[str, Any] = {}
         for node in self.graph.nodes:
             inputs = [values[name] for name in node.inputs]
-            out = self._smooth(node, inputs, images) if self.smooth else self._exact(
-                node, [x.astype(np.int8) for x in inputs], images)  # fmt: skip
-            shape = self.graph.tensor[node.output].shape
-            values[node.output] = out.reshape(len(images), *shape).astype(np.float64)
+            run = self._smooth if self.smooth else self._exact
+            out, shape = run(node, inputs, images), self.graph.tensor[node.output].shape
+            values[node.output] = out.reshape(len(images), *shape).astype(self.dtype, copy=False)
         return values
 
     def _exact(self, node: Node, inputs: list[Array], images: Array) -> Array:
+        codes = [x.astype(np.int8) for x in inputs]
         run = interpreter_int8.OPS.get(node.op)
-        return run(self.graph, node, inputs or [images.astype(np.uint8)]) if run else inputs[0]
+        return run(self.graph, node, codes or [images.astype(np.uint8)]) if run else codes[0]
 
     def _smooth(self, node: Node, inputs: list[Array], images: Array) -> Array:
         if isinstance(node, int8.InputInt8):
@@ -134,11 +148,14 @@ class TwinInt8:
             if isinstance(node, int8.InputInt8):
                 return np.asarray(out, np.float64)
             inputs = [values[name] for name in node.inputs]
-            parts = _BACK[node.op](node, inputs, values[node.output], out)
+            parts = self._undo(node, inputs, values[node.output], out)
             for name, part, value in zip(node.inputs, parts, inputs, strict=True):
                 part = part.reshape(value.shape)
                 flows[name] = flows[name] + part if name in flows else part
         raise GraphError(f"'{self.graph.name}' has no input that its scores depend on")
+
+    def _undo(self, node: Node, inputs: list[Array], out: Array, flow: Array) -> list[Array]:
+        return _BACK[node.op](node, inputs, out, flow)
 
 
 def _hwc(x: Array) -> Array:
@@ -150,7 +167,8 @@ def _inside(node: Any, out: Array) -> Array:
     return (out > node.lo) & (out < node.hi)
 
 
-def _factor(multiplier: Any, shift: Any) -> Any:
+def factor(multiplier: Any, shift: Any) -> Any:
+    """The real number that ``mbqm`` multiplies by."""
     return np.asarray(multiplier, np.float64) * 2.0 ** (np.asarray(shift, np.float64) - 31)
 
 
@@ -204,11 +222,11 @@ def _conv_smooth(node: Any, inputs: list[Array]) -> Array:
             acc = acc + np.repeat(part, node.depth_multiplier, axis=-1) * taps[i, j]
         else:
             acc = acc + part @ taps[i, j]
-    return _clamped(node, acc * _factor(node.multipliers, node.shifts))
+    return _clamped(node, acc * factor(node.multipliers, node.shifts))
 
 
 def _conv_back(node: Any, inputs: list[Array], out: Array, flow: Array) -> list[Array]:
-    flow = _hwc(flow * _inside(node, out)) * _factor(node.multipliers, node.shifts)
+    flow = _hwc(flow * _inside(node, out)) * factor(node.multipliers, node.shifts)
     taps = _taps(node)
     total = np.zeros_like(_padded(node, inputs[0]))
     for i, j, ys, xs in _slots(node, taps.shape[:2], flow.shape[1:3]):
@@ -224,12 +242,12 @@ def _conv_back(node: Any, inputs: list[Array], out: Array, flow: Array) -> list[
 def _dense_smooth(node: Any, inputs: list[Array]) -> Array:
     rows = inputs[0].reshape(-1, node.weights.shape[1]) - node.input_zero
     acc = rows @ node.weights.T.astype(np.float64) + node.bias
-    return _clamped(node, acc * _factor(node.multipliers, node.shifts))
+    return _clamped(node, acc * factor(node.multipliers, node.shifts))
 
 
 def _dense_back(node: Any, inputs: list[Array], out: Array, flow: Array) -> list[Array]:
     flow = (flow * _inside(node, out)).reshape(-1, len(node.weights))
-    return [(flow * _factor(node.multipliers, node.shifts)) @ node.weights.astype(np.float64)]
+    return [(flow * factor(node.multipliers, node.shifts)) @ node.weights.astype(np.float64)]
 
 
 def _counts(node: Any, x: Array, out: tuple[int, int]) -> Array:
@@ -282,14 +300,14 @@ def _max_back(node: Any, inputs: list[Array], out: Array, flow: Array) -> list[A
 def _mean_smooth(node: Any, inputs: list[Array]) -> Array:
     axes = tuple(i + 1 for i, reduced in enumerate(node.axes) if reduced)
     total = (_hwc(inputs[0]) - node.input_zero).sum(axis=axes, keepdims=True)
-    return np.clip(total * _factor(node.multiplier, node.shift) + node.output_zero, -128, 127)
+    return np.clip(total * factor(node.multiplier, node.shift) + node.output_zero, -128, 127)
 
 
 def _mean_back(node: Any, inputs: list[Array], out: Array, flow: Array) -> list[Array]:
     x = _hwc(inputs[0])
     kept = [1 if reduced else n for n, reduced in zip(x.shape[1:], node.axes, strict=True)]
     flow = flow * ((out > -128) & (out < 127))
-    flow = flow.reshape(len(x), *kept) * _factor(node.multiplier, node.shift)
+    flow = flow.reshape(len(x), *kept) * factor(node.multiplier, node.shift)
     return [np.broadcast_to(flow, x.shape)]
 
 
@@ -316,14 +334,14 @@ def _back_to(node: Any, inputs: list[Array], first: Array, second: Array) -> lis
 def _add_smooth(node: Any, inputs: list[Array]) -> Array:
     a, b = _operands(node, inputs)
     sign = -1.0 if isinstance(node, int8.SubInt8) else 1.0
-    fa, fb, fo = (_factor(m, s) for m, s in zip(node.multipliers, node.shifts, strict=True))
+    fa, fb, fo = (factor(m, s) for m, s in zip(node.multipliers, node.shifts, strict=True))
     total = (a - node.input_zeros[0]) * fa + sign * (b - node.input_zeros[1]) * fb
     return _clamped(node, total * fo * 2.0**20)
 
 
 def _add_back(node: Any, inputs: list[Array], out: Array, flow: Array) -> list[Array]:
     sign = -1.0 if isinstance(node, int8.SubInt8) else 1.0
-    fa, fb, fo = (_factor(m, s) for m, s in zip(node.multipliers, node.shifts, strict=True))
+    fa, fb, fo = (factor(m, s) for m, s in zip(node.multipliers, node.shifts, strict=True))
     flow = _hwc(flow * _inside(node, out)) * fo * 2.0**20
     return _back_to(node, inputs, flow * fa, flow * fb * sign)
 
@@ -331,12 +349,12 @@ def _add_back(node: Any, inputs: list[Array], out: Array, flow: Array) -> list[A
 def _mul_smooth(node: Any, inputs: list[Array]) -> Array:
     a, b = _operands(node, inputs)
     product = (a - node.input_zeros[0]) * (b - node.input_zeros[1])
-    return _clamped(node, product * _factor(node.multiplier, node.shift))
+    return _clamped(node, product * factor(node.multiplier, node.shift))
 
 
 def _mul_back(node: Any, inputs: list[Array], out: Array, flow: Array) -> list[Array]:
     a, b = _operands(node, inputs)
-    flow = _hwc(flow * _inside(node, out)) * _factor(node.multiplier, node.shift)
+    flow = _hwc(flow * _inside(node, out)) * factor(node.multiplier, node.shift)
     first, second = flow * (b - node.input_zeros[1]), flow * (a - node.input_zeros[0])
     return _back_to(node, inputs, first, second)
 

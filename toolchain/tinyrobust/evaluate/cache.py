@@ -28,7 +28,7 @@ from tinyrobust.evaluate.config import Config, Series
 _FOLDER = "adversarial"
 # Oracles on the host that give the same integers, and so the same images. A device does too, but
 # one that was asked is to be asked.
-_EXACT = ("interpreter", "host")
+_EXACT = ("interpreter", "native", "host")
 
 
 @dataclass(frozen=True)

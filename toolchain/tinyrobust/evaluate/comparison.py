@@ -21,7 +21,7 @@ import numpy as np
 
 from tinyrobust import attacks, tasks
 from tinyrobust.artefact import sha256
-from tinyrobust.attacks import HostOracle, InterpreterOracle, Oracle
+from tinyrobust.attacks import InterpreterOracle, NativeOracle, Oracle
 from tinyrobust.convert.models import load_model
 from tinyrobust.errors import GraphError, TinyRobustError
 from tinyrobust.evaluate import journal
@@ -351,7 +351,7 @@ def _config(suite: Suite, group: Group, model: Model | None, data: Data) -> Conf
 
 
 def _oracle(name: str, graph: Graph) -> Oracle:
-    return HostOracle(graph) if name == "host" else InterpreterOracle(graph)
+    return NativeOracle(graph) if name == "native" else InterpreterOracle(graph)
 
 
 def _one(

@@ -3,7 +3,8 @@
 In: a name of ORACLES, the Model, a session with the board. Out: a Victim.
 
 * ``interpreter``: the Graph's integers, in the interpreter's fast form;
-* ``host``: the firmware's C++ compiled for this computer; the same integers, faster;
+* ``native``: the same integers by vector code for this very processor, several times faster;
+* ``host``: the firmware's C++ compiled for this computer; the same integers;
 * ``device``: the board itself, over its serial link; the same integers, if it is right;
 * ``qkeras``: the QKeras model that the Graph was converted from, scores and gradients both. Its
   floats are not the device's integers, so its attacks transfer to the device more or less well.
@@ -14,26 +15,28 @@ from __future__ import annotations
 from typing import Any
 
 from tinyrobust import attacks
-from tinyrobust.attacks import DeviceOracle, GraphVictim, HostOracle, Victim
+from tinyrobust.attacks import DeviceOracle, GraphVictim, HostOracle, NativeOracle, Victim
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.graph.model import Model
 
-ORACLES = ("interpreter", "host", "device", "qkeras")
+ORACLES = ("interpreter", "native", "host", "device", "qkeras")
 
 
 def fastest() -> str:
     """The oracle that attacks use when nothing is said."""
-    return "host" if HostOracle.available() else "interpreter"
+    return "native" if NativeOracle.available() else "interpreter"
 
 
 def victim_for(oracle: str, model: Model, session: Any = None) -> Victim:
     """The Victim that ``oracle`` names; ``session`` is needed for ``device``.
 
     Raises TinyRobustError for another name, or when ``qkeras`` finds no trained model or no
-    TensorFlow; BuildError when ``host`` finds no compiler.
+    TensorFlow; BuildError when ``native`` or ``host`` finds no compiler.
     """
     if oracle in ("interpreter", "none"):
         return GraphVictim(model.graph)
+    if oracle == "native":
+        return GraphVictim(model.graph, NativeOracle(model.graph))
     if oracle == "host":
         return GraphVictim(model.graph, HostOracle(model.graph))
     if oracle == "device":

@@ -119,9 +119,9 @@ class Adversarial(Strict):
       attacked image's prediction from it. H. Zhang et al., "Theoretically Principled Trade-off
       between Robustness and Accuracy", 2019, arXiv:1901.08573.
 
-    ``eps_255`` bounds every input integer's change (but see ``noisy_step``), ``step_255`` is a step's
-    size (left out: 5/4 of ``eps_255`` for single_step, all of it for noisy_step, 1/4 for the
-    others); ``eps_255`` grows linearly from zero over the first ``warmup_epochs``.
+    ``eps_255`` bounds every input integer's change (but see ``noisy_step``). ``step_255`` is a
+    step's size; left out, it is 5/4 of ``eps_255`` for single_step, all of it for noisy_step, 1/4
+    for the others. ``eps_255`` grows linearly from zero over the first ``warmup_epochs``.
     """
 
     method: Literal["none", "single_step", "noisy_step", "pgd", "trades"] = "none"

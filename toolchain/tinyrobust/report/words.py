@@ -180,6 +180,8 @@ def _about_oracles(figures: Figures) -> list[str]:
         "device": "The board itself answered what the attacks asked, over its serial port.",
         "host": "The firmware's C++, compiled for the host, answered what the attacks asked: the "
         "same integers as the board's.",
+        "native": "The Graph's arithmetic, compiled for this computer's processor, answered what "
+        "the attacks asked: the same integers as the board's.",
         "interpreter": "The numpy interpreter answered what the attacks asked: the same integers "
         "as the board's.",
         "qkeras": "The attacks saw the QKeras model, whose floats are not the board's integers: a "

@@ -1,0 +1,131 @@
+"""The engine: every integer is the interpreter's, every gradient that of the numpy twins."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.graphs import Builder, random_graph, resnet8_graph, separable_graph
+from tests.int8_graphs import random_int8_graph
+from tests.int8_networks import ds_cnn, network, resnet8
+from tests.unit.test_twin import alive_graph, images
+from tinyrobust import native
+from tinyrobust.convert import twin_native
+from tinyrobust.convert.twin import Twin
+from tinyrobust.convert.twin_int8 import TwinInt8
+from tinyrobust.convert.twin_native import NativeTwin, NativeTwinInt8
+from tinyrobust.graph import Graph, int8, interpreter
+from tinyrobust.graph.nodes import Conv2D, DepthwiseConv2D
+
+Made = Any
+
+
+def agree(graph: Graph, count: int, seed: int) -> None:
+    x = images(graph, count, seed)
+    fixed = graph.family == "fixed"
+    fast: Made = NativeTwin(graph) if fixed else NativeTwinInt8(graph)
+    slow: Made = Twin(graph) if fixed else TwinInt8(graph)
+    np.testing.assert_array_equal(fast.scores(x), interpreter.run(graph, x))
+    flow = np.random.default_rng(seed).normal(size=(count, graph.output.size))
+
+    def loss(logits: Any, where: slice) -> tuple[Any, Any]:
+        return (logits * flow[where]).sum(axis=1), flow[where]
+
+    got, want = fast.pull(x, loss), slow.pull(x, loss)
+    np.testing.assert_array_equal(got.logits, want.logits)
+    np.testing.assert_array_equal(got.loss, want.loss)
+    size = np.abs(want.gradient).max()
+    np.testing.assert_allclose(got.gradient, want.gradient, rtol=1e-4, atol=1e-5 * size)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_networks_of_family_fixed(seed: int) -> None:
+    agree(random_graph(seed) if seed < 32 else separable_graph(seed), 9, seed)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_networks_whose_gradients_flow(seed: int) -> None:
+    graph = alive_graph(seed)
+    x = images(graph, 9, seed)
+    flow = np.random.default_rng(seed).normal(size=(9, graph.output.size))
+    gradient = NativeTwin(graph).gradient(x, flow)
+    assert np.abs(gradient).max() > 0
+    np.testing.assert_allclose(gradient, Twin(graph).gradient(x, flow), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_networks_of_family_tflite(seed: int) -> None:
+    agree(random_int8_graph(seed, 25) if seed < 24 else network(seed), 9, seed)
+
+
+@pytest.mark.parametrize("make", [resnet8_graph, resnet8, ds_cnn])
+def test_known_networks(make: Any) -> None:
+    agree(make(), 9, 0)
+
+
+@pytest.mark.parametrize("make", [resnet8_graph, resnet8, ds_cnn])
+def test_known_networks_leave_no_convolution_to_numpy(make: Any) -> None:
+    graph = make()
+    fast: Made = NativeTwin(graph) if graph.family == "fixed" else NativeTwinInt8(graph)
+    kinds = Conv2D, DepthwiseConv2D, int8.Conv2DInt8, int8.DepthwiseConv2DInt8
+    assert {n.name for n in graph.nodes if isinstance(n, kinds)} == set(fast._window)
+
+
+def test_sums_beyond_floats_stay_with_numpy() -> None:
+    """A sum of 2**24 or more is not exact in float32: such a layer is not given to the engine."""
+    weights = np.full((1, 3, 3, 8000), 127, np.int8)
+    assert 127 * 255 * weights[0].size > native.EXACT
+    node = int8.Conv2DInt8(
+        "c", ("x",), "y", weights=weights, bias=np.zeros(1, np.int32),
+        multipliers=np.ones(1, np.int32), shifts=np.zeros(1, np.int32),
+    )  # fmt: skip
+
+    shapes = {"x": SimpleNamespace(shape=(3, 3, 8000)), "y": SimpleNamespace(shape=(3, 3, 1))}
+    graph: Made = SimpleNamespace(tensor=shapes)
+    assert twin_native._int8(graph, node) is None
+
+
+def test_the_engine_is_not_asked_to_read_outside() -> None:
+    weights = native.pack(np.ones((2, 3, 3, 4)))
+    x = np.zeros((1, 5, 5, 4), np.float32)
+    assert native.convolve(x, weights, (3, 3, 2)).shape == (1, 3, 3, 2)
+    for out, pads in (((4, 3, 2), (0,) * 4), ((3, 4, 2), (0,) * 4), ((3, 3, 3), (0,) * 4),
+                      ((3, 3, 2), (-1, 1, 0, 0))):  # fmt: skip
+        with pytest.raises(ValueError, match="gives no"):
+            native.convolve(x, weights, out, pads=pads)
+    with pytest.raises(ValueError, match="gives no"):
+        native.convolve(np.zeros((1, 5, 5, 3), np.float32), weights, (3, 3, 2))
+
+
+def test_channels_beyond_and_between_the_lanes() -> None:
+    """1, 15, 16, 17, 33 and 48 output channels, widths that leave every rest of a tile."""
+    rng = np.random.default_rng(0)
+    for channels, width in zip((1, 15, 16, 17, 33, 48), (1, 7, 8, 9, 15, 21), strict=True):
+        x = rng.integers(0, 128, (2, 4, width + 2, 5)).astype(np.float32)
+        w = rng.integers(-1, 2, (channels, 3, 3, 5))
+        view = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (1, 2))
+        wanted = np.einsum("nyxcij,oijc->nyxo", view, w)
+        np.testing.assert_array_equal(
+            native.convolve(x, native.pack(w), (2, width, channels)), wanted
+        )
+
+
+def test_a_twin_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "available", lambda: False)
+    assert type(twin_native.twin_for(small_graph())) is Twin
+    assert type(twin_native.twin_for(network(0))) is TwinInt8
+    monkeypatch.setattr(native, "available", lambda: True)
+    assert type(twin_native.twin_for(small_graph())) is NativeTwin
+
+
+def small_graph() -> Graph:
+    b = Builder(0, (4, 4, 2))
+    b.conv(3)
+    b.requantize(shift=5)
+    b.average()
+    b.dense(3)
+    b.requantize(scores=True)
+    return b.graph("small")

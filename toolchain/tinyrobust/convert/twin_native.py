@@ -1,0 +1,207 @@
+"""Both twins on ``tinyrobust.native``: the same scores and gradients, several times faster.
+
+In: a Graph. Out: a Twin or TwinInt8 that leaves convolutions, requantisation and additions to the
+engine, forwards and backwards, and everything else to numpy. Forward values are float32 that hold
+the interpreter's integers; a layer whose sums may reach 2**24 stays with numpy, as does one that
+the engine does not know (dilated windows, broadcast operands, depth multipliers).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrobust import native
+from tinyrobust.convert import twin_int8
+from tinyrobust.convert.twin import Twin
+from tinyrobust.convert.twin_int8 import TwinInt8
+from tinyrobust.graph import int8, interpreter_int8
+from tinyrobust.graph.base import Node
+from tinyrobust.graph.nodes import Conv2D, DepthwiseConv2D, Graph, Requantize
+
+Array = npt.NDArray[Any]
+_FEW = 8  # input channels
+
+
+def twin_for(graph: Graph) -> Twin | TwinInt8:
+    """The fastest twin of ``graph`` on this computer."""
+    if native.available():
+        return NativeTwin(graph) if graph.family == "fixed" else NativeTwinInt8(graph)
+    return Twin(graph) if graph.family == "fixed" else TwinInt8(graph)
+
+
+class _Window:
+    """A convolution, or one of every channel by itself, forwards and backwards.
+
+    ``weights``: (OC, KH, KW, IC); with ``deep`` (KH, KW, C). ``shape``: the input's (H, W, C);
+    ``out``: (OH, OW, OC).
+    """
+
+    def __init__(
+        self, node: Any, weights: Array, shape: tuple[int, ...], out: tuple[int, ...], *, deep: bool
+    ) -> None:
+        self.shape, self.out, self.strides, self.pads = shape, out, node.strides, node.pads
+        self.run = native.depthwise if deep else native.convolve
+        turned = weights[::-1, ::-1] if deep else weights[:, ::-1, ::-1].transpose(3, 1, 2, 0)
+        if deep:
+            self.there, self.back = (_flat(w) for w in (weights, turned))
+            rows, columns = weights.shape[:2]
+        else:
+            self.there, self.back = native.pack(weights), native.pack(turned)
+            rows, columns = weights.shape[1:3]
+        # With zeros between the flow's pixels the backward pass is a convolution of stride 1.
+        top, _, left, _ = node.pads
+        self.insert = node.strides
+        before = rows - 1 - top, columns - 1 - left
+        after = [
+            size + kernel - 1 - pad - ((count - 1) * stride + 1)
+            for size, kernel, pad, count, stride in zip(
+                shape[:2], (rows, columns), before, out[:2], node.strides, strict=True
+            )
+        ]
+        self.around = before[0], after[0], before[1], after[1]
+
+        few = not deep and shape[2] < _FEW and node.strides != (1, 1)
+        # No pad may be wider than its kernel; numpy is quicker where most lanes would be idle.
+        self.turns = min(self.around) >= 0 and not few
+
+    def forward(self, x: Array) -> Array:
+        return self.run(x, self.there, self.out, strides=self.strides, pads=self.pads)
+
+    def backward(self, flow: Array) -> Array:
+        return self.run(flow, self.back, self.shape, pads=self.around, insert=self.insert)
+
+
+def _flat(weights: Array) -> native.Packed:
+    values = np.ascontiguousarray(weights, np.float32)
+    rows, columns, channels = weights.shape
+    return native.Packed(values, (channels, rows, columns, 1))
+
+
+class NativeTwin(Twin):
+    """``Twin`` of family ``fixed`` on the engine."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self._window = {
+            node.name: window
+            for node in graph.nodes
+            if isinstance(node, (Conv2D, DepthwiseConv2D)) and (window := _fixed(graph, node))
+        }
+        self._factors = {
+            node.name: _Factors(node) for node in graph.nodes if isinstance(node, Requantize)
+        }
+
+    def _do(self, node: Node, inputs: list[Array], values: dict[str, Any]) -> Array:
+        if isinstance(node, Conv2D | DepthwiseConv2D) and node.name in self._window:
+            return self._window[node.name].forward(inputs[0])
+        if isinstance(node, Requantize) and not node.scores and _are_single(inputs):
+            factors = self._factors[node.name]
+            out, passes = native.requantize(
+                inputs, factors.forward, factors.bias, node.shift, node.lo, node.hi
+            )
+            values[f"{node.name}/passes"] = passes
+            return out
+        return super()._do(node, inputs, values)
+
+    def _undo(self, node: Node, flow: Array, values: dict[str, Any]) -> list[Array]:
+        window = self._window.get(node.name)
+        if window is not None and window.turns:
+            return [window.backward(flow)]
+        if isinstance(node, Requantize) and not node.scores:
+            passes = values[f"{node.name}/passes"].view(np.uint8)
+            return [
+                native.requantize_back(flow, passes, factors)
+                for factors in self._factors[node.name].back
+            ]
+        return super()._undo(node, flow, values)
+
+
+class _Factors:
+    """A Requantize's multipliers as the engine takes them."""
+
+    def __init__(self, node: Requantize) -> None:
+        self.forward = np.ascontiguousarray(node.multipliers * 2.0**-16)
+        self.bias = node.bias.astype(np.float64)
+        self.back = (node.multipliers * 2.0 ** -(16 + node.shift)).astype(np.float32)
+
+
+def _are_single(inputs: list[Array]) -> bool:
+    return len(inputs) <= 2 and all(x.dtype == np.float32 for x in inputs)
+
+
+def _fixed(graph: Graph, node: Conv2D | DepthwiseConv2D) -> _Window | None:
+    out, deep = graph.tensor[node.output], isinstance(node, DepthwiseConv2D)
+    if max(-out.lo, out.hi) >= native.EXACT:
+        return None
+    weights = node.weights.transpose(1, 2, 0) if deep else node.weights
+    return _Window(node, weights, graph.tensor[node.inputs[0]].shape, out.shape, deep=deep)
+
+
+class NativeTwinInt8(TwinInt8):
+    """``TwinInt8`` of family ``tflite`` on the engine."""
+
+    dtype = np.float32
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self._window: dict[str, tuple[_Window, Array]] = {}
+        self._tables: dict[str, tuple[Array, Array]] = {}
+        for node in graph.nodes:
+            if isinstance(node, int8.Conv2DInt8 | int8.DepthwiseConv2DInt8):
+                if (window := _int8(graph, node)) is not None:
+                    factors = twin_int8.factor(node.multipliers, node.shifts)
+                    self._window[node.name] = window, factors.astype(np.float32)
+            elif isinstance(node, int8.AddInt8) and _is_plain(graph, node):
+                self._tables[node.name] = _add_tables(node)
+
+    def _exact(self, node: Node, inputs: list[Array], images: Array) -> Array:
+        if isinstance(node, int8.Conv2DInt8 | int8.DepthwiseConv2DInt8):
+            if node.name in self._window:
+                x = inputs[0] - np.float32(node.input_zero) if node.input_zero else inputs[0]
+                return native.finish_int8(
+                    self._window[node.name][0].forward(x), node.bias, node.multipliers,
+                    node.shifts, node.output_zero, node.lo, node.hi,
+                )  # fmt: skip
+        elif isinstance(node, int8.AddInt8) and node.name in self._tables:
+            return native.add_int8(
+                inputs[0], inputs[1], self._tables[node.name], node.multipliers[2], node.shifts[2],
+                node.output_zero, node.lo, node.hi,
+            )  # fmt: skip
+        return super()._exact(node, inputs, images)
+
+    def _undo(self, node: Node, inputs: list[Array], out: Array, flow: Array) -> list[Array]:
+        if isinstance(node, int8.Weighted) and node.name in self._window:
+            window, factors = self._window[node.name]
+            if window.turns:
+                return [window.backward(native.clamp_back(flow, out, node.lo, node.hi, factors))]
+        return super()._undo(node, inputs, out, flow)
+
+
+def _int8(graph: Graph, node: int8.Conv2DInt8 | int8.DepthwiseConv2DInt8) -> _Window | None:
+    source = graph.tensor[node.inputs[0]].shape
+    deep = isinstance(node, int8.DepthwiseConv2DInt8)
+    largest = int(np.abs(node.per_channel.astype(np.int64)).sum(axis=1).max()) * 255
+    known = node.dilations == (1, 1) and getattr(node, "depth_multiplier", 1) == 1
+    if largest >= native.EXACT or not known or len(source) != 3:
+        return None
+    return _Window(node, node.weights, source, graph.tensor[node.output].shape, deep=deep)
+
+
+def _is_plain(graph: Graph, node: int8.AddInt8) -> bool:
+    shapes = [graph.tensor[name].shape for name in node.inputs]
+    return not node.constant.size and len(shapes) == 2 and shapes[0] == shapes[1]
+
+
+def _add_tables(node: int8.AddInt8) -> tuple[Array, Array]:
+    codes = np.arange(-128, 128)
+    first, second = (
+        interpreter_int8.multiply((codes - zero) << 20, multiplier, shift)
+        for zero, multiplier, shift in zip(
+            node.input_zeros, node.multipliers, node.shifts, strict=False
+        )
+    )
+    sign = -1 if isinstance(node, int8.SubInt8) else 1
+    return first.astype(np.int32), (sign * second).astype(np.int32)

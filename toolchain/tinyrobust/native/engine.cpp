@@ -1,0 +1,248 @@
+// Layers of a network on floats that hold integers, for the processor this file is compiled for.
+//
+// Tensors are dense, NHWC. A convolution's sums are exact as long as every partial sum is an
+// integer below 2^24, which the caller proves; requantisation is exact throughout. The same
+// convolution serves the backward pass, where the floats are floats.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+using std::int32_t;
+using std::int64_t;
+using std::size_t;
+using std::uint8_t;
+
+constexpr size_t kLanes = 16;  // output channels side by side: one AVX-512 register
+typedef float Vector __attribute__((vector_size(64), aligned(4), may_alias));
+
+struct Shape {
+  size_t height, width, channels;
+};
+
+// What a convolution reads: its input with `insert - 1` zeros between pixels, and pads around.
+struct Padded {
+  size_t row;  // floats in a padded row
+  std::vector<float> values;
+
+  void fill(const float* x, Shape in, const int32_t* pads, const int32_t* insert) {
+    const size_t top = size_t(pads[0]), bottom = size_t(pads[1]), left = size_t(pads[2]),
+                 right = size_t(pads[3]), down = size_t(insert[0]), along = size_t(insert[1]);
+    const size_t c = in.channels;
+    row = (left + (in.width - 1) * along + 1 + right) * c;
+    values.assign((top + (in.height - 1) * down + 1 + bottom) * row, 0.0f);
+    for (size_t y = 0; y < in.height; y++) {
+      float* to = &values[(top + y * down) * row + left * c];
+      if (along == 1) {
+        std::memcpy(to, x + y * in.width * c, in.width * c * sizeof(float));
+        continue;
+      }
+      for (size_t i = 0; i < in.width; i++) {
+        std::memcpy(to + i * along * c, x + (y * in.width + i) * c, c * sizeof(float));
+      }
+    }
+  }
+};
+
+// P pixels of one row by V vectors of output channels. `run` floats lie side by side under one
+// kernel row; weights are [rows][run][kLanes] for each vector, `block` floats apart.
+template <int P, int V>
+void tile(const float* x, size_t row, size_t rows, size_t run, size_t step, const float* weights,
+          size_t block, float* out, size_t channels, size_t lanes) {
+  Vector sums[P][V] = {};
+  for (size_t i = 0; i < rows; i++) {
+    const float* from = x + i * row;
+    for (size_t k = 0; k < run; k++, weights += kLanes) {
+      Vector w[V];
+      for (int v = 0; v < V; v++) {
+        std::memcpy(&w[v], weights + size_t(v) * block, sizeof(Vector));
+      }
+      for (int p = 0; p < P; p++) {
+        for (int v = 0; v < V; v++) sums[p][v] += from[k + size_t(p) * step] * w[v];
+      }
+    }
+  }
+  for (int p = 0; p < P; p++) {
+    for (int v = 0; v < V; v++) {
+      const size_t count = v == V - 1 ? lanes - size_t(v) * kLanes : kLanes;
+      float* to = out + size_t(p) * channels + size_t(v) * kLanes;
+      std::memcpy(to, &sums[p][v], count * sizeof(float));
+    }
+  }
+}
+
+using Tile = void (*)(const float*, size_t, size_t, size_t, size_t, const float*, size_t, float*,
+                      size_t, size_t);
+constexpr size_t kPixels = 8;
+constexpr Tile kTiles[2][kPixels] = {
+    {tile<1, 1>, tile<2, 1>, tile<3, 1>, tile<4, 1>, tile<5, 1>, tile<6, 1>, tile<7, 1>,
+     tile<8, 1>},
+    {tile<1, 2>, tile<2, 2>, tile<3, 2>, tile<4, 2>, tile<5, 2>, tile<6, 2>, tile<7, 2>,
+     tile<8, 2>},
+};
+
+thread_local Padded padded;
+
+// TensorFlow Lite's MultiplyByQuantizedMultiplier (interpreter_int8.multiply); `left` is a power
+// of two, `right` a shift and `mask` its bits. The verifier proves that x * left is an int32.
+// Comparisons are sign bits, since GCC 12 does not vectorise sums of truth values.
+inline int64_t scaled(int64_t x, int64_t multiplier, int64_t left, int64_t right, int64_t mask) {
+  int64_t high = (x * left * multiplier + (int64_t(1) << 30)) >> 31;
+  high = high > INT32_MAX ? INT32_MAX : high;
+  const int64_t threshold = (mask >> 1) - (high >> 63);
+  return (high >> right) - ((threshold - (high & mask)) >> 63);  // one more above the threshold
+}
+
+inline float clamped(int64_t x, int32_t zero, int32_t lo, int32_t hi) {
+  const int64_t q = x + zero;
+  return float(q < lo ? lo : q > hi ? hi : q);
+}
+
+// t and the clamped quotient of B branches, in doubles that hold every integer exactly.
+template <int B>
+void requantize(size_t rows, size_t channels, const float* __restrict first,
+                const float* __restrict second, const double* __restrict factors,
+                const double* __restrict bias, double half, double step, double lo, double hi,
+                double low, double high, float* __restrict out, uint8_t* __restrict passes) {
+  for (size_t r = 0; r < rows; r++) {
+    for (size_t c = 0; c < channels; c++) {
+      const size_t at = r * channels + c;
+      double t = bias[c] + std::floor(double(first[at]) * factors[c]);
+      if (B > 1) t += std::floor(double(second[at]) * factors[channels + c]);
+      double q = std::floor((t + half) * step);
+      q = q < lo ? lo : q;
+      out[at] = float(q > hi ? hi : q);
+      passes[at] = uint8_t((t > low) & (t < high));
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+// `shape`: images, height, width, channels in, height, width, channels out, kernel rows and
+// columns, strides down and along. `weights` packed: [channels out / 16][rows][columns][in][16].
+void tr_conv(const int32_t* shape, const int32_t* pads, const int32_t* insert, const float* x,
+             const float* weights, float* out) {
+  const size_t images = size_t(shape[0]);
+  const Shape in{size_t(shape[1]), size_t(shape[2]), size_t(shape[3])};
+  const Shape to{size_t(shape[4]), size_t(shape[5]), size_t(shape[6])};
+  const size_t rows = size_t(shape[7]), columns = size_t(shape[8]), down = size_t(shape[9]),
+               along = size_t(shape[10]);
+  const size_t run = columns * in.channels, block = rows * run * kLanes;
+  const size_t step = along * in.channels;
+  for (size_t n = 0; n < images; n++) {
+    padded.fill(x + n * in.height * in.width * in.channels, in, pads, insert);
+    float* image = out + n * to.height * to.width * to.channels;
+    for (size_t o = 0; o < to.channels; o += 2 * kLanes) {
+      const size_t left = to.channels - o, lanes = left < 2 * kLanes ? left : 2 * kLanes;
+      const Tile* tiles = kTiles[lanes > kLanes];
+      const float* w = weights + o / kLanes * block;
+      for (size_t y = 0; y < to.height; y++) {
+        const float* from = &padded.values[y * down * padded.row];
+        for (size_t i = 0; i < to.width; i += kPixels) {
+          const size_t rest = to.width - i, pixels = rest < kPixels ? rest : kPixels;
+          tiles[pixels - 1](from + i * step, padded.row, rows, run, step, w, block,
+                            image + (y * to.width + i) * to.channels + o, to.channels, lanes);
+        }
+      }
+    }
+  }
+}
+
+// Every channel by itself; `shape` as for tr_conv, `weights` [rows][columns][channels].
+void tr_depthwise(const int32_t* shape, const int32_t* pads, const int32_t* insert, const float* x,
+                  const float* weights, float* out) {
+  const size_t images = size_t(shape[0]);
+  const Shape in{size_t(shape[1]), size_t(shape[2]), size_t(shape[3])};
+  const Shape to{size_t(shape[4]), size_t(shape[5]), size_t(shape[6])};
+  const size_t rows = size_t(shape[7]), columns = size_t(shape[8]), down = size_t(shape[9]),
+               along = size_t(shape[10]), channels = to.channels;
+  for (size_t n = 0; n < images; n++) {
+    padded.fill(x + n * in.height * in.width * channels, in, pads, insert);
+    for (size_t y = 0; y < to.height; y++) {
+      for (size_t i = 0; i < to.width; i++) {
+        float* sums = out + ((n * to.height + y) * to.width + i) * channels;
+        for (size_t c = 0; c < channels; c++) sums[c] = 0.0f;
+        for (size_t r = 0; r < rows; r++) {
+          const float* from = &padded.values[(y * down + r) * padded.row + i * along * channels];
+          for (size_t k = 0; k < columns; k++) {
+            const float* w = weights + (r * columns + k) * channels;
+            for (size_t c = 0; c < channels; c++) {
+              sums[c] += from[k * channels + c] * w[c];
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Node requantize of family fixed: `factors` are multipliers / 2^16; `passes` where t is inside.
+void tr_requantize(int32_t rows, int32_t channels, int32_t branches, const float* first,
+                   const float* second, const double* factors, const double* bias, int32_t shift,
+                   int32_t lo, int32_t hi, float* out, uint8_t* passes) {
+  const double power = double(int64_t(1) << shift);
+  (branches == 1 ? requantize<1> : requantize<2>)(size_t(rows), size_t(channels), first, second,
+                                                  factors, bias, double((int64_t(1) << shift) >> 1),
+                                                  1.0 / power, lo, hi, lo * power, hi * power, out,
+                                                  passes);
+}
+
+// flow x passes x factors of its channel.
+void tr_requantize_back(int32_t rows, int32_t channels, const float* __restrict flow,
+                        const uint8_t* __restrict passes, const float* __restrict factors,
+                        float* __restrict out) {
+  for (size_t r = 0; r < size_t(rows); r++) {
+    for (size_t c = 0; c < size_t(channels); c++) {
+      const size_t at = r * size_t(channels) + c;
+      out[at] = passes[at] ? flow[at] * factors[c] : 0.0f;
+    }
+  }
+}
+
+// What ends every weighted node of family tflite: bias, scale of the channel, zero point, clamp.
+void tr_finish_int8(int32_t rows, int32_t channels, const float* __restrict sums,
+                    const int64_t* __restrict bias, const int64_t* __restrict multipliers,
+                    const int64_t* __restrict lefts, const int64_t* __restrict rights,
+                    const int64_t* __restrict masks, int32_t zero, int32_t lo, int32_t hi,
+                    float* __restrict out) {
+  for (size_t r = 0; r < size_t(rows); r++) {
+    for (size_t c = 0; c < size_t(channels); c++) {
+      const size_t at = r * size_t(channels) + c;
+      const int64_t sum = int32_t(sums[at]) + bias[c];
+      out[at] = clamped(scaled(sum, multipliers[c], lefts[c], rights[c], masks[c]), zero, lo, hi);
+    }
+  }
+}
+
+// ADD and SUB of two tensors: the operands' scaled values by table, of the code plus 128.
+void tr_add_int8(int32_t count, const float* __restrict first, const float* __restrict second,
+                 const int32_t* __restrict table_first, const int32_t* __restrict table_second,
+                 int32_t multiplier, int32_t right, int32_t zero, int32_t lo, int32_t hi,
+                 float* __restrict out) {
+  const int64_t mask = (int64_t(1) << right) - 1;
+  for (size_t i = 0; i < size_t(count); i++) {
+    const int64_t a = table_first[int32_t(first[i]) + 128];
+    const int64_t b = table_second[int32_t(second[i]) + 128];
+    out[i] = clamped(scaled(a + b, multiplier, 1, right, mask), zero, lo, hi);
+  }
+}
+
+// flow x factors of its channel where the clamped `values` are strictly inside lo..hi.
+void tr_clamp_back(int32_t rows, int32_t channels, const float* __restrict flow,
+                   const float* __restrict values, float lo, float hi,
+                   const float* __restrict factors, float* __restrict out) {
+  for (size_t r = 0; r < size_t(rows); r++) {
+    for (size_t c = 0; c < size_t(channels); c++) {
+      const size_t at = r * size_t(channels) + c;
+      out[at] = (values[at] > lo) & (values[at] < hi) ? flow[at] * factors[c] : 0.0f;
+    }
+  }
+}
+
+}  // extern "C"
