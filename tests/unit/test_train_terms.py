@@ -115,6 +115,13 @@ def test_the_student_learns_from_the_teacher(recipe: Recipe, teacher: Path) -> N
     assert not any("teacher" in v.name for v in trainer.variables)
 
 
+def test_a_teacher_may_be_a_model_of_the_zoo(recipe: Recipe) -> None:
+    from tinyrobust.train.terms import distillation
+
+    assert (distillation._folder("shapes-small") / "weights.npz").is_file()
+    assert distillation._folder("some/folder") == Path("some/folder")
+
+
 def test_a_teacher_of_another_task_or_none_is_refused(
     recipe: Recipe, teacher: Path, tmp_path: Path
 ) -> None:

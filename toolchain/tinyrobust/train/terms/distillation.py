@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tinyrobust import resources
 from tinyrobust.errors import RecipeError
 from tinyrobust.recipes import Recipe
 from tinyrobust.train import attack, trained
@@ -22,7 +23,7 @@ def build(recipe: Recipe, model: Any) -> Term | None:
     wish = recipe.distillation
     if wish.teacher is None:
         return None
-    teacher = trained.rebuild(Path(wish.teacher))
+    teacher = trained.rebuild(_folder(wish.teacher))
     teacher.trainable = False
     if (teacher.input_shape, teacher.output_shape) != (model.input_shape, model.output_shape):
         raise RecipeError(
@@ -37,6 +38,11 @@ def build(recipe: Recipe, model: Any) -> Term | None:
         return wish.weight * distilled(tf.stop_gradient(taught), step.logits, wish.temperature)
 
     return term
+
+
+def _folder(teacher: str) -> Path:
+    of_the_zoo = resources.root() / "models" / "zoo" / teacher / "train"
+    return of_the_zoo if "/" not in teacher and of_the_zoo.is_dir() else Path(teacher)
 
 
 def distilled(teacher_logits: Any, logits: Any, temperature: float) -> Any:
