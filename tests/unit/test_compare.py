@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 
 from tinyrobust import attacks, boards, report, tasks
 from tinyrobust.cli.compare import command
+from tinyrobust.convert.card import add_attacks
 from tinyrobust.errors import GraphError, TaskError, TinyRobustError
 from tinyrobust.evaluate import comparison, comparison_figures, journal, model_costs, suite, wilson
 from tinyrobust.evaluate.config import Series
@@ -492,3 +494,49 @@ def test_the_command_writes_what_it_shows(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.glob("compare.*")} == {
         "compare.html", "compare.json", "compare.md", "compare.svg",
     }  # fmt: skip
+
+
+def test_cards_take_the_figures_and_keep_the_rest(tmp_path: Path) -> None:
+    zoo = ROOT / "models" / "zoo" / "shapes-small"
+    folder = tmp_path / "mine"
+    shutil.copytree(zoo, folder)
+    bare = tmp_path / "bare"
+    shutil.copytree(zoo, bare)
+    (bare / "card.json").unlink()
+    arguments = ["--models", f"{folder},{bare}", "--attacks", "noise,fgsm", "--eps", "8", "--cards",
+                 "--samples", "20", "--out", str(tmp_path / "out")]  # fmt: skip
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "no card in" in done.output and not (bare / "card.json").exists()
+    made = json.loads((tmp_path / "out" / "compare.json").read_text())
+    card, before = (json.loads((p / "card.json").read_text()) for p in (folder, zoo))
+    found = card.pop("attacks")["mine"]
+    before.pop("attacks", None)
+    assert card == before
+    assert found["graph_sha256"] == card["graph_sha256"]
+    cells = made["models"][0]["cells"]
+    assert {c["key"]: c["correct"] for c in found["attacks"]} == {
+        key: cell["correct"] for key, cell in cells.items()
+    }
+    page = (folder / "card.md").read_text()
+    assert f"| FGSM | white-box | 8/255 | {100 * cells['fgsm_eps8']['accuracy']:.1f} % (" in page
+    assert page.index("## Under attack") < page.index("## Known weaknesses")
+    (folder / "card.json").write_text("{")
+    with pytest.raises(GraphError, match="damaged"):
+        add_attacks(folder, "mine", found)
+
+
+def zoo_models() -> list[str]:
+    from tinyrobust.convert import models
+
+    return models.names()
+
+
+@pytest.mark.parametrize("name", zoo_models())
+def test_attack_figures_on_a_card_are_of_the_model_that_lies_there(name: str) -> None:
+    from tinyrobust.convert import models
+
+    model = models.load_model(name)
+    found = json.loads((model.folder / "card.json").read_text()).get("attacks", {})
+    if name in found:
+        assert found[name]["graph_sha256"] == model.graph.sha256

@@ -72,6 +72,8 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[floa
               help="Show models that are not there as 'not measured'.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder for records and reports.  [default: comparison/SUITE]")  # fmt: skip
+@click.option("--cards", is_flag=True,
+              help="Put the figures into the cards (card.json, card.md) beside the models.")  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run recorded.")
 @json_option
 @click.pass_context
@@ -80,7 +82,7 @@ def command(
     samples: int, attacks: tuple[str, ...], eps: tuple[float, ...], norm: str,
     slow_attacks: tuple[str, ...], slow_samples: int, baseline: str | None,
     board_name: str | None, count: bool, seed: int, allow_missing: bool, out: Path | None,
-    fresh: bool, json_file: str | None,
+    cards: bool, fresh: bool, json_file: str | None,
 ) -> None:  # fmt: skip
     """Compare models under attack: accuracy with intervals, the worst of all attacks per image,
     queries, signs of gradient masking, memory and instructions.
@@ -129,6 +131,8 @@ def command(
     _show(screen, made)
     for path in vars(files).values():
         screen.print(f"  {path}", soft_wrap=True)
+    if cards:
+        _write_cards(screen, found, made)
     write_result(json_file, "compare", made)
     different = sum(m["score_differences"] for m in made["models"])
     if different:
@@ -194,6 +198,20 @@ def _costs(
                 if count else model_costs.predicted(graph, board)
             )  # fmt: skip
     return made
+
+
+def _write_cards(screen: Any, found: Sequence[Contender], made: dict[str, Any]) -> None:
+    """The figures of each model into its card, where it has one."""
+    from tinyrobust.convert import card, card_attacks
+
+    for contender, row in zip(found, made["models"], strict=True):
+        model = contender.model
+        if model is None:
+            continue
+        if card.add_attacks(model.folder, model.name, card_attacks.entry(made, row)):
+            screen.print(f"  {model.folder / 'card.md'}", soft_wrap=True)
+        else:
+            screen.print(f"{contender.title}: no card in {model.folder}")
 
 
 class _Progress:

@@ -5,8 +5,13 @@ In: the figures that ``zoo`` gathered. Out: Markdown, and the weaknesses that fo
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+from tinyrobust import artefact
+from tinyrobust.convert import card_attacks
+from tinyrobust.errors import GraphError
 from tinyrobust.units import count
 
 SCHEMA = "tinyrobust.card/1"
@@ -68,6 +73,28 @@ def markdown(card: dict[str, Any]) -> str:
     return "\n".join([*lines, *_weaknesses(card)]) + "\n"
 
 
+def page(card: dict[str, Any]) -> str:
+    """``card.md`` of either kind of model."""
+    return markdown_int8(card) if "keras" in card else markdown(card)
+
+
+def add_attacks(folder: Path, name: str, found: dict[str, Any]) -> bool:
+    """Put what attacks found of the model ``name`` (the network or its twin) into the card of
+    ``folder``; False when there is no card. Raises GraphError for a card that cannot be read."""
+    path = folder / "card.json"
+    if not path.is_file():
+        return False
+    try:
+        card = json.loads(path.read_text())
+        card["attacks"] = {**card.get("attacks", {}), name: found}
+        text = page(card)
+    except (OSError, ValueError, KeyError) as error:
+        raise GraphError(f"{path} is damaged: {error}", "restore it from the release") from error
+    artefact.write_json(path, card)
+    artefact.write_text(folder / "card.md", text)
+    return True
+
+
 def markdown_int8(card: dict[str, Any]) -> str:
     """``card.md`` of a model whose device form is a ``.tflite`` file."""
     accuracy, keras = card["accuracy"], card["keras"]
@@ -99,7 +126,9 @@ def _last_rows(card: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _weaknesses(card: dict[str, Any]) -> list[str]:
-    return ["", "## Known weaknesses", "", *(f"- {line}" for line in card["known_weaknesses"])]
+    lines = [f"- {line}" for line in card["known_weaknesses"]]
+    attacked = card_attacks.section(card.get("attacks", {}))
+    return [*attacked, "", "## Known weaknesses", "", *lines]
 
 
 def histogram_lines(differences: dict[str, dict[str, int]]) -> list[str]:
