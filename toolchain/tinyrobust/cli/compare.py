@@ -73,7 +73,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[floa
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder for records and reports.  [default: comparison/SUITE]")  # fmt: skip
 @click.option("--cards", is_flag=True,
-              help="Put the figures into the cards (card.json, card.md) beside the models.")  # fmt: skip
+              help="Put the figures into the cards beside the models.")  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run recorded.")
 @json_option
 @click.pass_context

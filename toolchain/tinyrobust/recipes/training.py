@@ -139,8 +139,9 @@ class Distillation(Strict):
 
     The loss is ``(1 - weight)`` times cross-entropy plus ``weight * temperature^2`` times the
     divergence of the network's softened prediction from that of the teacher: a model of the zoo,
-    by name, or a folder that ``train`` wrote. With adversarial training the network sees the attacked image, the teacher the
-    clean one (M. Goldblum et al., "Adversarially Robust Distillation", 2020, arXiv:1905.09747).
+    by name, or a folder that ``train`` wrote. With adversarial training the network sees the
+    attacked image, the teacher the clean one (M. Goldblum et al., "Adversarially Robust
+    Distillation", 2020, arXiv:1905.09747).
     """
 
     teacher: str | None = None
