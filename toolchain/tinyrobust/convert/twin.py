@@ -47,12 +47,19 @@ BATCH = 8  # images at a time, so that a layer stays in the cache
 _EXACT_FLOAT32 = 1 << 24
 
 
+def last_use(graph: Graph) -> dict[str, int]:
+    """By tensor the number of the last node that reads it; past all nodes for the scores."""
+    found = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    return found | {graph.output.name: len(graph.nodes)}
+
+
 class Twin:
     """Scores and gradients of ``graph``; see the module for the rules."""
 
     def __init__(self, graph: Graph, *, smooth: bool = False) -> None:
         self.graph = graph
         self.smooth = smooth
+        self._last_use = last_use(graph)
         self._matrix: dict[str, Array] = {}
         self._back: dict[str, Array] = {}  # the same weights as the backward pass reads them
         for node in graph.nodes:
@@ -80,7 +87,7 @@ class Twin:
         out = np.zeros((len(images), self.graph.output.size))
 
         def work(where: slice) -> None:
-            out[where] = self._forward(images[where])[0]
+            out[where] = self._forward(images[where], keep=False)[0]
 
         in_batches(len(images), BATCH, work)
         return out
@@ -156,12 +163,15 @@ class Twin:
     def _floor(self, x: Array) -> Array:
         return x if self.smooth else np.floor(x, out=x)
 
-    def _forward(self, x: Real) -> tuple[Real, dict[str, Any]]:
-        """Scores and all that the backward pass needs, by tensor or node name."""
+    def _forward(self, x: Real, *, keep: bool = True) -> tuple[Real, dict[str, Any]]:
+        """Scores and all that the backward pass needs, by tensor or node name; without ``keep``
+        each value goes when nothing reads it any more, which is kinder to the cache."""
         values: dict[str, Any] = {}
-        for node in self.graph.nodes:
+        for i, node in enumerate(self.graph.nodes):
             inputs = [values[name] for name in node.inputs] or [x]
             values[node.output] = self._do(node, inputs, values)
+            if not keep:
+                values = {name: values[name] for name in values if self._last_use.get(name, 0) > i}
         return np.asarray(values[self.graph.output.name], np.float64), values
 
     def _backward(self, values: dict[str, Any], d_scores: Real) -> Real:

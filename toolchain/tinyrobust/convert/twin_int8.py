@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.convert.losses import Loss, Pulled, cross_entropy
+from tinyrobust.convert.twin import last_use
 from tinyrobust.errors import GraphError
 from tinyrobust.graph import Graph, int8, interpreter_int8
 from tinyrobust.graph.base import Node, Reshape
@@ -41,6 +42,7 @@ class TwinInt8:
     def __init__(self, graph: Graph, *, smooth: bool = False) -> None:
         self.graph = graph
         self.smooth = smooth
+        self._last_use = last_use(graph)
         last = graph.producer(graph.nodes[-1].inputs[0])
         while isinstance(last, Reshape):
             last = graph.producer(last.inputs[0])
@@ -103,7 +105,7 @@ class TwinInt8:
         out = np.zeros((len(images), self.graph.output.size))
 
         def work(where: slice) -> None:
-            out[where] = of(self._forward(images[where]))
+            out[where] = of(self._forward(images[where], keep=(self._logits,)))
 
         in_batches(len(images), BATCH, work)
         return out
@@ -112,14 +114,19 @@ class TwinInt8:
         found = values[self._logits]
         return np.asarray(found.reshape(len(found), -1).astype(np.float64) * self.logit_scale)
 
-    def _forward(self, images: Array) -> dict[str, Any]:
-        """Every tensor."""
+    def _forward(self, images: Array, *, keep: tuple[str, ...] | None = None) -> dict[str, Any]:
+        """Every tensor, or, with ``keep``, these and the scores."""
         values: dict[str, Any] = {}
-        for node in self.graph.nodes:
+        for i, node in enumerate(self.graph.nodes):
             inputs = [values[name] for name in node.inputs]
             run = self._smooth if self.smooth else self._exact
             out, shape = run(node, inputs, images), self.graph.tensor[node.output].shape
             values[node.output] = out.reshape(len(images), *shape).astype(self.dtype, copy=False)
+            if keep is not None:
+                values = {
+                    name: values[name] for name in values
+                    if name in keep or self._last_use.get(name, 0) > i
+                }  # fmt: skip
         return values
 
     def _exact(self, node: Node, inputs: list[Array], images: Array) -> Array:
