@@ -97,7 +97,7 @@ def test_attacks_that_ask_the_board_give_the_interpreters_images(
 ) -> None:
     chosen = ("--attacks", "square,hopskipjump", "--eps", "8", "--queries", "40", "--samples", "6")
     sets = {}
-    for oracle in ("device", "interpreter", "host"):
+    for oracle in ("device", "interpreter", "native", "host"):
         files = ("--oracle", oracle, "--out", oracle, "--save-adversarial", f"{oracle}.npz")
         assert evaluate(*chosen, *files, "--json", "-") == 0
         made = result(capsys)
@@ -112,8 +112,8 @@ def test_attacks_that_ask_the_board_give_the_interpreters_images(
         assert {c["status"] for c in made["masking"]} <= {"no sign", "not measured"}
         sets[oracle] = AdversarialSet.load(Path(f"{oracle}.npz"))
     for series, images in sets["device"].crafted.items():
-        assert (images == sets["interpreter"].crafted[series]).all()
-        assert (images == sets["host"].crafted[series]).all()
+        for oracle in ("interpreter", "native", "host"):
+            assert (images == sets[oracle].crafted[series]).all()
 
 
 @pytest.mark.attacks
