@@ -201,6 +201,25 @@ def test_a_killed_process_resumes_where_it_was(tmp_path: Path) -> None:
     assert figures(out) == figures(tmp_path / "whole")
 
 
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    """Both would craft the same images, and write the same records twice."""
+
+    class Nosy(FakeSession):
+        refused = 0
+
+        def infer_many(self, images: Any) -> Any:
+            if not self.refused:
+                self.refused += 1
+                with pytest.raises(TinyRobustError, match="another run works in"):
+                    run(tmp_path)
+            return super().infer_many(images)
+
+    session = Nosy(GRAPH)
+    run(tmp_path, session)
+    assert session.refused == 1
+    run(tmp_path)  # the lock went with the run
+
+
 def test_crafted_images_are_kept_for_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

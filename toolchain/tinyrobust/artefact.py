@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -10,6 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from tinyrobust.errors import TinyRobustError
+
+
+def try_lock(path: Path) -> int | None:
+    """A handle whose lock lasts until it is closed or the process ends; None: another has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def write_bytes(path: Path, data: bytes) -> None:

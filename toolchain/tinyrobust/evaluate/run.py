@@ -6,8 +6,10 @@ Adversarial images are kept in ``<out>/adversarial/`` so that a killed run craft
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinyrobust import attacks
+from tinyrobust.artefact import try_lock
 from tinyrobust.boards import Board
 from tinyrobust.errors import LinkError, ProtocolError, TinyRobustError
 from tinyrobust.evaluate.adversarial import AdversarialSet, UInt8, header_of
@@ -91,9 +94,36 @@ def evaluate(
     crafting them. ``memory`` is the build's memory.json; ``counter`` says what the board counts
     (instructions on a virtual board and cycles on another, when not given). Records of another
     Config in ``out`` are put aside; ``fresh`` deletes all. Raises ProtocolError when the device
-    runs another image, LinkError, DeviceFault, and TinyRobustError when the disk is full; what was
-    recorded stays, and the same call goes on.
+    runs another image, LinkError, DeviceFault, and TinyRobustError when the disk is full or another
+    run works in ``out``; what was recorded stays, and the same call goes on.
     """
+    with _alone(out):
+        return _evaluate(
+            config, graph, images, labels, device, out, replay, memory, counter, fresh, header,
+            victim, progress, notice,
+        )  # fmt: skip
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Raise TinyRobustError when another run works in the folder ``out``."""
+    lock = try_lock(out / ".lock")
+    if lock is None:
+        raise TinyRobustError(
+            f"another run works in {out}", "let it finish, or choose another --out"
+        )
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _evaluate(
+    config: Config, graph: Graph, images: UInt8, labels: Any, device: Device, out: Path,
+    replay: AdversarialSet | None, memory: Mapping[str, Any] | None, counter: Counter | None,
+    fresh: bool, header: Mapping[str, Any] | None, victim: attacks.Victim | None,
+    progress: Progress, notice: Callable[[str], None],
+) -> Journal:  # fmt: skip
     started = time.monotonic()
     check_device(device, config)
     if fresh:

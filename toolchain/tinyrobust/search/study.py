@@ -29,7 +29,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from tinyrobust import boards
-from tinyrobust.artefact import canonical_json, sha256, write_json
+from tinyrobust.artefact import canonical_json, sha256, try_lock, write_json
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.recipes import Recipe
 from tinyrobust.search.budget import Budget
@@ -224,7 +224,7 @@ class Folder:
         trials = self.study.get_trials(deepcopy=False)
         for old in trials:
             if old.state == TrialState.RUNNING:
-                lock = _try_lock(self.trial_folder(old.number) / "lock")
+                lock = try_lock(self.trial_folder(old.number) / "lock")
                 if lock is None:
                     continue  # its worker lives
                 taken = optuna.Trial(self.study, old._trial_id)
@@ -236,7 +236,7 @@ class Folder:
             return None, None
         self._check_hope(trials)
         trial = self.study.ask()
-        return trial, _try_lock(self.trial_folder(trial.number) / "lock")
+        return trial, try_lock(self.trial_folder(trial.number) / "lock")
 
     def _may_try(self, old: FrozenTrial, taken: optuna.Trial) -> bool:
         """Whether a trial whose worker died is tried again: not when it killed ATTEMPTS workers
@@ -283,15 +283,3 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _try_lock(path: Path) -> int | None:
-    """A handle whose lock lasts until it is closed or the process ends; None: another has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
