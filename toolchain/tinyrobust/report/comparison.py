@@ -157,10 +157,11 @@ def duration(seconds: float) -> str:
 def statements(figures: Figures) -> list[str]:
     """What was done, what was not, and how to read it."""
     lines = [
-        "Every image was judged on exact integers: the firmware's C++ compiled for the host (the "
-        "interpreter's fast form without a compiler), compared with the interpreter's scores in "
-        "every integer. Attacks ask the same integers; a size is the largest change of a value of "
-        "the uint8 input, of 255 (L2: the length of the whole change).",
+        "Every image was judged on exact integers: the Graph's arithmetic compiled for this "
+        "computer (the interpreter's fast form without a compiler), compared with the "
+        "interpreter's scores in every integer. Attacks ask the same integers; a size is the "
+        "largest change of a value of the uint8 input, of 255 (L2: the length of the whole "
+        "change).",
         "Accuracies have 95 % intervals (Wilson). '!' marks a sign of gradient masking: the figure "
         "may be the attack's weakness, not the model's strength; the signs are listed below.",
         "Worst of the suite: an image counts as right when it is right clean and under every "
