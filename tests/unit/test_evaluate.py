@@ -220,6 +220,12 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     run(tmp_path)  # the lock went with the run
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TinyRobustError, match="cannot write .*file"):
+        run(tmp_path / "file" / "out")
+
+
 def test_crafted_images_are_kept_for_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,9 +14,17 @@ from tinyrobust.errors import TinyRobustError
 
 
 def try_lock(path: Path) -> int | None:
-    """A handle whose lock lasts until it is closed or the process ends; None: another has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    """A handle whose lock lasts until it is closed or the process ends; None: another has it.
+
+    Raises TinyRobustError when the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise TinyRobustError(
+            f"cannot write {path}: {error.strerror}", "check the folder and its permissions"
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -65,7 +65,7 @@ class NativeOracle:
         from tinyrobust import native
         from tinyrobust.convert.twin_native import twin_for
 
-        native.check()
+        native.check()  # else twin_for would take numpy where there is no compiler
         self._graph = graph
         self._twin = twin_for(graph)
 

@@ -71,7 +71,7 @@ def _sizes(
 @click.option("--surrogate", metavar="NAME|FILE",
               help="Model whose gradients attack 'transfer' follows.")  # fmt: skip
 @click.option("--oracle", type=click.Choice(["interpreter", "native", "host", "device", "qkeras"]),
-              help="Who answers what black-box attacks ask.  [default: host, where there is a C++ "
+              help="Who answers what black-box attacks ask.  [default: native, with a C++ "
               "compiler]")  # fmt: skip
 @click.option("--batch", "batch_images", type=click.IntRange(min=1), default=100,
               show_default=True, metavar="N",

@@ -44,7 +44,7 @@ def section(attacks: Mapping[str, Figures]) -> list[str]:
     for name, found in attacks.items():
         if not found["attacks"]:
             continue
-        lines += ["", f"`{name}` by `tinyrobust compare --suite {found['suite']}`, seed "
+        lines += ["", f"`{name}` by `tinyrobust compare`, suite {found['suite']}, seed "
                   f"{found['seed']}; the first images of the test split, 95 % intervals:",
                   "", "| attack | kind | size | accuracy | images | queries per image |",
                   "|---|---|---|---|---|---|",

@@ -53,8 +53,8 @@ def named(graph: Graph, name: str, task: str, labels: tuple[str, ...]) -> Graph:
 
 def _tflite_files() -> dict[str, Path]:
     folder = resources.root() / "models" / "zoo"
-    files = {path.parent.name: path for path in folder.glob(f"*/{MODEL_FILE}")}
-    return files | {path.parent.name + TWIN: path for path in folder.glob(f"*/{TWIN_FILE}")}
+    files = {path.parent.name: path for path in folder.glob(f"[!.]*/{MODEL_FILE}")}
+    return files | {path.parent.name + TWIN: path for path in folder.glob(f"[!.]*/{TWIN_FILE}")}
 
 
 def _of_the_zoo(name: str, path: Path) -> Model:

@@ -26,8 +26,9 @@ _FEW = 8  # input channels
 
 
 def twin_for(graph: Graph) -> Twin | TwinInt8:
-    """The fastest twin of ``graph`` on this computer."""
+    """The fastest twin of ``graph`` on this computer; raises BuildError when the compiler fails."""
     if native.available():
+        native.check()  # here, not by each thread of the first batch
         return NativeTwin(graph) if graph.family == "fixed" else NativeTwinInt8(graph)
     return Twin(graph) if graph.family == "fixed" else TwinInt8(graph)
 

@@ -98,10 +98,39 @@ def evaluate(
     run works in ``out``; what was recorded stays, and the same call goes on.
     """
     with _alone(out):
-        return _evaluate(
-            config, graph, images, labels, device, out, replay, memory, counter, fresh, header,
-            victim, progress, notice,
-        )  # fmt: skip
+        started = time.monotonic()
+        check_device(device, config)
+        if fresh:
+            Cache.clear(out)
+        journal = Journal(out, config, fresh=fresh, **(header or {}))
+        if journal.put_aside:
+            notice(f"records of another configuration were put aside as {journal.put_aside}")
+        done = {(r["series"], r["first"]) for r in journal.batches()}
+        if done:
+            notice(f"going on after {len(done)} recorded batches in {journal.path}")
+        crafter = Crafter(
+            config, victim or attacks.GraphVictim(graph), images, labels, Cache(out, config), replay
+        )
+        work = _Work(config, graph, images, labels, device, crafter, journal)
+        journal.append(_device_record(device, config, counter))
+        for series in config.series:
+            for first in range(0, len(images), config.batch_images):
+                if (series.key, first) not in done:
+                    work.batch(series, first, progress)
+                progress(series, min(first + config.batch_images, len(images)))
+            if series.attack is None and journal.last("layers") is None:
+                journal.append({"type": "layers", "layers": _layers(device, images)})
+        if replay is None and config.attacks and journal.last("masking") is None:
+            eps = max(
+                (s.eps_255 for s in config.attacks if s.norm == "linf"), default=PROBE_EPS_255
+            )
+            truth = np.asarray(labels, np.int64)
+            found = probe(crafter.victim, images, truth, eps, config.seed)
+            journal.append({"type": "masking", "probe": found})
+        marks = {k: int(v) for k, v in vars(device.memory()).items()}
+        journal.append({"type": "memory", "image": dict(memory or {}), "marks": marks})
+        journal.append({"type": "done", "seconds": time.monotonic() - started, "finished": now()})
+        return journal
 
 
 @contextmanager
@@ -116,45 +145,6 @@ def _alone(out: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def _evaluate(
-    config: Config, graph: Graph, images: UInt8, labels: Any, device: Device, out: Path,
-    replay: AdversarialSet | None, memory: Mapping[str, Any] | None, counter: Counter | None,
-    fresh: bool, header: Mapping[str, Any] | None, victim: attacks.Victim | None,
-    progress: Progress, notice: Callable[[str], None],
-) -> Journal:  # fmt: skip
-    started = time.monotonic()
-    check_device(device, config)
-    if fresh:
-        Cache.clear(out)
-    journal = Journal(out, config, fresh=fresh, **(header or {}))
-    if journal.put_aside:
-        notice(f"records of another configuration were put aside as {journal.put_aside}")
-    done = {(r["series"], r["first"]) for r in journal.batches()}
-    if done:
-        notice(f"going on after {len(done)} recorded batches in {journal.path}")
-    crafter = Crafter(
-        config, victim or attacks.GraphVictim(graph), images, labels, Cache(out, config), replay
-    )
-    work = _Work(config, graph, images, labels, device, crafter, journal)
-    journal.append(_device_record(device, config, counter))
-    for series in config.series:
-        for first in range(0, len(images), config.batch_images):
-            if (series.key, first) not in done:
-                work.batch(series, first, progress)
-            progress(series, min(first + config.batch_images, len(images)))
-        if series.attack is None and journal.last("layers") is None:
-            journal.append({"type": "layers", "layers": _layers(device, images)})
-    if replay is None and config.attacks and journal.last("masking") is None:
-        eps = max((s.eps_255 for s in config.attacks if s.norm == "linf"), default=PROBE_EPS_255)
-        truth = np.asarray(labels, np.int64)
-        found = probe(crafter.victim, images, truth, eps, config.seed)
-        journal.append({"type": "masking", "probe": found})
-    marks = {k: int(v) for k, v in vars(device.memory()).items()}
-    journal.append({"type": "memory", "image": dict(memory or {}), "marks": marks})
-    journal.append({"type": "done", "seconds": time.monotonic() - started, "finished": now()})
-    return journal
 
 
 def counter_of(board: Board) -> Counter | None:

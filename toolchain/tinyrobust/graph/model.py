@@ -46,7 +46,7 @@ class Model:
 def zoo() -> list[str]:
     """Names of the models in models/zoo."""
     folder = resources.root() / "models" / "zoo"
-    return sorted(p.parent.name for p in folder.glob(f"*/model{file.SUFFIX}"))
+    return sorted(p.parent.name for p in folder.glob(f"[!.]*/model{file.SUFFIX}"))
 
 
 def load_model(name: str) -> Model:
