@@ -222,7 +222,7 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(TinyRobustError, match="cannot write .*file"):
+    with pytest.raises(TinyRobustError, match=r"cannot write .*file"):
         run(tmp_path / "file" / "out")
 
 
