@@ -11,6 +11,7 @@ import pytest
 
 from tests import fake_device
 from tests.fake_device import Device, Wire
+from tests.fuzz import run_apart
 from tinyrobust.device import Session, wire
 from tinyrobust.device.framing import Frame, encode
 
@@ -86,9 +87,7 @@ def run(fuzzer: Path, corpus: Path, tmp_path: Path) -> Run:
         found = tmp_path / "found"
         found.mkdir()
         command = [fuzzer, "-seed=1", "-timeout=10", *options, found, corpus]
-        return subprocess.run(
-            list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        return run_apart(list(map(str, command)), tmp_path)
 
     return start
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import struct
-import subprocess
 import sys
 import time
 import tracemalloc
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz import run_apart
 from tests.golden.make_tflite_golden import FILE
 from tests.tflite_models import Op, T, constant, write
 from tinyrobust.convert import tflite
@@ -157,9 +157,6 @@ def test_atheris(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz.tflite_fuzzer", str(corpus), "-runs=20000",
                "-max_total_time=60", "-timeout=5", "-rss_limit_mb=1024", "-seed=1",
                f"-artifact_prefix={tmp_path}/"]  # fmt: skip
-    # Linux keeps a process's peak memory across exec, so a child of this process would begin with
-    # what TensorFlow took here; a child of a small shell does not.
-    command = ["sh", "-c", '"$@"; exit $?', "sh", *command]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    found = run_apart(command, ROOT)
     assert found.returncode == 0, found.stderr[-3000:]
     assert "Done" in found.stderr
