@@ -106,7 +106,7 @@ def test_every_form_of_the_report_shows_the_signs(tmp_path: Path) -> None:
     made = evaluated(MASKED, tmp_path / "masked")
     seen = {check["name"]: check["status"] for check in made["masking"]}
     assert all(seen[name] == "sign" for name in PROBED)
-    assert seen["the softmax does not hide the gradient (temperatures of the logits)"] == "sign"
+    assert seen[TEMPERATURES] == "sign"
     # What temperatures see through is counted: the figures are those of the plain network.
     assert made["attacks"][0]["correct"] <= plain["attacks"][0]["correct"] + 2
     files = report.write(made, tmp_path / "report")
@@ -125,6 +125,7 @@ def series(attack: str, kind: str, eps: float, correct: int, **more: Any) -> dic
 
 
 PGD = series("pgd", "white-box", 8, 100, strong=True)
+TEMPERATURES = "the softmax does not hide the gradient (temperatures of the logits)"
 
 
 @pytest.mark.parametrize(
@@ -151,14 +152,20 @@ def test_each_comparison_of_series_is_a_check(name: str, other: dict[str, Any]) 
     assert statuses(masking.checks([PGD, other | {"targeted": True}]))[name] == "not measured"
 
 
+@pytest.mark.parametrize(("temperature", "status"), [(5.0, "sign"), (0.07, "no sign")])
+def test_only_higher_temperatures_speak_of_saturation(temperature: float, status: str) -> None:
+    log = [{"temperature": 1.0, "tried": 100, "broken": 60},
+           {"temperature": temperature, "tried": 40, "broken": 13}]  # fmt: skip
+    assert statuses(masking.checks([PGD | {"log": log}]))[TEMPERATURES] == status
+
+
 def test_a_few_images_more_at_another_temperature_are_no_sign() -> None:
     log = [{"temperature": 1.0, "tried": 100, "broken": 60},
            {"temperature": 5.0, "tried": 40, "broken": 3}]  # fmt: skip
-    name = "the softmax does not hide the gradient (temperatures of the logits)"
-    assert statuses(masking.checks([PGD | {"log": log}]))[name] == "no sign"
+    assert statuses(masking.checks([PGD | {"log": log}]))[TEMPERATURES] == "no sign"
     log[1]["broken"] = 4
-    assert statuses(masking.checks([PGD | {"log": log}]))[name] == "sign"
-    assert statuses(masking.checks([PGD]))[name] == "not measured"
+    assert statuses(masking.checks([PGD | {"log": log}]))[TEMPERATURES] == "sign"
+    assert statuses(masking.checks([PGD]))[TEMPERATURES] == "not measured"
 
 
 def test_the_best_white_box_attack_counts_and_trifles_do_not() -> None:
