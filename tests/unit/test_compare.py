@@ -17,6 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from tinyrobust import attacks, boards, report, tasks
+from tinyrobust.cli import compare as cli_compare
+from tinyrobust.cli._options import console
 from tinyrobust.cli.compare import command
 from tinyrobust.convert.card import add_attacks
 from tinyrobust.errors import GraphError, TaskError, TinyRobustError
@@ -34,7 +36,7 @@ REPEAT = {"command": "tinyrobust compare", "versions": {"numpy": "1"}, "wall_s":
 
 @pytest.fixture(autouse=True)
 def no_compiler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Quick tests are judged by the interpreter's fast form; slow ones by the host build."""
+    """Quick tests are judged by the interpreter; slow ones by the engine."""
     if not request.node.get_closest_marker("slow"):
         monkeypatch.setattr(comparison, "fastest", lambda: "interpreter")
 
@@ -401,6 +403,23 @@ def test_the_estimate_is_seconds_per_image_of_each_attack(other: Path, tmp_path:
     made.update(todo[0], clean, 0, 0.0)
     made.update(todo[0], clean, 10, 1.0)
     assert made.left() == (pytest.approx(3.0), 1)  # noise counts as much as clean, and is untimed
+
+
+def test_thousands_of_steps_a_second_draw_the_bar_only_now_and_then(
+    other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = small(other, groups=(Group(attacks=("noise",), eps=(2,), samples=10),))
+    found = comparison.contenders(chosen, tmp_path)
+    todo = comparison.jobs(chosen, found, comparison.load_data(chosen), tmp_path)
+    estimate = comparison.Estimate(todo)
+    times, asked = iter(np.arange(0.0, 10.0, 0.01)), []
+    monkeypatch.setattr(cli_compare.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(estimate, "left", lambda: asked.append(1) or (1.0, 0))
+    bars = cli_compare._Progress(console(None), estimate)
+    for step in range(100):  # in one second
+        bars.update(todo[0], todo[0].config.series[0], step / 10)
+    assert 1 <= len(asked) <= 6
+    assert estimate.done == 9
 
 
 def test_recorded_batches_do_not_shorten_the_estimate(other: Path, tmp_path: Path) -> None:

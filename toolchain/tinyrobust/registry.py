@@ -10,13 +10,15 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 
-def module_names(package: str) -> list[str]:
+@cache  # asked at every step of an attack's progress, and a package's files stay as they are
+def module_names(package: str) -> tuple[str, ...]:
     """Names of the public modules directly in ``package``, sorted, without importing them."""
     path = importlib.import_module(package).__path__
-    return sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")))
 
 
 def discover(package: str, attribute: str) -> dict[str, Any]:

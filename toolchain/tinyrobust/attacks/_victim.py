@@ -1,7 +1,7 @@
 """What an attack sees of a model: scores, perhaps gradients, and a meter that counts its use.
 
-In: a Graph, and an Oracle that computes its scores (``_oracles.py``: the interpreter's fast form,
-the host build, a device). Out: a Victim. All oracles of one Graph give the same integers;
+In: a Graph, and an Oracle that computes its scores (``_oracles.py``: the interpreter, the
+engine, the host build, a device). Out: a Victim. All oracles of one Graph give the same integers;
 gradients are the float64 twin's, equal to it on every integer.
 """
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from tinyrobust.attacks._attack import DEFAULTS, Attack, Job, Settings
 from tinyrobust.attacks._norms import into_ball
-from tinyrobust.attacks._victim import Float64
+from tinyrobust.attacks._victim import Float64, UInt8
 
 P_INIT = {"linf": 0.8, "l2": 0.1}  # the paper's, for untargeted attacks
 # The paper halves p at these steps of 10,000.
@@ -44,9 +44,8 @@ class Square(Attack):
 
     def craft(self, job: Job) -> npt.NDArray[Any]:
         budget = job.settings.queries or self.queries or 1
-        start, step = (_stripes, _squares) if job.norm == "linf" else (_bumps, _windows)
-        delta = np.stack([start(job, i) for i in range(len(job.images))])
-        best = self._shown(job, delta, np.arange(len(delta)))
+        walk = _Squares(job) if job.norm == "linf" else _Windows(job)
+        best = walk.first()
         loss = job.margin(job.victim.scores(best, np.arange(len(best))))
         for done in range(1, budget):
             alive = np.flatnonzero(loss >= 0 if job.targets is None else loss > 0)
@@ -54,19 +53,66 @@ class Square(Attack):
             if not alive.size:
                 break
             p = P_INIT[job.norm] / 2 ** sum(done / budget * 10_000 > at for at in _HALVED)
-            tried = np.stack([step(job, i, delta[i], p) for i in alive])
-            images = self._shown(job, tried, alive)
+            images = walk.moved(best, alive, p)
             found = job.margin(job.victim.scores(images, alive), alive)
             better = found <= loss[alive]
-            delta[alive[better]] = tried[better]
+            walk.keep(alive, better)
             best[alive[better]] = images[better]
             loss[alive[better]] = found[better]
         return best
 
-    @staticmethod
-    def _shown(job: Job, delta: Float64, owners: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        images, victim = job.images[owners], job.victim
-        return into_ball(images + delta, images, job.eps_255, job.norm, victim.lo, victim.hi)
+
+class _Squares:
+    """Linf: every value lies at the lower or the upper end of what the size allows it."""
+
+    def __init__(self, job: Job) -> None:
+        self._rng, self._shape = job.rng, job.images.shape[1:]
+        wide, size = job.images.astype(np.int16), int(job.eps_255)
+        self._low = np.maximum(wide - size, job.victim.lo).astype(np.uint8)
+        self._high = np.minimum(wide + size, job.victim.hi).astype(np.uint8)
+
+    def first(self) -> UInt8:
+        """Vertical stripes."""
+        upper = [self._rng.integers(0, 2, (1, *self._shape[1:])) for _ in self._low]
+        return np.where(np.stack(upper), self._high, self._low)
+
+    def moved(self, best: UInt8, alive: npt.NDArray[Any], p: float) -> UInt8:
+        """The images ``alive`` of ``best``, each with one more square."""
+        made, side = best[alive], _side(p, self._shape)
+        for image, i in zip(made, alive, strict=True):
+            square = _corner(self._rng, self._shape, side)
+            upper = self._rng.integers(0, 2, self._shape[2])
+            image[square] = np.where(upper, self._high[i][square], self._low[i][square])
+        return np.asarray(made)
+
+    def keep(self, alive: npt.NDArray[Any], better: npt.NDArray[Any]) -> None:
+        """Nothing beside the images is to be kept."""
+
+
+class _Windows:
+    """L2: ``_delta`` are changes of length eps, which the images round."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._delta = np.stack([_bumps(job, i) for i in range(len(job.images))])
+        self._tried = self._delta
+
+    def first(self) -> UInt8:
+        """A grid of bumps."""
+        return self._shown(self._delta, np.arange(len(self._delta)))
+
+    def moved(self, best: UInt8, alive: npt.NDArray[Any], p: float) -> UInt8:
+        """The images ``alive`` with one window's change moved into another one."""
+        self._tried = np.stack([_window_moved(self._job, i, self._delta[i], p) for i in alive])
+        return self._shown(self._tried, alive)
+
+    def keep(self, alive: npt.NDArray[Any], better: npt.NDArray[Any]) -> None:
+        """Of the changes just tried, of the images ``alive``, go on from the ``better`` ones."""
+        self._delta[alive[better]] = self._tried[better]
+
+    def _shown(self, delta: Float64, owners: npt.NDArray[Any]) -> UInt8:
+        images, victim = self._job.images[owners], self._job.victim
+        return into_ball(images + delta, images, self._job.eps_255, "l2", victim.lo, victim.hi)
 
 
 def _side(p: float, shape: tuple[int, ...]) -> int:
@@ -74,23 +120,10 @@ def _side(p: float, shape: tuple[int, ...]) -> int:
     return int(np.clip(round(float(np.sqrt(p * height * width))), 1, min(height, width)))
 
 
-def _corner(job: Job, shape: tuple[int, ...], side: int) -> tuple[slice, slice]:
-    row = int(job.rng.integers(shape[0] - side + 1))
-    column = int(job.rng.integers(shape[1] - side + 1))
+def _corner(rng: np.random.Generator, shape: tuple[int, ...], side: int) -> tuple[slice, slice]:
+    row = int(rng.integers(shape[0] - side + 1))
+    column = int(rng.integers(shape[1] - side + 1))
     return slice(row, row + side), slice(column, column + side)
-
-
-def _stripes(job: Job, i: int) -> Float64:
-    _, width, channels = shape = job.images.shape[1:]
-    signs = job.rng.choice([-job.eps_255, job.eps_255], (1, width, channels))
-    return np.broadcast_to(signs, shape).astype(np.float64)
-
-
-def _squares(job: Job, i: int, delta: Float64, p: float) -> Float64:
-    rows, columns = _corner(job, delta.shape, _side(p, delta.shape))
-    made = delta.copy()
-    made[rows, columns] = job.rng.choice([-job.eps_255, job.eps_255], delta.shape[2])
-    return made
 
 
 def _bump(job: Job, side: int) -> Float64:
@@ -128,10 +161,10 @@ def _bumps(job: Job, i: int) -> Float64:
     return _filled(job, i, delta)
 
 
-def _windows(job: Job, i: int, delta: Float64, p: float) -> Float64:
+def _window_moved(job: Job, i: int, delta: Float64, p: float) -> Float64:
     """Move the length of a second window, and what is unused, into a first one (Algorithm 3)."""
     side = max(_side(p, delta.shape), min(3, *delta.shape[:2]))
-    here, there = (_corner(job, delta.shape, side) for _ in range(2))
+    here, there = (_corner(job.rng, delta.shape, side) for _ in range(2))
     channels = delta.shape[2]
     used = (delta**2).sum(axis=(0, 1))
     both = np.zeros(delta.shape[:2], bool)

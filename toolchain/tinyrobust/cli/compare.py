@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,6 @@ def command(
     A run that was stopped goes on where it was when the same command is given again. Reports are
     written after every model, so that they can be read while the rest runs.
     """
-    import time
 
     from tinyrobust import report
     from tinyrobust.errors import CheckFailed
@@ -214,6 +214,9 @@ def _write_cards(screen: Any, found: Sequence[Contender], made: dict[str, Any]) 
             screen.print(f"{contender.title}: no card in {model.folder}")
 
 
+_DRAWN_EVERY_S = 0.2
+
+
 class _Progress:
     """One bar over all images of all series, with what is being done and how long it will take."""
 
@@ -226,6 +229,7 @@ class _Progress:
             TextColumn("{task.fields[left]}"), console=screen, transient=True,
         )  # fmt: skip
         self._bar = self._bars.add_task("", total=estimate.total, left="")
+        self._next = 0.0  # when to draw again: an attack reports thousands of steps a second
 
     def __enter__(self) -> Callable[[Job, Series, float], None]:
         self._bars.start()
@@ -237,7 +241,11 @@ class _Progress:
     def update(self, job: Job, series: Series, done: float) -> None:
         from tinyrobust.report.comparison import duration
 
-        self._estimate.update(job, series, done)
+        now = time.monotonic()
+        self._estimate.update(job, series, done, now)
+        if now < self._next:
+            return
+        self._next = now + _DRAWN_EVERY_S
         left, untimed = self._estimate.left()
         text = "" if left is None else f"left: about {duration(left)}"
         if untimed:

@@ -3,8 +3,8 @@
 In: a Suite, a folder. Out: ``<out>/<model>/<samples>-images/records.jsonl`` (``journal.py``) for
 every model and group of attacks, from which ``comparison_figures`` makes the tables. A killed
 comparison goes on at the batch (of a model, an attack and a size) that it was in. What attacks ask,
-and what judges an image, is the firmware's C++ compiled for this computer, or, without a compiler,
-the interpreter's fast form; each answer that judges is compared with the interpreter's integers.
+and what judges an image, is the engine (``tinyrobust.native``), or, without a compiler, the
+interpreter; each answer that judges is compared with the interpreter's integers.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def _rises(a: Figures, b: Figures) -> str | bool | None:
 def _temperatures(attacked: Sequence[Figures]) -> Check:
     """Higher temperatures broke what temperature 1 did not: at least 3 images and one in 10.
 
-    What lower ones broke is no sign: there nothing was saturated, their loss is just the better one.
+    What lower ones broke is no sign: nothing was saturated, their loss is just the better one.
     """
     name = "the softmax does not hide the gradient (temperatures of the logits)"
     signs, tried = [], False
@@ -165,7 +165,7 @@ def _temperatures(attacked: Sequence[Figures]) -> Check:
             best = max(others, key=lambda entry: int(entry["broken"]))
             signs.append(
                 f"{_name(series)} breaks {first['broken']} of {first['tried']} images at "
-                f"temperature 1, and {more} more at higher ones ({best['temperature']:g} does most): "
+                f"temperature 1, and {more} more at higher ones (most at {best['temperature']:g}): "
                 "the softmax saturates and hides the gradient; the figures are those that see "
                 "through it"
             )

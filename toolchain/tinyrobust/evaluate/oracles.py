@@ -2,7 +2,7 @@
 
 In: a name of ORACLES, the Model, a session with the board. Out: a Victim.
 
-* ``interpreter``: the Graph's integers, in the interpreter's fast form;
+* ``interpreter``: the interpreter;
 * ``native``: the same integers by vector code for this very processor, several times faster;
 * ``host``: the firmware's C++ compiled for this computer; the same integers;
 * ``device``: the board itself, over its serial link; the same integers, if it is right;

@@ -89,7 +89,7 @@ def evaluate(
 ) -> Journal:
     """Evaluate clean images (N, H, W, C) uint8 and each attack of ``config`` on ``device``.
 
-    ``victim`` is what attacks see, by default the Graph in the interpreter's fast form
+    ``victim`` is what attacks see, by default the Graph in the interpreter
     (``evaluate.victim_for`` makes others). ``replay`` gives the adversarial images instead of
     crafting them. ``memory`` is the build's memory.json; ``counter`` says what the board counts
     (instructions on a virtual board and cycles on another, when not given). Records of another

@@ -1,7 +1,7 @@
 """How numpy computes a network quickly: few images at a time, a thread per core, im2col by rows.
 
 In: a count of images and what to do with a slice of them; or one convolution's input. Out: the
-work done, or its patches. For the interpreter's fast forms; the interpreter needs none of it.
+work done, or its patches. For the interpreter's oracle and the numpy twins.
 """
 
 from __future__ import annotations

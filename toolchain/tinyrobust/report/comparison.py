@@ -158,7 +158,7 @@ def statements(figures: Figures) -> list[str]:
     """What was done, what was not, and how to read it."""
     lines = [
         "Every image was judged on exact integers: the Graph's arithmetic compiled for this "
-        "computer (the interpreter's fast form without a compiler), compared with the "
+        "computer (the interpreter without a compiler), compared with the "
         "interpreter's scores in every integer. Attacks ask the same integers; a size is the "
         "largest change of a value of the uint8 input, of 255 (L2: the length of the whole "
         "change).",
