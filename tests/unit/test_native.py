@@ -74,18 +74,24 @@ def test_known_networks_leave_no_convolution_to_numpy(make: Any) -> None:
     assert {n.name for n in graph.nodes if isinstance(n, kinds)} == set(fast._window)
 
 
-def test_sums_beyond_floats_stay_with_numpy() -> None:
-    """A sum of 2**24 or more is not exact in float32: such a layer is not given to the engine."""
+@pytest.mark.parametrize("by", ["input", "convolution"])
+def test_only_bytes_may_have_sums_beyond_floats(by: str) -> None:
+    """A sum of 2**24 or more is not exact in float32, but in the int32 that bytes are summed in."""
     weights = np.full((1, 3, 3, 8000), 127, np.int8)
     assert 127 * 255 * weights[0].size > native.EXACT
-    node = int8.Conv2DInt8(
-        "c", ("x",), "y", weights=weights, bias=np.zeros(1, np.int32),
-        multipliers=np.ones(1, np.int32), shifts=np.zeros(1, np.int32),
-    )  # fmt: skip
-
-    shapes = {"x": SimpleNamespace(shape=(3, 3, 8000)), "y": SimpleNamespace(shape=(3, 3, 1))}
-    graph: Made = SimpleNamespace(tensor=shapes)
-    assert twin_native._int8(graph, node) is None
+    of = {"bias": np.zeros(1, np.int32), "multipliers": np.ones(1, np.int32),
+          "shifts": np.zeros(1, np.int32)}  # fmt: skip
+    node = int8.Conv2DInt8("c", ("x",), "y", weights=weights, **of)
+    before = int8.Conv2DInt8("b", ("w",), "x", weights=weights, **of)
+    shapes = {"x": SimpleNamespace(shape=(3, 3, 8000)), "y": SimpleNamespace(shape=(1, 1, 1))}
+    graph: Made = SimpleNamespace(tensor=shapes, nodes=[before] if by == "convolution" else [])
+    made = twin_native._int8(graph, node)
+    if by == "input":
+        assert made is None
+    else:
+        x = np.full((1, 3, 3, 8000), -128, np.float32)
+        assert made is not None
+        assert made.forward(x, floats=False)[0, 0, 0, 0] == -128 * 127 * 72000
 
 
 def test_the_engine_is_not_asked_to_read_outside() -> None:
@@ -111,6 +117,44 @@ def test_channels_beyond_and_between_the_lanes() -> None:
         np.testing.assert_array_equal(
             native.convolve(x, native.pack(w), (2, width, channels)), wanted
         )
+
+
+@pytest.mark.parametrize("channels", [1, 15, 16, 17, 33, 48])
+@pytest.mark.parametrize(
+    ("depth", "columns", "stride"), [(1, 1, 1), (3, 2, 2), (4, 3, 1), (5, 3, 2)]
+)
+def test_bytes_are_summed_as_integers(channels: int, depth: int, columns: int, stride: int) -> None:
+    """Codes -128..127 of a zero point, weights -128..127, pads, every rest of 4 and of a tile."""
+    rng = np.random.default_rng(channels)
+    zero, pads = -7, (1, 0, 2, 1)
+    w = rng.integers(-128, 128, (channels, 3, columns, depth))
+    for width in range(columns, 19):
+        x = rng.integers(-128, 128, (2, 4, width, depth))
+        wide = np.pad(x, ((0, 0), pads[:2], pads[2:], (0, 0)), constant_values=zero) - zero
+        view = np.lib.stride_tricks.sliding_window_view(wide, (3, columns), (1, 2))
+        wanted = np.einsum("nyxcij,oijc->nyxo", view[:, ::stride, ::stride], w)
+        made = native.pack_bytes(w, zero, 128)
+        for floats, dtype in ((True, np.float32), (False, np.int32)):
+            found = native.convolve_bytes(
+                x.astype(np.float32), made, wanted.shape[1:], strides=(stride, stride), pads=pads,
+                floats=floats,
+            )  # fmt: skip
+            assert found.dtype == dtype
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_bytes_are_not_read_outside() -> None:
+    weights = native.pack_bytes(np.ones((2, 3, 3, 4), int))
+    with pytest.raises(ValueError, match="gives no"):
+        native.convolve_bytes(np.zeros((1, 5, 5, 4), np.float32), weights, (4, 3, 2))
+
+
+@pytest.mark.parametrize("make", [resnet8_graph, resnet8])
+def test_known_networks_multiply_bytes_but_for_the_image(make: Any) -> None:
+    graph = make()
+    fast: Made = NativeTwin(graph) if graph.family == "fixed" else NativeTwinInt8(graph)
+    windows = [w if graph.family == "fixed" else w[0] for w in fast._window.values()]
+    assert [w.bytes is None for w in windows] == [True] + [False] * (len(windows) - 1)
 
 
 def test_a_twin_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

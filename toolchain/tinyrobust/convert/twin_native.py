@@ -2,8 +2,10 @@
 
 In: a Graph. Out: a Twin or TwinInt8 that leaves convolutions, requantisation and additions to the
 engine, forwards and backwards, and everything else to numpy. Forward values are float32 that hold
-the interpreter's integers; a layer whose sums may reach 2**24 stays with numpy, as does one that
-the engine does not know (dilated windows, broadcast operands, depth multipliers).
+the interpreter's integers. A convolution of what another layer has rounded multiplies bytes; one of
+the image multiplies floats, since it may be real, and stays with numpy where its sums may reach
+2**24, as does a layer that the engine does not know (dilated windows, broadcast operands, depth
+multipliers).
 """
 
 from __future__ import annotations
@@ -37,13 +39,16 @@ class _Window:
     """A convolution, or one of every channel by itself, forwards and backwards.
 
     ``weights``: (OC, KH, KW, IC); with ``deep`` (KH, KW, C). ``shape``: the input's (H, W, C);
-    ``out``: (OH, OW, OC).
+    ``out``: (OH, OW, OC). ``zero``: the input's code of 0. ``whole``: the smallest and largest
+    value of an input that a layer has rounded, None where it may be real.
     """
 
     def __init__(
-        self, node: Any, weights: Array, shape: tuple[int, ...], out: tuple[int, ...], *, deep: bool
-    ) -> None:
+        self, node: Any, weights: Array, shape: tuple[int, ...], out: tuple[int, ...], *,
+        deep: bool, zero: int = 0, whole: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
         self.shape, self.out, self.strides, self.pads = shape, out, node.strides, node.pads
+        self.zero, self.bytes = np.float32(zero), _bytes(weights, zero, whole, deep=deep)
         self.run = native.depthwise if deep else native.convolve
         turned = weights[::-1, ::-1] if deep else weights[:, ::-1, ::-1].transpose(3, 1, 2, 0)
         if deep:
@@ -68,11 +73,30 @@ class _Window:
         # No pad may be wider than its kernel; numpy is quicker where most lanes would be idle.
         self.turns = min(self.around) >= 0 and not few
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, *, floats: bool = True) -> Array:
+        """The sums; without ``floats`` those of bytes are int32."""
+        if self.bytes is not None:
+            return native.convolve_bytes(
+                x, self.bytes, self.out, strides=self.strides, pads=self.pads, floats=floats
+            )
+        x = x - self.zero if self.zero else x
         return self.run(x, self.there, self.out, strides=self.strides, pads=self.pads)
 
     def backward(self, flow: Array) -> Array:
         return self.run(flow, self.back, self.shape, pads=self.around, insert=self.insert)
+
+
+def _bytes(
+    weights: Array, zero: int, whole: tuple[int, int] | None, *, deep: bool
+) -> native.PackedBytes | None:
+    """The weights to multiply bytes with, where input and weights are such."""
+    if deep or whole is None or weights.min() < -128 or weights.max() > 127:
+        return None
+    lo, hi = whole
+    add = 0 if lo >= 0 else 128
+    if lo + add < 0 or hi + add > 255 or not 0 <= zero + add <= 255:
+        return None
+    return native.pack_bytes(weights, zero, add)
 
 
 def _flat(weights: Array) -> native.Packed:
@@ -137,8 +161,15 @@ def _fixed(graph: Graph, node: Conv2D | DepthwiseConv2D) -> _Window | None:
     out, deep = graph.tensor[node.output], isinstance(node, DepthwiseConv2D)
     if max(-out.lo, out.hi) >= native.EXACT:
         return None
-    weights = node.weights.transpose(1, 2, 0) if deep else node.weights
-    return _Window(node, weights, graph.tensor[node.inputs[0]].shape, out.shape, deep=deep)
+    weights, x = node.weights.transpose(1, 2, 0) if deep else node.weights, node.inputs[0]
+    source, rounded = graph.tensor[x], isinstance(_maker(graph, x), Requantize)
+    whole = (source.lo, source.hi) if rounded else None
+    return _Window(node, weights, source.shape, out.shape, deep=deep, whole=whole)
+
+
+def _maker(graph: Graph, tensor: str) -> Node | None:
+    """The node that computes ``tensor``."""
+    return next((node for node in graph.nodes if node.output == tensor), None)
 
 
 class NativeTwinInt8(TwinInt8):
@@ -161,10 +192,9 @@ class NativeTwinInt8(TwinInt8):
     def _exact(self, node: Node, inputs: list[Array], images: Array) -> Array:
         if isinstance(node, int8.Conv2DInt8 | int8.DepthwiseConv2DInt8):
             if node.name in self._window:
-                x = inputs[0] - np.float32(node.input_zero) if node.input_zero else inputs[0]
                 return native.finish_int8(
-                    self._window[node.name][0].forward(x), node.bias, node.multipliers,
-                    node.shifts, node.output_zero, node.lo, node.hi,
+                    self._window[node.name][0].forward(inputs[0], floats=False), node.bias,
+                    node.multipliers, node.shifts, node.output_zero, node.lo, node.hi,
                 )  # fmt: skip
         elif isinstance(node, int8.AddInt8) and node.name in self._tables:
             return native.add_int8(
@@ -184,11 +214,16 @@ class NativeTwinInt8(TwinInt8):
 def _int8(graph: Graph, node: int8.Conv2DInt8 | int8.DepthwiseConv2DInt8) -> _Window | None:
     source = graph.tensor[node.inputs[0]].shape
     deep = isinstance(node, int8.DepthwiseConv2DInt8)
-    largest = int(np.abs(node.per_channel.astype(np.int64)).sum(axis=1).max()) * 255
     known = node.dilations == (1, 1) and getattr(node, "depth_multiplier", 1) == 1
-    if largest >= native.EXACT or not known or len(source) != 3:
+    if not known or len(source) != 3:
         return None
-    return _Window(node, node.weights, source, graph.tensor[node.output].shape, deep=deep)
+    rounded = isinstance(_maker(graph, node.inputs[0]), int8.Weighted | int8.AddInt8)
+    window = _Window(
+        node, node.weights, source, graph.tensor[node.output].shape, deep=deep,
+        zero=node.input_zero, whole=(-128, 127) if rounded else None,
+    )  # fmt: skip
+    largest = int(np.abs(node.per_channel.astype(np.int64)).sum(axis=1).max()) * 255
+    return window if window.bytes is not None or largest < native.EXACT else None
 
 
 def _is_plain(graph: Graph, node: int8.AddInt8) -> bool:

@@ -9,18 +9,22 @@ kept in the object cache. It is no firmware: the device's kernels are in ``firmw
 from tinyrobust.native.layers import (
     EXACT,
     Packed,
+    PackedBytes,
     add_int8,
     clamp_back,
     convolve,
+    convolve_bytes,
     depthwise,
     finish_int8,
     pack,
+    pack_bytes,
     requantize,
     requantize_back,
 )
 from tinyrobust.native.load import available, check
 
 __all__ = [
-    "EXACT", "Packed", "add_int8", "available", "check", "clamp_back", "convolve", "depthwise",
-    "finish_int8", "pack", "requantize", "requantize_back",
+    "EXACT", "Packed", "PackedBytes", "add_int8", "available", "check", "clamp_back", "convolve",
+    "convolve_bytes", "depthwise", "finish_int8", "pack", "pack_bytes", "requantize",
+    "requantize_back",
 ]  # fmt: skip

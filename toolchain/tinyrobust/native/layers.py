@@ -41,6 +41,53 @@ def pack(weights: Array) -> Packed:
     return Packed(np.ascontiguousarray(lanes.transpose(0, 2, 3, 4, 1)), weights.shape)
 
 
+@dataclass(frozen=True)
+class PackedBytes:
+    """Weights for ``convolve_bytes``: int8 ``values``, what sums begin at, shape (OC, KH, KW, IC).
+
+    ``add`` makes the input's integers bytes; ``zero`` is the byte of what counts as 0.
+    """
+
+    values: npt.NDArray[np.int8]
+    start: npt.NDArray[np.int32]
+    shape: tuple[int, ...]
+    add: int
+    zero: int
+
+
+def pack_bytes(weights: Array, zero_point: int = 0, add: int = 0) -> PackedBytes:
+    """``weights`` (OC, KH, KW, IC), -128..127, for sums of (x - ``zero_point``) x weights.
+
+    x + ``add`` must be in 0..255; ``zero_point`` is also what the pads hold.
+    """
+    channels, rows = weights.shape[:2]
+    blocks, zero = -(-channels // _LANES), zero_point + add
+    flat = weights.reshape(channels, rows, -1)
+    padded = np.zeros((blocks * _LANES, rows, -(-flat.shape[2] // 4) * 4), np.int8)
+    padded[:channels, :, : flat.shape[2]] = flat
+    start = -zero * padded.astype(np.int64).sum(axis=(1, 2))
+    lanes = padded.reshape(blocks, _LANES, rows, -1, 4).transpose(0, 2, 3, 1, 4)
+    return PackedBytes(
+        np.ascontiguousarray(lanes), start.astype(np.int32), weights.shape, add, zero
+    )
+
+
+def convolve_bytes(
+    x: Floats, weights: PackedBytes, out: tuple[int, ...], *, strides: tuple[int, int] = (1, 1),
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0), floats: bool = True,
+) -> Array:  # fmt: skip
+    """``convolve`` of integers that fit a byte: several times faster on processors with AVX-512
+    VNNI. Sums are float32, or, without ``floats``, int32, where EXACT is no limit."""
+    x = _dense(x)
+    shape = _checked(x, weights.shape, out, strides, pads, (1, 1), deep=False)
+    found = np.empty((len(x), *out), np.float32 if floats else np.int32)
+    library().tr_conv_bytes(
+        shape, (ctypes.c_int32 * 4)(*pads), _at(x), _at(weights.values), _at(weights.start),
+        weights.add, weights.zero, floats, _at(found),
+    )  # fmt: skip
+    return found
+
+
 def convolve(
     x: Floats, weights: Packed, out: tuple[int, ...], *, strides: tuple[int, int] = (1, 1),
     pads: tuple[int, int, int, int] = (0, 0, 0, 0), insert: tuple[int, int] = (1, 1),
@@ -66,25 +113,33 @@ def _windows(
     pads: tuple[int, int, int, int], insert: tuple[int, int],
 ) -> Floats:  # fmt: skip
     x = _dense(x)
-    rows, columns = weights.shape[1:3]
+    shape = _checked(x, weights.shape, out, strides, pads, insert, deep=name == "tr_depthwise")
+    found = np.empty((len(x), *out), np.float32)
+    getattr(library(), name)(
+        shape, (ctypes.c_int32 * 4)(*pads), (ctypes.c_int32 * 2)(*insert), _at(x),
+        _at(weights.values), _at(found),
+    )  # fmt: skip
+    return found
+
+
+def _checked(
+    x: Floats, kernel: tuple[int, ...], out: tuple[int, ...], strides: tuple[int, int],
+    pads: tuple[int, int, int, int], insert: tuple[int, int], *, deep: bool,
+) -> Any:  # fmt: skip
+    """The engine's ``shape``; ValueError where it would read outside."""
+    rows, columns = kernel[1:3]
     height = (x.shape[1] - 1) * insert[0] + 1 + pads[0] + pads[1]
     width = (x.shape[2] - 1) * insert[1] + 1 + pads[2] + pads[3]
     fits = (
         min(pads) >= 0
         and (out[0] - 1) * strides[0] + rows <= height
         and (out[1] - 1) * strides[1] + columns <= width
-        and out[2] == weights.shape[0]
-        and (name == "tr_depthwise" or x.shape[3] == weights.shape[3])
+        and out[2] == kernel[0]
+        and (deep or x.shape[3] == kernel[3])
     )
-    if not fits:  # the engine would read outside
-        raise ValueError(f"{x.shape} with pads {pads} and kernel {weights.shape} gives no {out}")
-    found = np.empty((len(x), *out), np.float32)
-    shape = (ctypes.c_int32 * 11)(*x.shape, *out, rows, columns, *strides)
-    getattr(library(), name)(
-        shape, (ctypes.c_int32 * 4)(*pads), (ctypes.c_int32 * 2)(*insert), _at(x),
-        _at(weights.values), _at(found),
-    )  # fmt: skip
-    return found
+    if not fits:
+        raise ValueError(f"{x.shape} with pads {pads} and kernel {kernel} gives no {out}")
+    return (ctypes.c_int32 * 11)(*x.shape, *out, rows, columns, *strides)
 
 
 def requantize(
@@ -111,10 +166,10 @@ def requantize_back(flow: Floats, passes: Passes, factors: Floats) -> Floats:
 
 
 def finish_int8(
-    sums: Floats, bias: Array, multipliers: Array, shifts: Array, zero: int, lo: int, hi: int
+    sums: Array, bias: Array, multipliers: Array, shifts: Array, zero: int, lo: int, hi: int
 ) -> Floats:
     """``clamp(mbqm(sums + bias) + zero)`` per channel; (C,) each (``graph/int8.py``)."""
-    sums, out = _dense(sums), np.empty(sums.shape, np.float32)
+    sums, out = np.ascontiguousarray(sums, np.int32), np.empty(sums.shape, np.float32)
     shift = np.asarray(shifts, np.int64)
     lefts, rights = 1 << np.maximum(shift, 0), np.maximum(-shift, 0)
     masks = (1 << rights) - 1
