@@ -540,6 +540,13 @@ def test_cards_take_the_figures_and_keep_the_rest(tmp_path: Path) -> None:
     page = (folder / "card.md").read_text()
     assert f"| FGSM | white-box | 8/255 | {100 * cells['fgsm_eps8']['accuracy']:.1f} % (" in page
     assert page.index("## Under attack") < page.index("## Known weaknesses")
+    # A smaller comparison leaves the figures of this one, unless the network is another.
+    fewer = found | {"attacks": found["attacks"][:1], "suite": "fewer"}
+    assert "stays: it has figures of more" in (add_attacks(folder, "mine", fewer) or "")
+    assert json.loads((folder / "card.json").read_text())["attacks"]["mine"] == found
+    other = fewer | {"graph_sha256": "0" * 64}
+    assert add_attacks(folder, "mine", other) is None
+    assert json.loads((folder / "card.json").read_text())["attacks"]["mine"] == other
     (folder / "card.json").write_text("{")
     with pytest.raises(GraphError, match="damaged"):
         add_attacks(folder, "mine", found)

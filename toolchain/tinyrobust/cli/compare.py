@@ -74,7 +74,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[floa
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder for records and reports.  [default: comparison/SUITE]")  # fmt: skip
 @click.option("--cards", is_flag=True,
-              help="Put the figures into the cards beside the models.")  # fmt: skip
+              help="Put the figures into the models' cards, where they are more.")  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run recorded.")
 @json_option
 @click.pass_context
@@ -208,10 +208,9 @@ def _write_cards(screen: Any, found: Sequence[Contender], made: dict[str, Any]) 
         model = contender.model
         if model is None:
             continue
-        if card.add_attacks(model.folder, model.name, card_attacks.entry(made, row)):
-            screen.print(f"  {model.folder / 'card.md'}", soft_wrap=True)
-        else:
-            screen.print(f"{contender.title}: no card in {model.folder}")
+        kept = card.add_attacks(model.folder, model.name, card_attacks.entry(made, row))
+        written = f"  {model.folder / 'card.md'}"
+        screen.print(written if kept is None else f"{contender.title}: {kept}", soft_wrap=True)
 
 
 _DRAWN_EVERY_S = 0.2

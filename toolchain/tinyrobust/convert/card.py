@@ -78,21 +78,24 @@ def page(card: dict[str, Any]) -> str:
     return markdown_int8(card) if "keras" in card else markdown(card)
 
 
-def add_attacks(folder: Path, name: str, found: dict[str, Any]) -> bool:
+def add_attacks(folder: Path, name: str, found: dict[str, Any]) -> str | None:
     """Put what attacks found of the model ``name`` (the network or its twin) into the card of
-    ``folder``; False when there is no card. Raises GraphError for a card that cannot be read."""
+    ``folder``; returns why not, or None. Raises GraphError for a card that cannot be read."""
     path = folder / "card.json"
     if not path.is_file():
-        return False
+        return f"no card in {folder}"
     try:
         card = json.loads(path.read_text())
+        old = card.get("attacks", {}).get(name)
+        if old is not None and card_attacks.says_more(old, found):
+            return f"{path} stays: it has figures of more attacks or images (suite {old['suite']})"
         card["attacks"] = {**card.get("attacks", {}), name: found}
         text = page(card)
     except (OSError, ValueError, KeyError) as error:
         raise GraphError(f"{path} is damaged: {error}", "restore it from the release") from error
     artefact.write_json(path, card)
     artefact.write_text(folder / "card.md", text)
-    return True
+    return None
 
 
 def markdown_int8(card: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 In: a comparison's figures (``tinyrobust.compare/1``). Out: ``card["attacks"]``, by the name of the
 model (the network itself, or its int8 twin), and lines of Markdown. Figures of another network
-than the card's are dropped when the model is converted again, since the card is written anew.
+than the card's are dropped when the model is converted again, since the card is written anew. A
+smaller comparison does not replace a larger one's.
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ def entry(figures: Figures, row: Figures) -> dict[str, Any]:
                                            "correct", "samples")} for w in row["worst"]],
         "signs_of_masking": [*row["signs"], *dict.fromkeys(marks)],
     }  # fmt: skip
+
+
+def says_more(old: Figures, new: Figures) -> bool:
+    """Whether ``old`` figures of the same network have an attack, or images, that ``new`` lack."""
+    if old["graph_sha256"] != new["graph_sha256"]:
+        return False
+    counts = {cell["key"]: cell["samples"] for cell in new["attacks"]}
+    return any(counts.get(cell["key"], 0) < cell["samples"] for cell in old["attacks"])
 
 
 def section(attacks: Mapping[str, Figures]) -> list[str]:
