@@ -41,6 +41,13 @@ def agree(graph: Graph, count: int, seed: int) -> None:
     np.testing.assert_allclose(got.gradient, want.gradient, rtol=1e-4, atol=1e-5 * size)
 
 
+@pytest.fixture(params=[False, True], ids=["floats", "bytes"])
+def dot(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to multiply, whatever this processor is fast at."""
+    monkeypatch.setattr(native, "has_dot", lambda: request.param)
+
+
+@pytest.mark.usefixtures("dot")
 @pytest.mark.parametrize("seed", range(40))
 def test_random_networks_of_family_fixed(seed: int) -> None:
     agree(random_graph(seed) if seed < 32 else separable_graph(seed), 9, seed)
@@ -56,6 +63,7 @@ def test_networks_whose_gradients_flow(seed: int) -> None:
     np.testing.assert_allclose(gradient, Twin(graph).gradient(x, flow), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.usefixtures("dot")
 @pytest.mark.parametrize("seed", range(40))
 def test_random_networks_of_family_tflite(seed: int) -> None:
     agree(random_int8_graph(seed, 25) if seed < 24 else network(seed), 9, seed)
@@ -74,6 +82,7 @@ def test_known_networks_leave_no_convolution_to_numpy(make: Any) -> None:
     assert {n.name for n in graph.nodes if isinstance(n, kinds)} == set(fast._window)
 
 
+@pytest.mark.usefixtures("dot")
 @pytest.mark.parametrize("by", ["input", "convolution"])
 def test_only_bytes_may_have_sums_beyond_floats(by: str) -> None:
     """A sum of 2**24 or more is not exact in float32, but in the int32 that bytes are summed in."""
@@ -149,12 +158,14 @@ def test_bytes_are_not_read_outside() -> None:
         native.convolve_bytes(np.zeros((1, 5, 5, 4), np.float32), weights, (4, 3, 2))
 
 
+@pytest.mark.usefixtures("dot")
 @pytest.mark.parametrize("make", [resnet8_graph, resnet8])
-def test_known_networks_multiply_bytes_but_for_the_image(make: Any) -> None:
-    graph = make()
+def test_bytes_are_multiplied_where_that_is_faster_but_for_the_image(make: Any) -> None:
+    graph, dot = make(), native.has_dot()
     fast: Made = NativeTwin(graph) if graph.family == "fixed" else NativeTwinInt8(graph)
     windows = [w if graph.family == "fixed" else w[0] for w in fast._window.values()]
-    assert [w.bytes is None for w in windows] == [True] + [False] * (len(windows) - 1)
+    assert [w.bytes is not None for w in windows] == [False] + [dot] * (len(windows) - 1)
+    agree(graph, 9, 1)
 
 
 def test_a_twin_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,10 @@
 
 In: a Graph. Out: a Twin or TwinInt8 that leaves convolutions, requantisation and additions to the
 engine, forwards and backwards, and everything else to numpy. Forward values are float32 that hold
-the interpreter's integers. A convolution of what another layer has rounded multiplies bytes; one of
-the image multiplies floats, since it may be real, and stays with numpy where its sums may reach
-2**24, as does a layer that the engine does not know (dilated windows, broadcast operands, depth
-multipliers).
+the interpreter's integers. A convolution of what another layer has rounded multiplies bytes where
+the processor does that faster, or where its sums may reach 2**24, at which floats are not exact.
+One of the image cannot, since that may be real, and stays with numpy then, as does a layer that
+the engine does not know (dilated windows, broadcast operands, depth multipliers).
 """
 
 from __future__ import annotations
@@ -40,15 +40,18 @@ class _Window:
 
     ``weights``: (OC, KH, KW, IC); with ``deep`` (KH, KW, C). ``shape``: the input's (H, W, C);
     ``out``: (OH, OW, OC). ``zero``: the input's code of 0. ``whole``: the smallest and largest
-    value of an input that a layer has rounded, None where it may be real.
+    value of an input that a layer has rounded, None where it may be real. ``exact``: whether floats
+    hold every sum; where they do not, only a window with ``bytes`` is of use.
     """
 
     def __init__(
         self, node: Any, weights: Array, shape: tuple[int, ...], out: tuple[int, ...], *,
-        deep: bool, zero: int = 0, whole: tuple[int, int] | None = None,
+        deep: bool, zero: int = 0, whole: tuple[int, int] | None = None, exact: bool = True,
     ) -> None:  # fmt: skip
         self.shape, self.out, self.strides, self.pads = shape, out, node.strides, node.pads
-        self.zero, self.bytes = np.float32(zero), _bytes(weights, zero, whole, deep=deep)
+        self.zero = np.float32(zero)
+        wanted = not deep and (native.has_dot() or not exact)
+        self.bytes = _bytes(weights, zero, whole) if wanted else None
         self.run = native.depthwise if deep else native.convolve
         turned = weights[::-1, ::-1] if deep else weights[:, ::-1, ::-1].transpose(3, 1, 2, 0)
         if deep:
@@ -86,11 +89,9 @@ class _Window:
         return self.run(flow, self.back, self.shape, pads=self.around, insert=self.insert)
 
 
-def _bytes(
-    weights: Array, zero: int, whole: tuple[int, int] | None, *, deep: bool
-) -> native.PackedBytes | None:
+def _bytes(weights: Array, zero: int, whole: tuple[int, int] | None) -> native.PackedBytes | None:
     """The weights to multiply bytes with, where input and weights are such."""
-    if deep or whole is None or weights.min() < -128 or weights.max() > 127:
+    if whole is None or weights.min() < -128 or weights.max() > 127:
         return None
     lo, hi = whole
     add = 0 if lo >= 0 else 128
@@ -218,12 +219,13 @@ def _int8(graph: Graph, node: int8.Conv2DInt8 | int8.DepthwiseConv2DInt8) -> _Wi
     if not known or len(source) != 3:
         return None
     rounded = isinstance(_maker(graph, node.inputs[0]), int8.Weighted | int8.AddInt8)
+    largest = int(np.abs(node.per_channel.astype(np.int64)).sum(axis=1).max()) * 255
+    exact = largest < native.EXACT
     window = _Window(
         node, node.weights, source, graph.tensor[node.output].shape, deep=deep,
-        zero=node.input_zero, whole=(-128, 127) if rounded else None,
+        zero=node.input_zero, whole=(-128, 127) if rounded else None, exact=exact,
     )  # fmt: skip
-    largest = int(np.abs(node.per_channel.astype(np.int64)).sum(axis=1).max()) * 255
-    return window if window.bytes is not None or largest < native.EXACT else None
+    return window if exact or window.bytes is not None else None
 
 
 def _is_plain(graph: Graph, node: int8.AddInt8) -> bool:

@@ -16,6 +16,7 @@ from tinyrobust.native.layers import (
     convolve_bytes,
     depthwise,
     finish_int8,
+    has_dot,
     pack,
     pack_bytes,
     requantize,
@@ -25,6 +26,6 @@ from tinyrobust.native.load import available, check
 
 __all__ = [
     "EXACT", "Packed", "PackedBytes", "add_int8", "available", "check", "clamp_back", "convolve",
-    "convolve_bytes", "depthwise", "finish_int8", "pack", "pack_bytes", "requantize",
+    "convolve_bytes", "depthwise", "finish_int8", "has_dot", "pack", "pack_bytes", "requantize",
     "requantize_back",
 ]  # fmt: skip

@@ -226,6 +226,15 @@ void requantize(size_t rows, size_t channels, const float* __restrict first,
 
 extern "C" {
 
+// Whether this processor multiplies bytes faster than floats.
+int32_t tr_has_dot() {
+#ifdef __AVX512VNNI__
+  return 1;
+#else
+  return 0;
+#endif
+}
+
 // `shape`: images, height, width, channels in, height, width, channels out, kernel rows and
 // columns, strides down and along. `weights` packed: [channels out / 16][rows][columns][in][16].
 void tr_conv(const int32_t* shape, const int32_t* pads, const int32_t* insert, const float* x,

@@ -41,6 +41,11 @@ def pack(weights: Array) -> Packed:
     return Packed(np.ascontiguousarray(lanes.transpose(0, 2, 3, 4, 1)), weights.shape)
 
 
+def has_dot() -> bool:
+    """Whether ``convolve_bytes`` is faster here than ``convolve``: with AVX-512 VNNI."""
+    return bool(library().tr_has_dot())
+
+
 @dataclass(frozen=True)
 class PackedBytes:
     """Weights for ``convolve_bytes``: int8 ``values``, what sums begin at, shape (OC, KH, KW, IC).
@@ -76,8 +81,8 @@ def convolve_bytes(
     x: Floats, weights: PackedBytes, out: tuple[int, ...], *, strides: tuple[int, int] = (1, 1),
     pads: tuple[int, int, int, int] = (0, 0, 0, 0), floats: bool = True,
 ) -> Array:  # fmt: skip
-    """``convolve`` of integers that fit a byte: several times faster on processors with AVX-512
-    VNNI. Sums are float32, or, without ``floats``, int32, where EXACT is no limit."""
+    """``convolve`` of integers that fit a byte: several times faster where ``has_dot()``, else
+    slower. Sums are float32, or, without ``floats``, int32, where EXACT is no limit."""
     x = _dense(x)
     shape = _checked(x, weights.shape, out, strides, pads, (1, 1), deep=False)
     found = np.empty((len(x), *out), np.float32 if floats else np.int32)
