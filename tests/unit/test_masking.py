@@ -152,11 +152,12 @@ def test_each_comparison_of_series_is_a_check(name: str, other: dict[str, Any]) 
     assert statuses(masking.checks([PGD, other | {"targeted": True}]))[name] == "not measured"
 
 
-@pytest.mark.parametrize(("temperature", "status"), [(5.0, "sign"), (0.07, "no sign")])
-def test_only_higher_temperatures_speak_of_saturation(temperature: float, status: str) -> None:
+@pytest.mark.parametrize(("temperature", "sign"), [(5.0, True), (1.3, False), (0.07, False)])
+def test_only_much_higher_temperatures_speak_of_saturation(temperature: float, sign: bool) -> None:
     log = [{"temperature": 1.0, "tried": 100, "broken": 60},
            {"temperature": temperature, "tried": 40, "broken": 13}]  # fmt: skip
-    assert statuses(masking.checks([PGD | {"log": log}]))[TEMPERATURES] == status
+    seen = statuses(masking.checks([PGD | {"log": log}]))[TEMPERATURES]
+    assert seen == ("sign" if sign else "no sign")
 
 
 def test_a_few_images_more_at_another_temperature_are_no_sign() -> None:
@@ -165,6 +166,9 @@ def test_a_few_images_more_at_another_temperature_are_no_sign() -> None:
     assert statuses(masking.checks([PGD | {"log": log}]))[TEMPERATURES] == "no sign"
     log[1]["broken"] = 4
     assert statuses(masking.checks([PGD | {"log": log}]))[TEMPERATURES] == "sign"
+    few = [{"temperature": 1.0, "tried": 804, "broken": 797},
+           {"temperature": 4.2, "tried": 7, "broken": 3}]  # fmt: skip
+    assert statuses(masking.checks([PGD | {"log": few}]))[TEMPERATURES] == "no sign"
     assert statuses(masking.checks([PGD]))[TEMPERATURES] == "not measured"
 
 

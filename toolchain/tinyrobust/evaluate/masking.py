@@ -146,9 +146,11 @@ def _rises(a: Figures, b: Figures) -> str | bool | None:
 
 
 def _temperatures(attacked: Sequence[Figures]) -> Check:
-    """Higher temperatures broke what temperature 1 did not: at least 3 images and one in 10.
+    """Temperatures of at least 2 broke what 1 did not: 3 images, one in 100 of those tried and
+    one in 10 of those left.
 
-    What lower ones broke is no sign: nothing was saturated, their loss is just the better one.
+    What others broke is no sign: nothing was saturated there, their loss is just the better one,
+    or a second start helped.
     """
     name = "the softmax does not hide the gradient (temperatures of the logits)"
     signs, tried = [], False
@@ -158,10 +160,10 @@ def _temperatures(attacked: Sequence[Figures]) -> Check:
             continue
         tried = True
         first = logged[0]
-        others = [entry for entry in logged if entry["temperature"] > first["temperature"]]
+        others = [e for e in logged if e["temperature"] >= 2 * first["temperature"]]
         left = first["tried"] - first["broken"]
         more = sum(entry["broken"] for entry in others)
-        if more >= max(3, -(-left // 10)):
+        if more >= max(3, first["tried"] / 100, left / 10):
             best = max(others, key=lambda entry: int(entry["broken"]))
             signs.append(
                 f"{_name(series)} breaks {first['broken']} of {first['tried']} images at "
