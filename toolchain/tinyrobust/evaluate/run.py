@@ -26,7 +26,6 @@ from tinyrobust.evaluate.config import Config, Series
 from tinyrobust.evaluate.craft import Crafter, stored
 from tinyrobust.evaluate.journal import Journal, now
 from tinyrobust.evaluate.probe import probe
-from tinyrobust.graph import interpreter
 from tinyrobust.graph.nodes import Graph
 
 PROBE_EPS_255 = 8  # where no series has a size in Linf
@@ -189,6 +188,9 @@ class _Work:
     crafter: Crafter
     journal: Journal
 
+    def __post_init__(self) -> None:
+        self.interpreter = attacks.InterpreterOracle(self.graph)
+
     def batch(self, series: Series, first: int, progress: Progress) -> None:
         """Craft or fetch, classify on the device, compare, record."""
         span = slice(first, min(first + self.config.batch_images, len(self.images)))
@@ -203,7 +205,7 @@ class _Work:
         predicted = np.asarray(answer.labels, np.int64)
         if len(predicted) != len(labels):
             raise LinkError(f"the device answered {len(predicted)} of {len(labels)} images")
-        expected = interpreter.run(self.graph, shown)
+        expected = self.interpreter(shown)
         cycles = np.asarray(answer.cycles, np.int64)
         self.journal.append({
             "type": "batch", "series": series.key, "first": first,

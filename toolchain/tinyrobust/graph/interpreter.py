@@ -29,7 +29,7 @@ from tinyrobust.graph.nodes import (
 
 UInt8 = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
-BATCH = 64
+BATCH = 8  # images whose layers stay in the cache
 
 
 def run(graph: Graph, images: UInt8, *, batch: int = BATCH) -> npt.NDArray[np.int32]:
