@@ -9,7 +9,7 @@ DEMO_SAMPLES ?= 200
 PYTEST_WORKERS ?= 2
 EXTRAS := train,attacks,audio,flash,search,dev
 CXX_FILES = $(shell find firmware tests toolchain -name '*.[ch]' -o -name '*.[ch]pp')
-# test_train_* import TensorFlow when they are collected; all of them are marked train.
+# tests/train imports TensorFlow when it is collected; all of it is marked train.
 FAST := not slow and not train and not attacks and not audio and not search and not data
 
 .PHONY: demo test check setup setup-demo lint format clean
@@ -26,7 +26,7 @@ test: setup
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 check: setup lint
-	$(BIN)/pytest -q -n $(PYTEST_WORKERS) -m "$(FAST)" --ignore-glob='tests/unit/test_train_*'
+	$(BIN)/pytest -q -n $(PYTEST_WORKERS) -m "$(FAST)" --ignore=tests/train
 
 lint: setup
 	$(BIN)/ruff check --quiet .

@@ -79,7 +79,7 @@ def test_a_planted_fault_is_caught_and_named(
 
 
 # One fault of each board's port, one that does not wait for long: the rules themselves are held
-# against each other in tests/unit/test_virtual_rules.py.
+# against each other in tests/virtual/test_virtual_rules.py.
 ONE = {
     c.board: c
     for c in CASES

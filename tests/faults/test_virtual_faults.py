@@ -16,15 +16,13 @@ from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).parents[1] / "unit"
-sys.path.insert(0, str(UNIT))
+from tests.virtual.sinner import Line, SmallImage, digest, firmware
+from tinyrobust import boards, flash, virtual
+from tinyrobust.errors import BoardError, FlashError
+from tinyrobust.virtual import native
+from tinyrobust.virtual.terminal import PortLink
 
-from sinner import Line, SmallImage, digest, firmware  # noqa: E402
-
-from tinyrobust import boards, flash, virtual  # noqa: E402
-from tinyrobust.errors import BoardError, FlashError  # noqa: E402
-from tinyrobust.virtual import native  # noqa: E402
-from tinyrobust.virtual.terminal import PortLink  # noqa: E402
+ROOT = Path(__file__).resolve().parents[2]
 
 H743 = boards.load("nucleo-h743")
 
@@ -183,8 +181,8 @@ def test_ctrl_c_ends_the_flashing_tool_too(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from test_flash_virtual import Built, H743\n"
-        "from sinner import SmallImage, digest\n"
+        "from tests.flash.test_flash_virtual import Built, H743\n"
+        "from tests.virtual.sinner import SmallImage, digest\n"
         "from tinyrobust import flash\n"
         "small = SmallImage(Path(sys.argv[2]), Path(sys.argv[3]))\n"
         "meta = {'board': 'nucleo-h743', 'image_sha256': digest(small)}\n"
@@ -193,7 +191,7 @@ def test_ctrl_c_ends_the_flashing_tool_too(tmp_path: Path) -> None:
     )
     small = firmware()
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(UNIT), str(small.elf), str(small.bin)],
+        [sys.executable, "-c", code, str(ROOT), str(small.elf), str(small.bin)],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, start_new_session=True,
     )  # fmt: skip
     end = time.monotonic() + 30
@@ -216,8 +214,8 @@ def test_full_disk_while_flashing_keeps_the_old_flash(flashed: Path, tmp_path: P
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from test_flash_virtual import Built, H743\n"
-        "from sinner import SmallImage, digest\n"
+        "from tests.flash.test_flash_virtual import Built, H743\n"
+        "from tests.virtual.sinner import SmallImage, digest\n"
         "from tinyrobust import flash\n"
         "from tinyrobust.errors import FlashError\n"
         "small = SmallImage(Path(sys.argv[2]), Path(sys.argv[3]))\n"
@@ -227,7 +225,7 @@ def test_full_disk_while_flashing_keeps_the_old_flash(flashed: Path, tmp_path: P
     )
     small: SmallImage = firmware()
     done = subprocess.run(
-        [sys.executable, "-c", code, str(UNIT), str(small.elf), str(small.bin)],
+        [sys.executable, "-c", code, str(ROOT), str(small.elf), str(small.bin)],
         capture_output=True, text=True, preexec_fn=_no_space, timeout=60,
     )  # fmt: skip
     assert "was not flashed" in done.stdout and "disk space" in done.stdout, done
@@ -236,7 +234,7 @@ def test_full_disk_while_flashing_keeps_the_old_flash(flashed: Path, tmp_path: P
 
 
 def test_unwritable_state_folder(flashed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from test_flash_virtual import Built
+    from tests.flash.test_flash_virtual import Built
 
     monkeypatch.setenv("XDG_STATE_HOME", str(flashed))  # a file, not a folder
     small = firmware()

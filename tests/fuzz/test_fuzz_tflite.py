@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.fuzz import run_apart
 from tests.golden.make_tflite_golden import FILE
 from tests.tflite_models import Op, T, constant, write
-from tinyrobust.convert import tflite
 from tinyrobust.errors import ConvertError
+from tinyrobust.tflite import importer as tflite
 
 ROOT = Path(__file__).parents[2]
 WORDS = (0, 1, 2, 4, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFF0)

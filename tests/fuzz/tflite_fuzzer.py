@@ -12,8 +12,8 @@ import atheris
 with atheris.instrument_imports(include=["tinyrobust.convert", "tinyrobust.graph", "tflite"]):
     import tflite  # noqa: F401  (imported late by the reader; here it is instrumented)
 
-    from tinyrobust.convert import tflite as reader
     from tinyrobust.errors import ConvertError
+    from tinyrobust.tflite import importer as reader
 
 
 def one(data: bytes) -> None:

@@ -19,8 +19,8 @@ SEED, MODELS, INPUTS = 20, 4, 3
 
 
 def main() -> None:
-    from tinyrobust.convert import tflite
-    from tinyrobust.convert.tflite_reference import Reference
+    from tinyrobust.tflite import importer as tflite
+    from tinyrobust.tflite.reference import Reference
 
     arrays: dict[str, np.ndarray] = {}
     version = ""

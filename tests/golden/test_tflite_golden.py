@@ -10,8 +10,8 @@ import pytest
 from tests.golden.make_tflite_golden import FILE, SCHEMA
 from tests.tflite_cases import CASES
 from tinyrobust import graph
-from tinyrobust.convert import tflite
 from tinyrobust.graph import file
+from tinyrobust.tflite import importer as tflite
 
 
 @pytest.fixture(scope="module")

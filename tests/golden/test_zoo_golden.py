@@ -10,9 +10,9 @@ import pytest
 
 from tinyrobust import artefact
 from tinyrobust.convert import models, order
-from tinyrobust.convert.twin import Twin
 from tinyrobust.graph import interpreter
 from tinyrobust.graph.model import Model, load_model, zoo
+from tinyrobust.twin.fixed import Twin
 
 SCHEMA = "tinyrobust.golden/1"
 

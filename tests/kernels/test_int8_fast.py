@@ -16,11 +16,11 @@ from tests.kernels.host import Compiled, planned, ready, write_sources
 from tests.kernels.test_arm import check as check_arm
 from tests.kernels.test_host import MAIN, some_slow
 from tests.kernels.test_host import check as check_host
-from tinyrobust.convert import tflite
 from tinyrobust.graph import int8, interpreter
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import candidates, catalogue, layers
 from tinyrobust.kernels.counts import int8_linear
+from tinyrobust.tflite import importer as tflite
 
 PACKINGS = ("int8_pairs", "int8_planes", "int8_linear")
 WITHOUT = ("add_tables_i8", "average_pool_words_i8", "depthwise_conv2d_i8w_i8")  # a packing

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from tinyrobust.attacks._attack import Job
 from tinyrobust.attacks._norms import into_ball
 from tinyrobust.attacks._victim import Float64, Int64, UInt8
-from tinyrobust.convert.losses import Loss, cross_entropy
+from tinyrobust.twin.losses import Loss, cross_entropy
 
 RHO = 0.75
 MOMENTUM = 0.75

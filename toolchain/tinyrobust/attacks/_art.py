@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.attacks._victim import Float64, Int64, UInt8, Victim
-from tinyrobust.convert.losses import cross_entropy
 from tinyrobust.errors import TinyRobustError
+from tinyrobust.twin.losses import cross_entropy
 
 
 def check_installed(attack: str) -> None:

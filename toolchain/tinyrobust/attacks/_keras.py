@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from tinyrobust.attacks._victim import Float64, Metered, UInt8
-from tinyrobust.convert.losses import Loss, Pulled
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.graph.model import Model
 from tinyrobust.graph.nodes import Input
+from tinyrobust.twin.losses import Loss, Pulled
 
 FOLDER = "train"
 

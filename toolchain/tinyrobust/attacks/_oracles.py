@@ -66,7 +66,7 @@ class NativeOracle:
 
     def __init__(self, graph: Graph) -> None:
         from tinyrobust import native
-        from tinyrobust.convert.twin_native import twin_for
+        from tinyrobust.twin.native import twin_for
 
         native.check()  # else twin_for would take numpy where there is no compiler
         self._graph = graph

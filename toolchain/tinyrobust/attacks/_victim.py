@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.attacks._oracles import InterpreterOracle, Oracle
-from tinyrobust.convert.losses import Loss, Pulled, cross_entropy
 from tinyrobust.graph.nodes import Graph
+from tinyrobust.twin.losses import Loss, Pulled, cross_entropy
 
 UInt8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
@@ -158,7 +158,7 @@ class GraphVictim(Metered):
     @property
     def _twin(self) -> Any:
         if self._made is None:
-            from tinyrobust.convert.twin_native import twin_for
+            from tinyrobust.twin.native import twin_for
 
             self._made = twin_for(self.graph)
         return self._made

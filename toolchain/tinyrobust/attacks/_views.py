@@ -14,7 +14,7 @@ import numpy as np
 from tinyrobust.attacks._attack import Job, Progress
 from tinyrobust.attacks._norms import distance
 from tinyrobust.attacks._victim import Float64, Int64, UInt8, Victim
-from tinyrobust.convert.losses import Loss, Pulled, cross_entropy
+from tinyrobust.twin.losses import Loss, Pulled, cross_entropy
 
 
 class Part:

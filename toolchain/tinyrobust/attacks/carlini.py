@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tinyrobust.attacks._attack import DEFAULTS, Job, MinimumNorm, Settings
 from tinyrobust.attacks._victim import Float64
 from tinyrobust.attacks._views import watched
-from tinyrobust.convert.losses import Loss
+from tinyrobust.twin.losses import Loss
 
 STEPS = 100  # per value of c
 SEARCHES = 5

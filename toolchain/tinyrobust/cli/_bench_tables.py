@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tinyrobust.evaluate.bench import Bench
-    from tinyrobust.evaluate.published import Reference
+    from tinyrobust.bench.bench import Bench
+    from tinyrobust.bench.published import Reference
 
 
 def show(screen: Any, result: Bench) -> None:

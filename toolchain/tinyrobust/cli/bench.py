@@ -21,9 +21,9 @@ from tinyrobust.cli._options import (
 )
 
 if TYPE_CHECKING:
-    from tinyrobust.evaluate.bench import Bench
-    from tinyrobust.evaluate.published import Reference
-    from tinyrobust.evaluate.ratchet import Change
+    from tinyrobust.bench.bench import Bench
+    from tinyrobust.bench.published import Reference
+    from tinyrobust.bench.ratchet import Change
     from tinyrobust.graph.nodes import Graph
     from tinyrobust.memory import Aim
 
@@ -59,9 +59,9 @@ def command(
     not compared.
     """
     from tinyrobust import boards
+    from tinyrobust.bench import ratchet
+    from tinyrobust.bench.bench import bench
     from tinyrobust.errors import CheckFailed
-    from tinyrobust.evaluate import ratchet
-    from tinyrobust.evaluate.bench import bench
     from tinyrobust.memory.planner import SPEED
 
     own_choice = bool(force) or aim != SPEED
@@ -118,7 +118,7 @@ def _model(name: str | None, specification: str | None) -> tuple[str, Graph]:
     if specification is not None:
         if name is not None:
             raise click.UsageError("--model and --random exclude each other")
-        from tinyrobust.evaluate.random_network import model_name, random_network
+        from tinyrobust.bench.random_network import model_name, random_network
 
         return model_name(specification), random_network(specification)
     from tinyrobust.convert.models import load_model

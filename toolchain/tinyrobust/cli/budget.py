@@ -17,8 +17,8 @@ from tinyrobust.cli._options import (
 )
 
 if TYPE_CHECKING:
-    from tinyrobust.evaluate.budget import Growth, Limits, Program
     from tinyrobust.image import MemoryReport
+    from tinyrobust.image.budget import Growth, Limits, Program
 
 FORMATS = ("table", "github", "junit", "json", "markdown")
 
@@ -54,7 +54,7 @@ def _regions(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 def _growth(ctx: click.Context, param: click.Parameter, text: str | None) -> Growth | None:
     if text is None:
         return None
-    from tinyrobust.evaluate.budget import growth
+    from tinyrobust.image.budget import growth
 
     try:
         return growth(text)
@@ -162,7 +162,7 @@ def command(
     exceeds a limit is exit 1, with the numbers and the largest consumers.
     """
     from tinyrobust.errors import CheckFailed
-    from tinyrobust.evaluate import budget
+    from tinyrobust.image import budget
 
     limits = budget.Limits(max_flash, max_ram, regions, max_growth_flash, max_growth_ram, warn_at)
     kinds = kinds or [("table", None)]
@@ -199,8 +199,8 @@ def _build(
     from tinyrobust import boards, image
     from tinyrobust.convert.models import load_model
     from tinyrobust.errors import BudgetError
-    from tinyrobust.evaluate import budget
     from tinyrobust.graph.model import DEFAULT_MODEL
+    from tinyrobust.image import budget
 
     if board_name is None:
         raise click.UsageError("--build needs --board (and --model)")
@@ -217,7 +217,7 @@ def _build(
 
 def _elf(path: Path, map_file: Path | None, board_name: str | None) -> Program:
     from tinyrobust import boards
-    from tinyrobust.evaluate import budget
+    from tinyrobust.image import budget
 
     board = boards.load(board_name) if board_name is not None else None
     return budget.of_elf(path, map_file, board)
@@ -228,8 +228,8 @@ def _folder(
 ) -> tuple[Program, str]:
     from tinyrobust import boards, image
     from tinyrobust.convert.models import load_model
-    from tinyrobust.evaluate import budget
     from tinyrobust.graph.model import DEFAULT_MODEL
+    from tinyrobust.image import budget
 
     if folder is None:
         if board_name is None:
@@ -247,7 +247,7 @@ def _folder(
 def _document(
     program: Program, where: str, limits: Limits, before: dict[str, Any] | None
 ) -> dict[str, Any]:
-    from tinyrobust.evaluate import budget
+    from tinyrobust.image import budget
 
     made = budget.document(program, limits, before)
     report = program.report

@@ -16,10 +16,10 @@ from tinyrobust.cli._options import board_names, console, json_option, write_res
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tinyrobust.evaluate.comparison import Contender, Estimate, Job
+    from tinyrobust.compare.comparison import Contender, Estimate, Job
+    from tinyrobust.compare.model_costs import Costs
+    from tinyrobust.compare.suite import Suite
     from tinyrobust.evaluate.config import Series
-    from tinyrobust.evaluate.model_costs import Costs
-    from tinyrobust.evaluate.suite import Suite
 
 
 _SAID_BY_SUITE = ("models", "task", "samples", "attacks", "eps", "norm", "slow_attacks",
@@ -93,9 +93,10 @@ def command(
     """
 
     from tinyrobust import report
+    from tinyrobust.compare import comparison
+    from tinyrobust.compare.comparison_figures import figures
     from tinyrobust.errors import CheckFailed
-    from tinyrobust.evaluate import comparison, versions
-    from tinyrobust.evaluate.comparison_figures import figures
+    from tinyrobust.evaluate import versions
 
     started = time.monotonic()
     suite, folder = _suite(ctx, suite_name, models=models, task=task, baseline=baseline,
@@ -148,8 +149,8 @@ def _suite(
     norm: str, seed: int, board: str | None,
 ) -> tuple[Suite, Path]:  # fmt: skip
     """The suite that the options name or say, and the folder that its files are relative to."""
+    from tinyrobust.compare import suite
     from tinyrobust.convert.models import load_model
-    from tinyrobust.evaluate import suite
 
     if name is not None:
         given = [option for option in _SAID_BY_SUITE
@@ -183,7 +184,7 @@ def _costs(
             raise click.UsageError("--count needs --board")
         return {}
     from tinyrobust import boards
-    from tinyrobust.evaluate import model_costs
+    from tinyrobust.compare import model_costs
 
     board = boards.load(suite.board)
     made = {}
@@ -202,7 +203,7 @@ def _costs(
 
 def _write_cards(screen: Any, found: Sequence[Contender], made: dict[str, Any]) -> None:
     """The figures of each model into its card, where it has one."""
-    from tinyrobust.convert import card, card_attacks
+    from tinyrobust.zoo import card, card_attacks
 
     for contender, row in zip(found, made["models"], strict=True):
         model = contender.model

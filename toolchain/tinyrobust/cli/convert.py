@@ -73,7 +73,7 @@ def command(
     """
     from rich.table import Table
 
-    from tinyrobust.convert import zoo
+    from tinyrobust.zoo import make as zoo
 
     screen = console(json_file)
     if kind == "tflite":
@@ -143,7 +143,7 @@ def _to_tflite(
 def _to_folder(
     screen: Any, trained: Path, out: Path, samples: int | None, note: str, json_file: str | None
 ) -> None:
-    from tinyrobust.convert import zoo_int8
+    from tinyrobust.zoo import int8 as zoo_int8
 
     _, card = zoo_int8.make(
         trained, out, samples=samples, data_note=note,

@@ -50,7 +50,7 @@ def _difference(screen: Any, name: str, model_name: str | None, json_file: str |
     from rich.table import Table
 
     from tinyrobust.convert.models import load_model
-    from tinyrobust.evaluate.feature_difference import difference
+    from tinyrobust.prove.feature_difference import difference
 
     model = None if model_name is None else load_model(model_name)
     found = difference(name, model)

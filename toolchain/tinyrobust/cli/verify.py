@@ -18,8 +18,8 @@ from tinyrobust.cli._options import (
 )
 
 if TYPE_CHECKING:
-    from tinyrobust.evaluate.verify import Verification
     from tinyrobust.memory import Aim
+    from tinyrobust.prove.verify import Verification
 
 
 @click.command(short_help="Prove that every back end computes the same integers.")
@@ -49,8 +49,8 @@ def command(
     from tinyrobust.cli._progress import Bars
     from tinyrobust.convert.models import load_model
     from tinyrobust.errors import CheckFailed
-    from tinyrobust.evaluate.verify import verify
     from tinyrobust.graph.model import DEFAULT_MODEL
+    from tinyrobust.prove.verify import verify
 
     model = load_model(model_name or DEFAULT_MODEL)
     board = boards.load(board_name)

@@ -1,14 +1,8 @@
-"""Stage ``convert``: from a trained QKeras model, or any int8 ``.tflite`` file, to a Graph.
+"""Stage ``convert``: from a trained QKeras model to a Graph, through hls4ml.
 
-A QKeras model goes through hls4ml. In: a trained model's folder (or any QKeras model). Out: a
-Graph, the hls4ml types that give the same integers, hls4ml's own C simulation as the independent
-check (``oracle``), and the Graph's differentiable twin (``twin``).
-
-A ``.tflite`` file: ``tflite_buffer`` checks its bytes, ``tflite_file`` reads it as plain data,
-``tflite_shapes`` settles what an open batch left, and ``tflite`` walks its operators, each made a
-node by ``tflite_operators`` and ``tflite_windows`` with the integers of ``tflite_arithmetic``.
-``tflite_reference`` is TensorFlow Lite's own kernels, the independent check; ``twin_int8`` the
-differentiable twin; ``export`` makes such a file of a QKeras model. ``models`` loads all kinds.
+In: a trained model's folder (or any QKeras model). Out: a Graph, the hls4ml types that give the
+same integers, and hls4ml's own C simulation as the independent check (``oracle``). ``export``
+makes an int8 ``.tflite`` file of a QKeras model; ``models`` loads models of every kind by name.
 
 Importing this package imports neither TensorFlow nor hls4ml.
 """

@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust import artefact, graph, tasks
-from tinyrobust.convert import tflite
 from tinyrobust.convert.plain import plain_model
 from tinyrobust.convert.qkeras import check_trained
 from tinyrobust.errors import ConvertError, TinyRobustError
 from tinyrobust.graph import Graph
+from tinyrobust.tflite import importer as tflite
 
 Images = npt.NDArray[np.uint8]
 Say = Callable[[str], None]

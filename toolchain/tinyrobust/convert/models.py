@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinyrobust import resources
-from tinyrobust.convert import tflite
 from tinyrobust.errors import GraphError
 from tinyrobust.graph import Graph, model
 from tinyrobust.graph.model import Model
 from tinyrobust.registry import nearest
+from tinyrobust.tflite import importer as tflite
 
 MODEL_FILE = "model.tflite"
 TWIN_FILE = "int8.tflite"

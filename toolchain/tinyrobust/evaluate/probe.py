@@ -25,7 +25,7 @@ import numpy as np
 from tinyrobust.attacks import Job, Settings, Victim, apgd_walk, objective_away
 from tinyrobust.attacks._norms import into_ball
 from tinyrobust.attacks._victim import Float64, Int64, UInt8
-from tinyrobust.convert.losses import cross_entropy
+from tinyrobust.twin.losses import cross_entropy
 
 IMAGES = 50
 DIRECTIONS = 10

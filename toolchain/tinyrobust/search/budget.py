@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinyrobust import memory
+from tinyrobust.bench.random_recipe import random_recipe
 from tinyrobust.boards import Board
 from tinyrobust.errors import BudgetError, GraphError, TinyRobustError
-from tinyrobust.evaluate.random_recipe import random_recipe
 from tinyrobust.memory.budget import other_bytes
 from tinyrobust.recipes import Recipe
 from tinyrobust.registry import nearest

@@ -1,0 +1,204 @@
+"""The .tflite reader: what it makes of a file, and how it says what it cannot take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.tflite_models import Op, T, constant, pack_int4, write
+from tinyrobust import graph
+from tinyrobust.cli.main import run
+from tinyrobust.convert.models import load_model
+from tinyrobust.errors import ConvertError, GraphError
+from tinyrobust.graph import int8
+from tinyrobust.tflite import importer as tflite
+from tinyrobust.tflite.file import parse
+
+X = T((1, 4, 4, 2), 0.1, 3, name="in")
+Y = T((1, 4, 4, 2), 0.2, -5, name="out")
+WINDOW = {"Padding": 0, "StrideH": 1, "StrideW": 1, "FusedActivationFunction": 0}
+
+
+def relu() -> bytes:
+    return write([X, Y], [Op("RELU", [0], [1])], [0], [1])
+
+
+def conv(
+    source: T = X, out: T = Y, weights: T | None = None, bias: T | None = None, **options: Any
+) -> bytes:
+    weights = weights or constant(np.ones((2, 1, 1, 2), np.int8), [0.1, 0.2])
+    tensors = [source, weights, out, bias or constant(np.array([5, -6], np.int32), 0.01)]
+    op = Op("CONV_2D", [0, 1, 3], [2], "Conv2DOptions", WINDOW | options)
+    return write(tensors, [op], [0], [2])
+
+
+def refused(data: bytes) -> str:
+    with pytest.raises(ConvertError) as error:
+        tflite.from_bytes(data, name="model", where="model.tflite")
+    assert error.value.message.startswith("model.tflite")
+    return str(error.value)
+
+
+def test_a_convolution_becomes_integers() -> None:
+    net = tflite.from_bytes(conv(FusedActivationFunction=3), name="my model!")
+    assert (net.name, net.family, net.task) == ("my-model-", "tflite", "none")
+    assert [n.name for n in net.nodes] == ["input", "conv_2d_0", "scores"]
+    node = net.node["conv_2d_0"]
+    assert isinstance(node, int8.Conv2DInt8)
+    assert (node.input_zero, node.output_zero, node.lo, node.hi) == (3, -5, -5, 25)
+    assert node.bias.tolist() == [5, -6] and node.weight_bits == 8
+    assert node.multipliers.tolist() == [1717986944, 1717986944]
+    assert node.shifts.tolist() == [-4, -3]  # 0.1 * (0.1, 0.2) / 0.2 = 0.05, 0.1
+    assert (net.input.scale, net.input.zero_point) == (float(np.float32(0.1)), 3)
+    assert (net.output.scale, net.output.zero_point) == (float(np.float32(0.2)), -5)
+    assert net.labels == tuple(str(i) for i in range(32))
+
+
+def test_packed_int4_weights() -> None:
+    values = np.array([-8, 7, 1, -1, 3], np.int8)
+    assert pack_int4(values).tolist() == [0x78, 0xF1, 0x03]
+    weights = constant(values.reshape(1, 5), 0.1, type="INT4")
+    tensors = [T((1, 5), 0.1), weights, T((1, 1), 0.5)]
+    data = write(tensors, [Op("FULLY_CONNECTED", [0, 1], [2], "FullyConnectedOptions",
+                              {"FusedActivationFunction": 0})], [0], [2])  # fmt: skip
+    node = tflite.from_bytes(data, name="dense").nodes[1]
+    assert isinstance(node, int8.DenseInt8)
+    assert node.weights.tolist() == [values.tolist()] and node.weight_bits == 4
+
+
+def test_everything_unsupported_is_listed_at_once() -> None:
+    tensors = [X, T(X.shape, 0.1, name="middle"), T(X.shape, 0.1, 0, "INT16", name="wide"), Y]
+    ops = [Op("EXP", [0], [1]), Op("RELU", [1], [2]), Op("COS", [2], [3])]
+    text = refused(write(tensors, ops, [0], [3]))
+    assert "3 things are not supported" in text
+    assert "operator 0 EXP ('in' -> 'middle'): this operator is not supported" in text
+    assert "operator 1 RELU ('middle' -> 'wide'): 'wide' is INT16; need INT8" in text
+    assert "operator 2 COS ('wide' -> 'out')" in text
+    assert "supported: ADD, AVERAGE_POOL_2D, CONCATENATION, CONV_2D" in text
+
+
+def test_only_so_many_are_listed() -> None:
+    tensors = [T((1, 2), 0.1) for _ in range(151)]
+    ops = [Op("EXP", [i], [i + 1]) for i in range(150)]
+    text = refused(write(tensors, ops, [0], [150]))
+    assert "150 things are not supported" in text and "and 50 more" in text
+    assert text.count(" EXP ") == 100
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (write([X, X, Y], [Op("ADD", [0, 1], [2], "AddOptions")], [0, 1], [2]),
+         "2 inputs ('in', 'in'); exactly one"),
+        (write([X, Y, Y], [Op("RELU", [0], [1]), Op("RELU", [0], [2])], [0], [1, 2]),
+         "2 outputs ('out', 'out'); exactly one"),
+        (write([T(X.shape, type="FLOAT32"), Y], [Op("RELU", [0], [1])], [0], [1]),
+         "is FLOAT32 and read by RELU: the model is not fully quantised"),
+        (conv(weights=constant(np.ones((2, 1, 1, 2), np.int8), 0.1, 4)), "zero points of 0"),
+        (conv(weights=T((2, 1, 1, 2), 0.1)), "'t1' is not made before it is read"),
+        (conv(weights=constant(np.ones((2, 1, 1, 1), np.int8), 0.1)), "grouped convolution"),
+        (conv(weights=constant(np.ones((2, 1, 1, 2), np.int8), [0.1, 0.2], axis=3)),
+         "quantised along axis 3"),
+        (conv(FusedActivationFunction=4), "fused activation 4; supported: NONE, RELU"),
+        (conv(source=T((1, 4, 4, 2), 0.1, 200)), "zero point 200, which is not int8"),
+        (conv(source=T((1, 4, 4, 2))), "has no scale"),
+        (conv(out=T((1, 3, 4, 2), 0.2)), "has shape (3, 4, 2), its inputs make (4, 4, 2)"),
+        (conv(bias=constant(np.array([2**31 - 1, 0], np.int32), 0.01)),
+         "channel 0: the sum reaches 2,147,483,895, over int32"),
+        (write([X, T((1, 2, 2, 2), 0.1), constant(np.array([0, 2, 1, 3], np.int32)), Y],
+               [Op("TRANSPOSE", [0, 2], [3], "TransposeOptions")], [0], [3]),
+         "only axes of 1 may move"),
+        (write([X, Y], [Op("SOFTMAX", [0], [1], "SoftmaxOptions", {"Beta": 1.0})], [0], [1]),
+         "need scale 1/256, zero point -128"),
+        (write([X, Y], [Op("CONV_2D", [0], [1])], [0], [1]), "has 1 inputs and 1 outputs"),
+        (write([X, Y], [Op("LEAKY_RELU", [0], [1])], [0], [1]), "has no Alpha"),
+        (write([X, T(X.shape, 1e-30)], [Op("RELU", [0], [1])], [0], [1]), "scales with the ratio"),
+        (write([X, Y], [Op("RELU", [0], [1])] * 2, [0], [1]), "is made a second time"),
+        (write([X, Y, Y], [Op("RELU", [2], [1])], [0], [1]), "is not made before it is read"),
+        (write([X, Y], [Op("RELU", [0], [0])], [0], [1]), "nothing makes output 'out'"),
+        (write([X, Y], [Op("RELU", [0], [1])], [0], [1], subgraphs=2), "has 2 subgraphs"),
+        (write([X, Y], [Op("RELU", [0], [1])], [0], [1], version=2), "schema version 2, not 3"),
+        (write([X, Y], [Op("RELU", [7], [1])], [0], [1]), "reads tensor 7 of 2"),
+        (write([X, T((1, 5, 5, 5, 5), 0.1)], [Op("RELU", [0], [1])], [0], [1]),
+         "at most 3 axes beside a batch of 1"),
+        (write([T((2, 4, 4, 2), 0.1), Y], [Op("RELU", [0], [1])], [0], [1]), "at most 3 axes"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_named(data: bytes, words: str) -> None:
+    assert words in refused(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "is no TensorFlow Lite model"),
+        (b"PK\x03\x04 and more of something else", "is no TensorFlow Lite model"),
+        (relu()[:64], "needs"),
+        (relu()[:8], "needs"),
+    ],
+)
+def test_damage_is_one_clear_error(data: bytes, words: str) -> None:
+    text = refused(data)
+    assert words in text and "\n" not in text
+
+
+def test_a_constant_of_the_wrong_length() -> None:
+    weights = constant(np.ones((2, 1, 1, 2), np.int8), 0.1)
+    weights.shape = (2, 1, 1, 3)
+    assert "INT8 (2, 1, 1, 3) has 4 bytes, needs 6" in refused(conv(weights=weights))
+
+
+def test_edges_are_left_to_the_host() -> None:
+    """A float model with QUANTIZE and DEQUANTIZE at its ends is the int8 model between them."""
+    wide = T(X.shape, type="FLOAT32")
+    ops = [Op("QUANTIZE", [0], [1]), Op("RELU", [1], [2]), Op("DEQUANTIZE", [2], [3])]
+    net = tflite.from_bytes(write([wide, X, Y, wide], ops, [0], [3]), name="model")
+    assert [n.op for n in net.nodes] == ["input_int8", "lookup_int8", "scores_int8"]
+    assert (net.input.scale, net.input.zero_point) == (float(np.float32(0.1)), 3)
+
+
+def test_uint8_edges_of_equal_scale_vanish() -> None:
+    first, last = T(X.shape, X.scale, 131, "UINT8"), T(X.shape, Y.scale, 123, "UINT8")
+    ops = [Op("QUANTIZE", [0], [1]), Op("RELU", [1], [2]), Op("QUANTIZE", [2], [3])]
+    net = tflite.from_bytes(write([first, X, Y, last], ops, [0], [3]), name="model")
+    assert [n.op for n in net.nodes] == ["input_int8", "lookup_int8", "scores_int8"]
+
+
+def test_constants_do_not_copy_the_file() -> None:
+    data = conv()
+    file = parse(data, "x")
+    assert np.shares_memory(file.tensors[1].values, np.frombuffer(data, np.uint8))
+
+
+def test_model_by_path(tmp_path: Path) -> None:
+    path = tmp_path / "some model.tflite"
+    path.write_bytes(conv())
+    model = load_model(str(path))
+    assert (model.name, model.path, model.graph.family) == ("some-model", path, "tflite")
+    with pytest.raises(GraphError, match="no model"):
+        load_model(str(tmp_path / "other.tflite"))
+    assert load_model("shapes-small").graph.family == "fixed"
+
+
+def test_the_command_line_takes_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = tmp_path / "good.tflite", tmp_path / "bad.tflite"
+    good.write_bytes(conv())
+    bad.write_bytes(write([X, Y], [Op("EXP", [0], [1])], [0], [1]))
+    assert run(["plan", "--model", str(good), "--board", "nucleo-h743"]) == 0
+    assert "conv_2d_0" in capsys.readouterr().out
+    assert run(["plan", "--model", str(bad), "--board", "nucleo-h743"]) == 1
+    assert "operator 0 EXP ('in' -> 'out')" in capsys.readouterr().err
+
+
+def test_scores_are_the_outputs_own_codes() -> None:
+    net = tflite.from_bytes(relu(), name="model")
+    x = np.arange(256, dtype=np.uint8).reshape(8, 4, 4, 2)
+    q = np.arange(-128, 128)
+    wanted = np.clip(np.maximum(np.rint((q - 3) * 0.1 / 0.2) - 5, -5), -128, 127)
+    assert np.count_nonzero(graph.run(net, x).reshape(-1) != wanted) <= 64  # ties differ
+    assert graph.run(net, x).dtype == np.int32

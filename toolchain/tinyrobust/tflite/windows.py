@@ -1,0 +1,184 @@
+"""TensorFlow Lite's operators with weights or windows as nodes of ``graph/int8.py``.
+
+In: an operator in its Context. Out: the node; Unsupported with the reason where there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyrobust.graph import int8
+from tinyrobust.graph.base import Node
+from tinyrobust.tflite import arithmetic
+from tinyrobust.tflite.context import (
+    MAX_AXES,
+    Context,
+    Unsupported,
+    activations,
+    integers,
+    position,
+    quote,
+    same_quantisation,
+    scale_of,
+)
+from tinyrobust.tflite.file import FileTensor
+
+_SAME, _VALID = 0, 1
+
+
+def _weights(
+    context: Context, rank: int, axis: int
+) -> tuple[FileTensor, npt.NDArray[np.int8], int]:
+    """Input 1: its tensor, its values, and the bits of a weight."""
+    tensor = context.tensor(1)
+    if tensor.type not in ("INT8", "INT4") or not tensor.constant:
+        what = tensor.type if tensor.constant else "computed"
+        raise Unsupported(f"weights {quote(tensor)} are {what}; need a constant of INT8 or INT4")
+    if len(tensor.shape) != rank:
+        raise Unsupported(f"weights {quote(tensor)} have shape {tensor.shape}, need {rank} axes")
+    if not tensor.scales or any(tensor.zero_points):
+        raise Unsupported(f"weights {quote(tensor)} need scales, and zero points of 0")
+    if len(tensor.scales) > 1 and tensor.axis != axis:
+        raise Unsupported(f"weights {quote(tensor)} are quantised along axis {tensor.axis}")
+    return tensor, tensor.values.astype(np.int8, copy=False), 4 if tensor.type == "INT4" else 8
+
+
+def _finish(
+    context: Context, weights: FileTensor, bits: int, channels: int,
+    scale: Callable[[float, float, float], float],
+) -> dict[str, Any]:  # fmt: skip
+    """The fields of ``Weighted`` but the weights."""
+    source, out = context.tensor(0), context.output()
+    activations(source, out)
+    (in_scale, in_zero), (out_scale, out_zero) = scale_of(source), scale_of(out)
+    scales = weights.scales if len(weights.scales) > 1 else weights.scales * channels
+    if len(scales) != channels:
+        raise Unsupported(f"weights {quote(weights)} have {len(scales)} scales, need {channels}")
+    pairs = [arithmetic.quantize_multiplier(scale(in_scale, s, out_scale)) for s in scales]
+    lo, hi = context.activation()
+    return {
+        "bias": _bias(context, channels),
+        "multipliers": np.array([m for m, _ in pairs], np.int32),
+        "shifts": np.array([s for _, s in pairs], np.int32),
+        "input_zero": in_zero, "output_zero": out_zero, "lo": lo, "hi": hi, "weight_bits": bits,
+    }  # fmt: skip
+
+
+def _bias(context: Context, channels: int) -> npt.NDArray[np.int32]:
+    tensor = context.optional(2)
+    if tensor is None:
+        return np.zeros(channels, np.int32)
+    if tensor.type != "INT32" or not tensor.constant or tensor.size != channels:
+        raise Unsupported(f"bias {quote(tensor)} must be a constant of INT32, {channels} of them")
+    return tensor.values.reshape(-1).astype(np.int32)
+
+
+def _window(context: Context, source: FileTensor, kernel: tuple[int, int]) -> dict[str, Any]:
+    """strides, dilations and pads from the options; SAME and VALID as TensorFlow computes them."""
+    if len(source.shape) != 4:
+        raise Unsupported(f"{quote(source)} has shape {source.shape}, need (1, H, W, C)")
+    padding = context.option("Padding")
+    strides = context.option("StrideH"), context.option("StrideW")
+    dilations = context.option("DilationHFactor", 1), context.option("DilationWFactor", 1)
+    if padding not in (_SAME, _VALID) or min(*strides, *dilations, *kernel) < 1:
+        raise Unsupported(
+            f"has padding {padding}, strides {strides}, dilations {dilations}, window {kernel}"
+        )
+    pads: Any = []
+    for size, k, stride, dilation in zip(
+        source.shape[1:3], kernel, strides, dilations, strict=True
+    ):
+        extent = (k - 1) * dilation + 1
+        out = (size + stride - 1) // stride
+        total = max((out - 1) * stride + extent - size, 0) if padding == _SAME else 0
+        pads += [total // 2, total - total // 2]
+    pads = context.operator.options.get("Pads", tuple(pads))
+    return {"strides": strides, "dilations": dilations, "pads": pads}
+
+
+def conv_2d(context: Context) -> Node:
+    context.arity((2, 3))
+    tensor, weights, bits = _weights(context, 4, 0)
+    source = context.tensor(0)
+    channels, height, width, depth = weights.shape
+    if len(source.shape) == 4 and source.shape[3] != depth:
+        raise Unsupported(
+            f"weights take {depth} channels, {quote(source)} has {source.shape[3]}: "
+            "grouped convolution is not supported"
+        )
+    return int8.Conv2DInt8(
+        **context.edges(source), weights=weights,
+        **_finish(context, tensor, bits, channels, arithmetic.product_scale),
+        **_window(context, source, (height, width)),
+    )  # fmt: skip
+
+
+def depthwise_conv_2d(context: Context) -> Node:
+    context.arity((2, 3))
+    tensor, weights, bits = _weights(context, 4, 3)
+    source = context.tensor(0)
+    one, height, width, channels = weights.shape
+    if one != 1 or len(source.shape) != 4 or channels % source.shape[3]:
+        raise Unsupported(f"weights of shape {tensor.shape} for {quote(source)} {source.shape}")
+    return int8.DepthwiseConv2DInt8(
+        **context.edges(source), weights=weights[0],
+        **_finish(context, tensor, bits, channels, arithmetic.product_scale),
+        **_window(context, source, (height, width)),
+        depth_multiplier=channels // source.shape[3],
+    )  # fmt: skip
+
+
+def fully_connected(context: Context) -> Node:
+    context.arity((2, 3))
+    tensor, weights, bits = _weights(context, 2, 0)
+    if context.option("WeightsFormat", 0):
+        raise Unsupported("has shuffled weights")
+    per_channel = len(tensor.scales) > 1
+    scale = arithmetic.product_scale if per_channel else arithmetic.dense_scale
+    return int8.DenseInt8(
+        **context.edges(context.tensor(0)), weights=weights,
+        **_finish(context, tensor, bits, len(weights), scale),
+    )  # fmt: skip
+
+
+def _pool(context: Context, kind: type[int8.AveragePool2DInt8]) -> Node:
+    context.arity((1,))
+    source, out = context.tensor(0), context.output()
+    activations(source, out)
+    same_quantisation(source, out)
+    size = context.option("FilterHeight"), context.option("FilterWidth")
+    window = _window(context, source, size)
+    del window["dilations"]
+    lo, hi = context.activation()
+    return kind(**context.edges(source), size=size, lo=lo, hi=hi, **window)  # type: ignore[arg-type]
+
+
+def average_pool_2d(context: Context) -> Node:
+    return _pool(context, int8.AveragePool2DInt8)
+
+
+def max_pool_2d(context: Context) -> Node:
+    return _pool(context, int8.MaxPool2DInt8)
+
+
+def mean(context: Context) -> Node:
+    context.arity((2,))
+    source, out = context.tensor(0), context.output()
+    activations(source, out)
+    rank = len(source.shape)
+    found = {position(axis, rank) for axis in integers(context.tensor(1))}
+    axes = tuple(int(i in found) for i in range(MAX_AXES))
+    if any(i < 0 for i in found) and source.shape[0] != 1:
+        raise Unsupported("is over the batch")
+    (scale, zero), (out_scale, out_zero) = scale_of(source), scale_of(out)
+    count = math.prod(n for i, n in enumerate(source.shape) if i - rank + MAX_AXES in found)
+    multiplier, shift = arithmetic.mean_multiplier(scale, out_scale, count)
+    return int8.MeanInt8(
+        **context.edges(source), axes=(axes[0], axes[1], axes[2]), multiplier=multiplier,
+        shift=shift, input_zero=zero, output_zero=out_zero,
+    )  # fmt: skip
