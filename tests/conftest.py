@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 REAL_DATA = "TINYROBUST_DATA"
+PUBLIC_CASES = "TINYROBUST_CASES_DIR"  # models of others, which are not kept here
 
 # Debian's packages of them are gdb-multiarch, openocd, dfu-util, stlink-tools and bossa-cli.
 FLASHERS = ("gdb-multiarch", "openocd", "dfu-util", "st-flash", "bossac")
@@ -41,6 +42,10 @@ NEEDS: dict[str, tuple[Callable[[pytest.Config], bool], str]] = {
     "data": (
         lambda config: Path(os.environ.get(REAL_DATA) or os.devnull).is_dir(),
         f"needs real data: set {REAL_DATA} to its folder",
+    ),
+    "cases": (
+        lambda config: Path(os.environ.get(PUBLIC_CASES) or os.devnull).is_dir(),
+        f"needs models of others: set {PUBLIC_CASES} to their folder",
     ),
     "atheris": (
         lambda config: _installed("atheris"),
@@ -130,3 +135,9 @@ def port(request: pytest.FixtureRequest) -> str:
 def real_data() -> Path:
     """The folder with the real data sets, for tests marked ``data``."""
     return Path(os.environ[REAL_DATA])
+
+
+@pytest.fixture
+def public_cases() -> Path:
+    """The folder with models of others (``tflite/*.tflite``), for tests marked ``cases``."""
+    return Path(os.environ[PUBLIC_CASES])
