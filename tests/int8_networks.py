@@ -187,7 +187,7 @@ def ds_cnn() -> Graph:
 def edge_biases(m: int, shift: int, rng: np.random.Generator, n: int) -> np.ndarray[Any, Any]:
     """Biases such that accumulators bias - 128 .. bias + 127 meet where the rounding changes: ties
     of either sign, where results cross the ends of int8, and the largest sums that are allowed."""
-    limit = min((1 << 23) - 200, ((1 << 15) << max(-shift - 1, 0)) - 400)
+    limit = min(1 << 31, (1 << 15) << max(-shift - 1, 0)) - 400
     codes = rng.integers(-140, 140, n) + 0.5
     centres = np.clip(codes / (m * 2.0 ** (shift - 31)), -limit, limit).astype(np.int64)
     centres[:4] = (0, -1, limit, -limit)

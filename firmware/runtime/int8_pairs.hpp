@@ -3,15 +3,18 @@
 // The idea: the halfword a + 256 * b holds the weights of two output channels. SMLAD of such words
 // with int16 inputs sums A + 256 * B; SXTB16 leaves a alone in each halfword, and a second SMLAD
 // sums A. Then B = (sum - A) >> 8, exact while |B| < 2^23, which packing proves for every channel.
-// A word of weights is unpacked by one instruction instead of two, and is one byte a weight.
+// The bias of B is added afterwards, so that it may be as large as it likes (up to 2^30 in networks
+// with saturated channels). A word of weights is unpacked by one instruction instead of two, and is
+// one byte a weight.
 //
 // Inputs come in quads: bytes (0, 1, 2, 3) become the words (0, 2) and (1, 3) of int16, as SXTB16
 // makes them. A column holds, quad after quad, first words of two pixels and then their second
 // words: `first(0, 2), second(0, 2), first(1, 3), second(1, 3)`.
 //
 // Weights come in blocks of four channels c0..c3 (missing ones are zeros):
-//   int32  bias c0, c2, c1, c3
+//   int32  bias c0, c2
 //   for each quad: word (c0, c1) of inputs (0, 2), word (c2, c3) of them, the same of (1, 3)
+//   int32  bias c1, c3
 //   uint8  right shifts of c0..c3, less 1
 //   int32  2 * multiplier - 2^32 of c0..c3
 // where every bias has the sum of the weights times the input's zero point taken off.
@@ -30,6 +33,7 @@
 namespace tr {
 
 constexpr size_t pairs_quad_words = 4;   // of a column, and of the weights
+constexpr size_t pairs_block_head = 2;   // words of a block before the weights
 constexpr size_t pairs_block_extra = 9;  // words of a block besides the weights
 
 constexpr uint32_t pairs_unrolled = 8;     // quads in a round of the inner loop
@@ -42,24 +46,30 @@ struct PairsLayer {
     const size_t words = pairs_quad_words * quads + pairs_block_extra;
     block_bytes = words * 4;
     end = weights + words * ((channels + 3) / 4);
-    loop_end = weights + 4 + pairs_quad_words * quads;
+    loop_end = weights + pairs_block_head + pairs_quad_words * quads;
     const uint32_t rest = static_cast<uint32_t>(quads) % pairs_unrolled;
     entry = (rest == 0 ? pairs_unrolled : rest) * pairs_quad_bytes;
     const uint32_t zero = static_cast<uint32_t>(2 * (r.zero_point + 128) + 1);
-    rounding = zero | (zero << 16);
-    floor = static_cast<uint32_t>(r.lo + 128) * 0x01010101u;
-    headroom = static_cast<uint32_t>(127 - r.hi) * 0x01010101u;
-    flags = (r.lo < r.zero_point ? 1u : 0u) | ((floor | headroom) != 0 ? 2u : 0u);
+    clamp.floor = static_cast<uint32_t>(r.lo + 128) * 0x01010101u;
+    clamp.headroom = static_cast<uint32_t>(127 - r.hi) * 0x01010101u;
+    finish.rounding = zero | (zero << 16);
+    finish.flags =
+        (r.lo < r.zero_point ? 1u : 0u) | ((clamp.floor | clamp.headroom) != 0 ? 2u : 0u);
   }
   const uint32_t* weights;
   const uint32_t* end;       // of all blocks
   const uint32_t* loop_end;  // of the first block's weights
   size_t block_bytes;
-  uint32_t entry;     // bytes of code between where the loop is entered and its end
-  uint32_t rounding;  // 1 + 2 * (zero point + 128) in both halves
-  uint32_t flags;     // 1: halves of negative results matter; 2: floor or headroom is not zero
-  uint32_t floor;     // lo + 128 in every byte
-  uint32_t headroom;  // 127 - hi in every byte
+  uint32_t entry;  // bytes of code between where the loop is entered and its end
+  // Pairs of words are loaded by one instruction each.
+  struct {
+    uint32_t rounding;  // 1 + 2 * (zero point + 128) in both halves
+    uint32_t flags;     // 1: halves of negative results matter; 2: floor or headroom is not zero
+  } finish;
+  struct {
+    uint32_t floor;     // lo + 128 in every byte
+    uint32_t headroom;  // 127 - hi in every byte
+  } clamp;
 };
 
 #if TR_DSP
@@ -94,22 +104,25 @@ inline TR_NOINLINE void pairs_tile(const PairsLayer& layer, const uint32_t* colu
     uint8_t* first;
     uint8_t* second;
   } out = {first, second};
+  struct {
+    const uint32_t* column;
+    uint32_t entry;
+  } start = {column, layer.entry};
   // clang-format off
   asm volatile(
       "ldr    r1, %[weights]\n"
-      "ldr    r2, %[entry]\n"  // the loop is entered so that whole rounds are left
+      "ldrd   r3, r2, %[start]\n"  // the loop is entered so that whole rounds are left
       "adr.w  r0, 3f\n"
       "sub    r0, r0, r2\n"
       "add    r0, r0, #1\n"
-      "str    r0, %[entry]\n"
+      "strd   r3, r0, %[start]\n"
       "1:\n"
-      "ldm    r1!, {r6, r8, r10, r11}\n"
-      "ldr    r0, %[column]\n"
-      "ldr    lr, %[entry]\n"
-      "add    r2, r6, r10, lsl #8\n"
-      "add    r4, r8, r11, lsl #8\n"
-      "mov    r3, r2\n"
-      "mov    r5, r4\n"
+      "ldm    r1!, {r6, r8}\n"
+      "ldrd   r0, lr, %[start]\n"
+      "mov    r2, r6\n"
+      "mov    r4, r8\n"
+      "mov    r3, r6\n"
+      "mov    r5, r8\n"
       "mov    r7, r6\n"
       "mov    r9, r8\n"
       "bx     lr\n"
@@ -123,14 +136,15 @@ inline TR_NOINLINE void pairs_tile(const PairsLayer& layer, const uint32_t* colu
       "ldr    r12, %[block_bytes]\n"
       "add    lr, lr, r12\n"
       "str    lr, %[loop_end]\n"
-      "sub    r2, r2, r6\n"  // c1 and c3
+      "ldm    r1!, {r10, r11}\n"  // bias of c1 and c3
+      "sub    r2, r2, r6\n"
       "sub    r3, r3, r7\n"
       "sub    r4, r4, r8\n"
       "sub    r5, r5, r9\n"
-      "asr    r2, r2, #8\n"
-      "asr    r3, r3, #8\n"
-      "asr    r4, r4, #8\n"
-      "asr    r5, r5, #8\n"
+      "add    r2, r10, r2, asr #8\n"
+      "add    r3, r10, r3, asr #8\n"
+      "add    r4, r11, r4, asr #8\n"
+      "add    r5, r11, r5, asr #8\n"
       "ldm    r1!, {r0, r10, r11, r12, lr}\n"  // shifts, multipliers
       "smmlar r6, r6, r10, r6\n"
       "smmlar r7, r7, r10, r7\n"
@@ -140,7 +154,7 @@ inline TR_NOINLINE void pairs_tile(const PairsLayer& layer, const uint32_t* colu
       "smmlar r9, r9, r12, r9\n"
       "smmlar r4, r4, lr, r4\n"
       "smmlar r5, r5, lr, r5\n"
-      "ldr    r12, %[flags]\n"
+      "ldrd   r10, r12, %[finish]\n"  // rounding, flags
       "tst    r12, #1\n"
       "beq    4f\n"
       "add    r6, r6, r6, asr #31\n"
@@ -152,7 +166,6 @@ inline TR_NOINLINE void pairs_tile(const PairsLayer& layer, const uint32_t* colu
       "add    r4, r4, r4, asr #31\n"
       "add    r5, r5, r5, asr #31\n"
       "4:\n"
-      "ldr    r10, %[rounding]\n"
       "asr    r6, r6, r0\n"  // a shift by a register takes its lowest byte
       "asr    r7, r7, r0\n"
       "lsr    r0, r0, #8\n"
@@ -180,8 +193,7 @@ inline TR_NOINLINE void pairs_tile(const PairsLayer& layer, const uint32_t* colu
       "orr    r7, r7, r3, lsl #8\n"
       "tst    r12, #2\n"
       "beq    5f\n"
-      "ldr    r2, %[floor]\n"
-      "ldr    r3, %[headroom]\n"
+      "ldrd   r2, r3, %[clamp]\n"  // floor, headroom
       "uqsub8 r6, r6, r2\n"
       "uqsub8 r7, r7, r2\n"
       "uqadd8 r6, r6, r2\n"
@@ -200,10 +212,9 @@ inline TR_NOINLINE void pairs_tile(const PairsLayer& layer, const uint32_t* colu
       "strd   r10, r11, %[out]\n"
       "cmp    r1, lr\n"
       "bne.w  1b\n"
-      : [entry] "+m"(frame.entry), [loop_end] "+m"(frame.loop_end), [out] "+m"(out)
-      : [weights] "m"(frame.weights), [column] "m"(column), [block_bytes] "m"(frame.block_bytes),
-        [end] "m"(frame.end), [rounding] "m"(frame.rounding), [flags] "m"(frame.flags),
-        [floor] "m"(frame.floor), [headroom] "m"(frame.headroom)
+      : [start] "+m"(start), [loop_end] "+m"(frame.loop_end), [out] "+m"(out)
+      : [weights] "m"(frame.weights), [block_bytes] "m"(frame.block_bytes), [end] "m"(frame.end),
+        [finish] "m"(frame.finish), [clamp] "m"(frame.clamp)
       : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr",
         "cc", "memory");
   // clang-format on
@@ -262,18 +273,18 @@ TR_INLINE uint32_t* pairs_move4(uint32_t* to, const uint32_t*& from) {
 }
 
 // The sums of two channels whose weights share words: of the first one, and of halfwords as they
-// are, which is that plus 256 times the second one (and fits, as the packer has checked).
+// are, which is that plus 256 times the second one without its bias (and fits, as the packer has
+// checked).
 struct PairSums {
   int32_t first;
   uint32_t both;
 };
 
-TR_INLINE PairSums pairs_start(int32_t first, int32_t second) {
-  return {first, static_cast<uint32_t>(first) + (static_cast<uint32_t>(second) << 8)};
-}
+TR_INLINE PairSums pairs_start(uint32_t bias) { return {static_cast<int32_t>(bias), bias}; }
 
-TR_INLINE int32_t pairs_second(const PairSums& s) {
-  return static_cast<int32_t>(s.both - static_cast<uint32_t>(s.first)) >> 8;
+TR_INLINE int32_t pairs_second(const PairSums& s, uint32_t bias) {
+  const int32_t sum = static_cast<int32_t>(s.both - static_cast<uint32_t>(s.first)) >> 8;
+  return static_cast<int32_t>(static_cast<uint32_t>(sum) + bias);
 }
 
 // Two inputs times a word of weights.
@@ -283,27 +294,30 @@ TR_INLINE void pairs_add(PairSums& s, uint32_t word, int32_t x0, int32_t x1) {
   s.both += static_cast<uint32_t>(low * x0) + static_cast<uint32_t>(high * x1);
 }
 
-// `sums` of a block of four channels, for the inputs at `x` and every `step` words behind it.
-inline TR_NOINLINE void pairs_sums(const uint32_t* weights, const uint32_t* x, size_t step,
-                                   size_t pairs, int32_t* sums) {
-  PairSums a = pairs_start(sums[0], sums[1]), b = pairs_start(sums[2], sums[3]);
+// `sums` of the block of four channels at `weights`, for the inputs at `x` and every `step` words
+// behind it; returns the block's constants.
+inline TR_NOINLINE const uint32_t* pairs_sums(const uint32_t* weights, const uint32_t* x,
+                                              size_t step, size_t pairs, int32_t* sums) {
+  PairSums a = pairs_start(weights[0]), b = pairs_start(weights[1]);
+  weights += pairs_block_head;
   for (const uint32_t* end = weights + 2 * pairs; weights != end; weights += 2, x += step) {
     const int32_t x0 = low_half(*x), x1 = high_half(*x);
     pairs_add(a, weights[0], x0, x1);
     pairs_add(b, weights[1], x0, x1);
   }
   sums[0] = a.first;
-  sums[1] = pairs_second(a);
+  sums[1] = pairs_second(a, weights[0]);
   sums[2] = b.first;
-  sums[3] = pairs_second(b);
+  sums[3] = pairs_second(b, weights[1]);
+  return weights + 2;
 }
 
 // The four outputs of one pixel and block, from its sums.
 TR_INLINE uint32_t pairs_outputs(const PairsLayer& layer, const uint32_t* constants,
                                  const int32_t* sums) {
-  const int32_t zero = static_cast<int32_t>(layer.rounding & 0xffffu) / 2;
-  const int32_t lo = static_cast<int32_t>(layer.floor & 0xffu);
-  const int32_t hi = 255 - static_cast<int32_t>(layer.headroom & 0xffu);
+  const int32_t zero = static_cast<int32_t>(layer.finish.rounding & 0xffffu) / 2;
+  const int32_t lo = static_cast<int32_t>(layer.clamp.floor & 0xffu);
+  const int32_t hi = 255 - static_cast<int32_t>(layer.clamp.headroom & 0xffu);
   uint32_t word = 0;
   for (size_t c = 0; c < 4; ++c) {
     const int32_t shift = static_cast<int32_t>((constants[0] >> (8 * c)) & 0xffu) + 1;
@@ -319,13 +333,8 @@ inline TR_NOINLINE void pairs_tile(const PairsLayer& layer, const uint32_t* colu
   const size_t pairs = (layer.block_bytes / 4 - pairs_block_extra) / 2;
   for (const uint32_t* weights = layer.weights; weights != layer.end; first += 4, second += 4) {
     int32_t sums[2][4];
-    for (size_t c = 0; c < 4; ++c) {
-      sums[0][c] = sums[1][c] = static_cast<int32_t>(weights[(c & 1) * 2 + c / 2]);
-    }
-    weights += 4;
     pairs_sums(weights, column, 2, pairs, sums[0]);
-    pairs_sums(weights, column + 1, 2, pairs, sums[1]);
-    weights += 2 * pairs;
+    weights = pairs_sums(weights, column + 1, 2, pairs, sums[1]);
     store4(first, pairs_outputs(layer, weights, sums[0]));
     store4(second, pairs_outputs(layer, weights, sums[1]));
     weights += 5;

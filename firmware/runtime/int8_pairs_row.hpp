@@ -45,10 +45,10 @@ inline TR_NOINLINE void pairs_row(const PairsLayer& layer, const uint32_t* vecto
       "sub    lr, lr, r2\n"
       "add    lr, lr, #1\n"
       "1:\n"
-      "ldm    r1!, {r4, r5, r8, r9}\n"
+      "ldm    r1!, {r4, r5}\n"
       "ldr    r0, %[vector]\n"
-      "add    r2, r4, r8, lsl #8\n"
-      "add    r3, r5, r9, lsl #8\n"
+      "mov    r2, r4\n"
+      "mov    r3, r5\n"
       "bx     lr\n"
       ".balign 4\n"
       "2:\n"
@@ -57,17 +57,18 @@ inline TR_NOINLINE void pairs_row(const PairsLayer& layer, const uint32_t* vecto
       "cmp    r1, r12\n"
       "bne    2b\n"
       "ldr    r0, %[block_bytes]\n"
-      "sub    r2, r2, r4\n"  // c1 and c3
+      "ldm    r1!, {r6, r7}\n"  // bias of c1 and c3
+      "sub    r2, r2, r4\n"
       "sub    r3, r3, r5\n"
       "add    r12, r12, r0\n"
-      "asr    r2, r2, #8\n"
-      "asr    r3, r3, #8\n"
+      "add    r2, r6, r2, asr #8\n"
+      "add    r3, r7, r3, asr #8\n"
       "ldm    r1!, {r6, r8, r9, r10, r11}\n"  // shifts, multipliers
-      "ldr    r7, %[flags]\n"
       "smmlar r4, r4, r8, r4\n"
       "smmlar r2, r2, r9, r2\n"
       "smmlar r5, r5, r10, r5\n"
       "smmlar r3, r3, r11, r3\n"
+      "ldrd   r8, r7, %[finish]\n"  // rounding, flags
       "tst    r7, #1\n"
       "beq    4f\n"
       "add    r4, r4, r4, asr #31\n"
@@ -75,7 +76,6 @@ inline TR_NOINLINE void pairs_row(const PairsLayer& layer, const uint32_t* vecto
       "add    r5, r5, r5, asr #31\n"
       "add    r3, r3, r3, asr #31\n"
       "4:\n"
-      "ldr    r8, %[rounding]\n"
       "asr    r4, r4, r6\n"  // a shift by a register takes its lowest byte
       "lsr    r6, r6, #8\n"
       "asr    r2, r2, r6\n"
@@ -92,8 +92,7 @@ inline TR_NOINLINE void pairs_row(const PairsLayer& layer, const uint32_t* vecto
       "orr    r4, r4, r2, lsl #8\n"
       "tst    r7, #2\n"
       "beq    5f\n"
-      "ldr    r2, %[floor]\n"
-      "ldr    r3, %[headroom]\n"
+      "ldrd   r2, r3, %[clamp]\n"  // floor, headroom
       "uqsub8 r4, r4, r2\n"
       "uqadd8 r4, r4, r2\n"
       "uqadd8 r4, r4, r3\n"
@@ -108,9 +107,8 @@ inline TR_NOINLINE void pairs_row(const PairsLayer& layer, const uint32_t* vecto
       "bne    1b\n"
       : [out] "+m"(out)
       : [weights] "m"(frame.weights), [vector] "m"(vector), [block_bytes] "m"(frame.block_bytes),
-        [loop_end] "m"(frame.loop_end), [end] "m"(frame.end), [rounding] "m"(frame.rounding),
-        [flags] "m"(frame.flags), [floor] "m"(frame.floor), [headroom] "m"(frame.headroom),
-        [entry] "m"(entry)
+        [loop_end] "m"(frame.loop_end), [end] "m"(frame.end), [finish] "m"(frame.finish),
+        [clamp] "m"(frame.clamp), [entry] "m"(entry)
       : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr",
         "cc", "memory");
 }
@@ -123,10 +121,7 @@ inline TR_NOINLINE void pairs_row(const PairsLayer& layer, const uint32_t* vecto
   const size_t pairs = (layer.block_bytes / 4 - pairs_block_extra) / 2;
   for (const uint32_t* weights = layer.weights; weights != layer.end; out += 4) {
     int32_t sums[4];
-    for (size_t c = 0; c < 4; ++c) sums[c] = static_cast<int32_t>(weights[(c & 1) * 2 + c / 2]);
-    weights += 4;
-    pairs_sums(weights, vector, 1, pairs, sums);
-    weights += 2 * pairs;
+    weights = pairs_sums(weights, vector, 1, pairs, sums);
     store4(out, pairs_outputs(layer, weights, sums));
     weights += 5;
   }

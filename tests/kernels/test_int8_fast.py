@@ -86,7 +86,8 @@ def edge_graph(depthwise: bool) -> Graph:
     b = NetworkBuilder(5, (16, 16, 4))
     channels = 64
     scales = [(1 << 30, -1), ((1 << 31) - 1, -1), (1 << 30, -9), ((1 << 31) - 1, -9)]
-    scales += [(int(rng.integers(1 << 30, 1 << 31)), -int(rng.integers(1, 15))) for _ in range(12)]
+    scales += [(1 << 30, -17), ((1 << 31) - 1, -17)]  # biases up to the ends of int32
+    scales += [(int(rng.integers(1 << 30, 1 << 31)), -int(rng.integers(1, 15))) for _ in range(10)]
     rows = [(m, s, bias) for m, s in scales for bias in edge_biases(m, s, rng, channels // 16)]
     fields = {
         "multipliers": np.array([m for m, _, _ in rows], np.int32),
@@ -180,6 +181,16 @@ def test_mlperf_tiny_models(model: str, at_most: int, tmp_path: Path) -> None:
     assert sum(counts) < at_most
 
 
+@pytest.mark.cases
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "at_most"), [("mlperf_vww_96_int8", 9_500_000)])
+def test_public_models(model: str, at_most: int, public_cases: Path, tmp_path: Path) -> None:
+    """CMSIS-NN on the person detector of MLPerf Tiny: 24.47 M. Its biases reach 2^30."""
+    graph = tflite.load(public_cases / "tflite" / f"{model}.tflite")
+    counts = check_arm(Device(planned(graph, "nucleo-h743"), tmp_path, ("-O3",)), graph, n=2)
+    assert sum(counts) < at_most
+
+
 def test_weights_that_do_not_fit_are_refused() -> None:
     b = NetworkBuilder(9, (4, 4, 4))
     b.convolution(8)
@@ -188,3 +199,26 @@ def test_weights_that_do_not_fit_are_refused() -> None:
     heavy.weights[0] = -128
     b.scores()
     assert not fast(b.graph("heavy"))
+
+
+@pytest.mark.parametrize(("heavy", "accepted"), [(2, True), (1, False)])
+def test_only_second_channels_of_pairs_are_short(
+    heavy: int, accepted: bool, tmp_path: Path
+) -> None:
+    """600 weights of 127 sum up to more than 2^23: right in the first channel of a pair, refused in
+    the second, and a bias of 2^30 matters to neither."""
+    b = NetworkBuilder(9, (1, 1, 600))
+    b.convolution(8, (1, 1), activation="none")
+    wide = b.nodes[-1]
+    wide.weights[:] = np.clip(wide.weights, -20, 20)
+    wide.weights[heavy] = 127
+    wide.bias[:] = (1 << 30, -(1 << 30), 5, -5, 1 << 30, -(1 << 30), 0, 1)
+    wide.shifts[:] = -18
+    b.scores()
+    graph = b.graph("wide")
+    force = fast(graph)
+    assert (wide.name in force) == accepted
+    if accepted:
+        (tmp_path / "host").mkdir(), (tmp_path / "arm").mkdir()
+        check_host(Compiled(planned(graph, force=force), tmp_path / "host"), graph)
+        check_arm(Device(planned(graph, "nucleo-h743", force), tmp_path / "arm"), graph)

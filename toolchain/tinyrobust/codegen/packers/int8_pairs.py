@@ -39,8 +39,9 @@ def stream(node: int8.Weighted) -> npt.NDArray[np.uint32]:
     bytes_ = (shifts - 1).astype(np.uint8)
     return np.concatenate(
         [
-            _words(bias[:, [0, 2, 1, 3]]),
+            _words(bias[:, ::2]),
             _pairs(rows.reshape(blocks, 2, 2, -1, 4)),
+            _words(bias[:, 1::2]),
             bytes_.view(np.uint32),
             _words(2 * multipliers),
         ],

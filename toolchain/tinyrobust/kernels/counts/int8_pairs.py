@@ -207,8 +207,11 @@ def exact(node: int8.Weighted) -> bool:
         weights = np.vstack([weights, np.zeros_like(weights[:1])])
     if int((weights[0::2] + 256 * weights[1::2]).min(initial=0)) < -(1 << 15):
         return False
-    low, high = accumulator_range(node)
-    if max(-int(low.min()), int(high.max())) >= 1 << 23:
+    # The second channel's sum over the input's own integers, before its bias is added.
+    second = weights[1::2]
+    most = np.maximum(-128 * second, 127 * second).sum(axis=1)
+    least = np.minimum(-128 * second, 127 * second).sum(axis=1)
+    if max(-int(least.min(initial=0)), int(most.max(initial=0))) >= 1 << 23:
         return False
     return rounds_in_halves(node)
 
