@@ -18,6 +18,7 @@ if find_spec("tensorflow") is not None:  # without it, conftest.py skips these t
     import tensorflow as tf
 
     from tinyrobust.train import attack, data, terms, train, trained
+    from tinyrobust.train import teacher as teachers
     from tinyrobust.train.layers import build_model
     from tinyrobust.train.terms.distillation import distilled
     from tinyrobust.train.trainer import Trainer
@@ -116,10 +117,8 @@ def test_the_student_learns_from_the_teacher(recipe: Recipe, teacher: Path) -> N
 
 
 def test_a_teacher_may_be_a_model_of_the_zoo(recipe: Recipe) -> None:
-    from tinyrobust.train.terms import distillation
-
-    assert (distillation._folder("shapes-small") / "weights.npz").is_file()
-    assert distillation._folder("some/folder") == Path("some/folder")
+    assert (teachers.folder("shapes-small") / "weights.npz").is_file()
+    assert teachers.folder("some/folder") == Path("some/folder")
 
 
 def test_a_teacher_of_another_task_or_none_is_refused(
@@ -129,10 +128,69 @@ def test_a_teacher_of_another_task_or_none_is_refused(
         recipe, ["task=speech_commands:yes+no", f"distillation.teacher={teacher}"]
     )
     with pytest.raises(RecipeError, match=r"to 10 classes, tiny .* to 2"):
-        terms.build(other, build_model(other))
+        teachers.load(other, build_model(other))
     missing = recipes.override(recipe, [f"distillation.teacher={tmp_path}"])
     with pytest.raises(TinyRobustError, match=r"recipe.yaml"):
-        terms.build(missing, build_model(missing))
+        teachers.load(missing, build_model(missing))
+
+
+def test_the_attack_follows_the_teacher(recipe: Recipe, teacher: Path) -> None:
+    """It raises the divergence from the soft labels more than an attack on the labels does."""
+    one_step = [
+        f"distillation.teacher={teacher}", "distillation.weight=1", "adversarial.method=pgd",
+        "adversarial.steps=4", "network.weights.quantizer=float",
+    ]  # fmt: skip
+    apart = {}
+    for follows in ("labels", "teacher"):
+        own = recipes.override(recipe, [*one_step, f"adversarial.follows={follows}"])
+        trainer = Trainer(own)
+        images, labels = next(data.load(own).batches(0))
+        integers = tf.cast(images, tf.float32)
+        assert trainer.teacher is not None
+        taught = trainer.teacher(integers)
+        trainer._eps.assign(8.0)
+        trainer._step_size.assign(2.0)
+        found = trainer._attacked(integers, labels, taught)
+        assert float(tf.reduce_max(tf.abs(found - integers))) == 8.0
+        logits = trainer.model(attack.network_input(found), training=True)
+        apart[follows] = float(tf.reduce_sum(attack.divergence(taught, logits)))
+        assert np.isfinite(trainer.step(images, labels, 0.5).numpy()).all()
+    assert apart["teacher"] > apart["labels"]
+
+
+def test_who_follows_a_teacher_must_have_one(recipe: Recipe) -> None:
+    with pytest.raises(RecipeError, match=r"distillation.teacher names none"):
+        recipes.override(recipe, ["adversarial.method=pgd", "adversarial.follows=teacher"])
+    with pytest.raises(RecipeError, match=r"trades cannot follow a teacher"):
+        recipes.override(
+            recipe, ["distillation.teacher=shapes-small", "adversarial.method=trades",
+                     "adversarial.follows=teacher"],
+        )  # fmt: skip
+
+
+def test_a_training_starts_from_another(recipe: Recipe, tmp_path: Path) -> None:
+    ternary = recipes.override(recipe, ["network.weights.quantizer=ternary"])
+    tf.keras.utils.set_random_seed(2)
+    before = trained.frozen(ternary, build_model(ternary))
+    trained.save(tmp_path / "first", ternary, before, {})
+    again = recipes.override(
+        ternary, ["training.optimizer.learning_rate=0", "training.average=0.9",
+                  f"training.start={tmp_path / 'first'}"],
+    )  # fmt: skip
+    trainer = Trainer(again)
+    weights = teachers.start(again, trainer.model)
+    assert weights is not None
+    trainer.start_from(weights)
+    for wanted, average, found in zip(
+        before.get_weights(), trainer.weights(), trainer.model.get_weights(), strict=True
+    ):
+        assert np.array_equal(wanted, found) and np.array_equal(wanted, average)
+    after = trained.rebuild(train(again, tmp_path / "second", listener=Silent()))
+    kernels = [model.get_layer("conv1").get_weights()[0] for model in (before, after)]
+    assert np.allclose(*kernels)
+    wider = recipes.override(again, ["network.blocks=[{kind: conv, filters: 5, stride: 2}]"])
+    with pytest.raises(RecipeError, match="its layers have other shapes"):
+        train(wider, tmp_path / "third", listener=Silent())
 
 
 def test_recordings_are_changed_anew_every_time(

@@ -32,6 +32,20 @@ class Recipe(Strict):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     @model_validator(mode="after")
+    def _has_whom_it_follows(self) -> Recipe:
+        if self.adversarial.follows == "teacher":
+            if self.distillation.teacher is None:
+                raise ValueError(
+                    "adversarial.follows is teacher, but distillation.teacher names none"
+                )
+            if self.adversarial.method in ("none", "trades"):
+                raise ValueError(
+                    f"adversarial.method {self.adversarial.method} cannot follow a teacher; "
+                    "single_step, noisy_step and pgd can"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _batch_parts(self) -> Recipe:
         if self.jacobian.strength > 0 or any(block.jacobian for block in self.network.blocks):
             part = round(self.training.batch_size * self.jacobian.batch_fraction)

@@ -58,6 +58,8 @@ class Training(Strict):
     ``label_smoothing`` spreads that part of a label over all classes (C. Szegedy et al.,
     "Rethinking the Inception Architecture", 2016, arXiv:1512.00567); ``weight_decay`` is decoupled
     (I. Loshchilov, F. Hutter, 2019, arXiv:1711.05101).
+    ``start`` is a model of the zoo, by name, or a folder that ``train`` wrote, whose weights this
+    training starts from: the same network with the same quantiser.
     ``check_eps_255`` is the size of the PGD that validation images are attacked with after every
     epoch; left out, that of adversarial training, and no attack without it.
     """
@@ -65,6 +67,7 @@ class Training(Strict):
     epochs: int = Field(ge=1, le=10_000)
     batch_size: int = Field(default=128, ge=2, le=4096)
     seed: int = Field(default=0, ge=0, lt=2**31)
+    start: str | None = None
     train_images: int | None = Field(default=None, ge=2)
     validation_images: int = Field(default=1000, ge=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -119,12 +122,18 @@ class Adversarial(Strict):
       attacked image's prediction from it. H. Zhang et al., "Theoretically Principled Trade-off
       between Robustness and Accuracy", 2019, arXiv:1901.08573.
 
+    ``follows`` says what the attack of the first three raises: ``labels``, the cross-entropy with
+    them; ``teacher``, the divergence from what the teacher of ``distillation`` says of the clean
+    image, its soft labels (RSLAD: B. Zi et al., "Revisiting Adversarial Robustness Distillation:
+    Robust Soft Labels Make Student Better", 2021, arXiv:2108.07969, equation 4).
+
     ``eps_255`` bounds every input integer's change (but see ``noisy_step``). ``step_255`` is a
     step's size; left out, it is 5/4 of ``eps_255`` for single_step, all of it for noisy_step, 1/4
     for the others. ``eps_255`` grows linearly from zero over the first ``warmup_epochs``.
     """
 
     method: Literal["none", "single_step", "noisy_step", "pgd", "trades"] = "none"
+    follows: Literal["labels", "teacher"] = "labels"
     eps_255: float = Field(default=8.0, gt=0, le=255)
     step_255: float | None = Field(default=None, gt=0, le=255)
     steps: int = Field(default=7, ge=1, le=100)

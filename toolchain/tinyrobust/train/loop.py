@@ -18,7 +18,16 @@ import tinyrobust
 from tinyrobust import artefact, recipes, tasks
 from tinyrobust.errors import RecipeError, TinyRobustError
 from tinyrobust.recipes import Guard, Recipe
-from tinyrobust.train import checkpoint, curve, data, is_finished, is_resumable, quanos, trained
+from tinyrobust.train import (
+    checkpoint,
+    curve,
+    data,
+    is_finished,
+    is_resumable,
+    quanos,
+    teacher,
+    trained,
+)
 from tinyrobust.train.checkpoint import Checkpoint
 from tinyrobust.train.inference import Predictor, estimate_batch_norm
 from tinyrobust.train.layers import build_model
@@ -59,8 +68,10 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False, listener: Liste
     if recipe.quanos is not None and not recipe.quanos.bits:
         recipe, start = quanos.prepare(recipe, recipe.quanos, folder, train, sets, listener)
     trainer = Trainer(recipe)
+    if start is None:
+        start = teacher.start(recipe, trainer.model)
     if start is not None:
-        trainer.model.set_weights(start)
+        trainer.start_from(start)
     state = checkpoint.load(folder, recipe) if resume else _state(trainer, [], [])
     if resume:
         checkpoint.restore(trainer.variables, state)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tinyrobust.recipes import Recipe
 from tinyrobust.tasks import Images, Labels
-from tinyrobust.train import attack, terms
+from tinyrobust.train import attack, teacher, terms
 from tinyrobust.train.jacobian import directions, projected_norm, signs
 from tinyrobust.train.layers import build_model, jacobian_strengths, keras, kernel_layers
 from tinyrobust.train.quantizers import Draw
@@ -48,12 +48,13 @@ class Trainer:
         self.shares = [strength / total for strength in strengths.values() if total]
         outputs = [self.model.get_layer(name).output for name in strengths]
         self.observed = keras.Model(self.model.input, [*outputs, self.model.output])
+        self.teacher = teacher.load(recipe, self.model)
         self.terms = terms.build(recipe, self.model)
         self.averages = [
             tf.Variable(v, trainable=False, name=f"average{i}")
             for i, v in enumerate(self.model.trainable_variables if training.average else ())
         ]
-        taught = recipe.distillation.teacher is not None
+        taught = self.teacher is not None
         self._entropy_share = 1.0 - recipe.distillation.weight * taught
         self._strength = tf.Variable(0.0, trainable=False, name="jacobian_strength")
         self._eps = tf.Variable(0.0, trainable=False, name="attack_eps")
@@ -83,6 +84,13 @@ class Trainer:
         return [
             *self.model.variables, *self.optimizer.variables, self.draw.counter, *self.averages
         ]  # fmt: skip
+
+    def start_from(self, weights: list[Any]) -> None:
+        """Set the model's weights, as ``model.set_weights`` takes them, and their averages."""
+        self.model.set_weights(weights)
+        pairs = zip(self.averages, self.model.trainable_variables, strict=False)
+        for average, variable in pairs:
+            average.assign(variable)
 
     def weights(self) -> list[npt.NDArray[Any]]:
         """The model's weights as ``model.get_weights`` orders them, averaged if the recipe says."""
@@ -130,10 +138,12 @@ class Trainer:
 
     def _loss(self, integers: Any, labels: Any, tape: Any) -> tuple[Any, Any]:
         smoothing, method = self.recipe.training.label_smoothing, self.recipe.adversarial.method
-        seen = integers
-        if method in (*_ONE_STEP, "pgd"):
-            with tape.stop_recording():
-                seen = self._attacked(integers, labels)
+        seen, taught = integers, None
+        with tape.stop_recording():
+            if self.teacher is not None:
+                taught = self.teacher(integers)
+            if method in (*_ONE_STEP, "pgd"):
+                seen = self._attacked(integers, labels, taught)
         logits, norm = self._logits(self._input(seen))
         entropy = attack.mean_cross_entropy(logits, labels, smoothing)
         loss, apart = entropy * self._entropy_share, tf.constant(0.0)
@@ -143,7 +153,8 @@ class Trainer:
             other = self._forward(self._input(attacked))
             loss, apart = attack.trades(loss, self.recipe.adversarial.beta, logits, other)
         loss += self._strength / 2 * norm
-        further = [term(terms.Step(integers, logits, labels)) for term in self.terms.values()]
+        seen_by = terms.Step(integers, logits, labels, taught)
+        further = [term(seen_by) for term in self.terms.values()]
         right = tf.reduce_mean(tf.cast(tf.argmax(logits, axis=1) == labels, tf.float32))
         return tf.add_n([loss, *further]), tf.stack([entropy, norm, right, apart, *further])
 
@@ -153,13 +164,19 @@ class Trainer:
     def _forward(self, x: Any) -> Any:
         return self.model(x, training=True)
 
-    def _attacked(self, integers: Any, labels: Any) -> Any:
+    def _attacked(self, integers: Any, labels: Any, taught: Any) -> Any:
+        follows = self.recipe.adversarial.follows
+
+        def loss(x: Any) -> Any:
+            if follows == "teacher":
+                return tf.reduce_sum(attack.divergence(taught, self._forward(x)))
+            return attack.cross_entropy(self._forward(x), labels)
+
         noisy = self.recipe.adversarial.method == "noisy_step"
         noise, bound = (_NOISE * self._eps, attack.INPUT_MAX) if noisy else (self._eps, self._eps)
         start = attack.random_start(integers, noise, self._seed(_START_STREAM))
         return attack.ascend(
-            lambda x: attack.cross_entropy(self._forward(x), labels),
-            integers, start, bound, self._step_size, self.attack_steps,
+            loss, integers, start, bound, self._step_size, self.attack_steps,
             bits=self.recipe.network.input_bits,
         )  # fmt: skip
 

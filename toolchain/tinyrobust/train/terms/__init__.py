@@ -24,12 +24,14 @@ class Step:
     """What a term may look at: all in TensorFlow's graph.
 
     ``integers``: the batch's clean input integers 0..255 as floats [N,H,W,C]; ``logits`` [N,K]: of
-    the images that are trained on, attacked ones where there is an attack; ``labels`` [N].
+    the images that are trained on, attacked ones where there is an attack; ``labels`` [N];
+    ``taught`` [N,K]: the teacher's logits of the clean images, None without a teacher.
     """
 
     integers: Any
     logits: Any
     labels: Any
+    taught: Any = None
 
 
 Term = Callable[[Step], Any]
