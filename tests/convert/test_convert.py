@@ -256,7 +256,10 @@ REFUSED: dict[str, tuple[Callable[[Net], None], str]] = {
     "8-bit weights": (conv(kernel_quantizer="quantized_bits(8,0)"), "'odd' has weights of"),
     "no quantiser": (conv(kernel_quantizer=None), "'odd' has weights of no quantiser"),
     "own activation": (conv(activation="relu"), "'odd' has an activation"),
-    "leaky relu": (quantizer("quantized_relu(7,2,0,0.125)"), "'odd' has a slope"),
+    "leaky relu": (
+        quantizer("quantized_relu(7,2,0,0.125)"),
+        "'odd', quantized_relu: has negative_slope=0.125",
+    ),
     "signed activation": (quantizer("quantized_bits(8,2)"), "'odd' is quantized_bits"),
     "wide activation": (quantizer("quantized_relu(12,2)"), "'odd' has 12 bits"),
     "scale missing": (unscaled, "'conv1' has no BatchNormalization"),

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinyrobust.convert.arguments import LAYERS, check_layer, check_quantizer
 from tinyrobust.errors import ConvertError
 
-LAYERS = (
-    "InputLayer", "QConv2D", "QDepthwiseConv2D", "QDense", "BatchNormalization", "QActivation",
-    "Add", "GlobalAveragePooling2D", "AveragePooling2D", "MaxPooling2D", "Flatten", "Dropout",
-)  # fmt: skip
 QUANTIZERS = ("ternary", "stochastic_ternary")
 _STYLE = (
     "use QConv2D, QDepthwiseConv2D or QDense with ternary weights and without bias, then "
@@ -31,15 +28,17 @@ def check_keras(model: Any) -> None:
             )
         if layer.name == "input":
             raise ConvertError("hls4ml reserves the layer name 'input'", "rename that layer")
+        check_layer(layer)
         config = layer.get_config()
-        if config.get("data_format", "channels_last") != "channels_last":
-            raise ConvertError(f"layer '{layer.name}' has channels first", "use channels_last")
         if kind in ("QConv2D", "QDepthwiseConv2D", "QDense"):
             _check_kernel(layer, config)
         elif kind == "QActivation":
             _check_activation(layer)
+        elif kind == "BatchNormalization":
+            _check_axis(layer)
         elif kind in ("MaxPooling2D", "AveragePooling2D"):
             _check_pool(layer, config)
+    _check_shared(model)
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.inputs[0].shape) != 4:
         raise ConvertError("the model must have one image input and one output", _STYLE)
 
@@ -50,6 +49,12 @@ def _check_kernel(layer: Any, config: dict[str, Any]) -> None:
     kind = type(quantizer).__name__ if quantizer is not None else "no quantiser"
     if kind not in QUANTIZERS:
         raise ConvertError(f"layer '{layer.name}' has weights of {kind}, need ternary", _STYLE)
+    check_quantizer(layer, quantizer)
+    if not isinstance(quantizer.alpha, str | int | float | None):
+        raise ConvertError(
+            f"layer '{layer.name}' has alpha={type(quantizer.alpha).__name__}",
+            "use alpha='auto', 'auto_po2' or a number",
+        )
     if config.get("use_bias"):
         raise ConvertError(f"layer '{layer.name}' has a bias", _STYLE)
     if tuple(config.get("dilation_rate", (1, 1))) != (1, 1) or config.get("groups", 1) != 1:
@@ -73,13 +78,35 @@ def _check_activation(layer: Any) -> None:
         raise ConvertError(
             f"activation '{layer.name}' is {kind}, which cannot be converted", _STYLE
         )
-    if quantizer.negative_slope or quantizer.use_sigmoid or quantizer.relu_upper_bound is not None:
+    check_quantizer(layer, quantizer)
+    bits, integer = quantizer.bits, quantizer.integer
+    if not isinstance(bits, int) or not 1 <= bits <= 8:
+        raise ConvertError(f"activation '{layer.name}' has {bits} bits", "use 1 to 8")
+    if int(integer) != float(integer):
         raise ConvertError(
-            f"activation '{layer.name}' has a slope, a sigmoid or an upper bound of its own",
-            "use quantized_relu(bits, integer) without further arguments",
+            f"activation '{layer.name}' has integer={float(integer)}", "use a whole number"
         )
-    if not 1 <= quantizer.bits <= 8:
-        raise ConvertError(f"activation '{layer.name}' has {quantizer.bits} bits", "use 1 to 8")
+
+
+def _check_axis(layer: Any) -> None:
+    """hls4ml takes the last axis whatever ``axis`` says, which only the sizes may betray."""
+    axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
+    last = len(layer.input_shape) - 1
+    if [int(a) % (last + 1) for a in axes] != [last]:
+        raise ConvertError(
+            f"batch normalisation '{layer.name}' has axis={axes[0] if len(axes) == 1 else axes}, "
+            f"the channels are axis {last}", "use axis=-1",
+        )  # fmt: skip
+
+
+def _check_shared(model: Any) -> None:
+    """A layer that is called twice is one layer to hls4ml."""
+    for layer in model.get_config()["layers"]:
+        if len(layer.get("inbound_nodes", ())) > 1:
+            raise ConvertError(
+                f"layer '{layer['config']['name']}' is called {len(layer['inbound_nodes'])} times",
+                "use one layer for each call",
+            )
 
 
 def _check_pool(layer: Any, config: dict[str, Any]) -> None:
