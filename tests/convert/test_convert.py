@@ -302,7 +302,7 @@ def test_a_scale_out_of_range_names_layer_and_channel(tmp_path: Path) -> None:
 def test_without_the_training_extra_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "qkeras", None)
     with pytest.raises(ConvertError, match="needs the training extra") as caught:
-        plugin.ensure_registered()
+        plugin.require_qkeras()
     assert "tinyrobust[train]" in caught.value.hint
 
 

@@ -18,6 +18,7 @@ from hls4ml.model.optimizer import model_optimizer
 from hls4ml.writer.writers import Writer
 
 from tinyrobust.artefact import write_json
+from tinyrobust.convert import plugin
 from tinyrobust.convert.lowering import INPUT_BITS, INPUT_SHIFT, Lowered, hls_config, lower
 from tinyrobust.convert.plugin import NAME
 from tinyrobust.errors import ConvertError
@@ -179,3 +180,7 @@ def _apply(model: Any, lowered: Lowered) -> None:
         for variable, weight in layer.weights.items():
             if variable in types:
                 weight.update_precision(convert(types[variable]))
+
+
+COMPLETE = True  # hls4ml may look for the plug-in while this module is being imported
+plugin.ensure_registered()

@@ -17,6 +17,9 @@ from hls4ml.model.flow.flow import update_flow
 from hls4ml.model.layers import ApplyAlpha
 from hls4ml.model.optimizer import OptimizerPass, get_available_passes, register_pass
 
+from tinyrobust.convert import plugin
+
+TERNARY = ("ternary", "stochastic_ternary")
 NAME = "depthwise_factorize_alpha"
 
 
@@ -36,6 +39,7 @@ class DepthwiseFactorizeAlpha(OptimizerPass):  # type: ignore[misc]
         return (
             node.class_name in ("DepthwiseConv2D", "QDepthwiseConv2D")
             and getattr(quantizer, "alpha", None) not in (None, 1, 1.0)
+            and type(getattr(quantizer, "quantizer_fn", None)).__name__ in TERNARY
         )  # fmt: skip
 
     def transform(self, model: Any, node: Any) -> bool:
@@ -75,3 +79,7 @@ def factorize(quantizer: Any, weights: Any) -> tuple[npt.NDArray[Any], npt.NDArr
                            scaled.shape)  # fmt: skip
     trits = np.divide(scaled, full, out=np.zeros_like(scaled), where=full != 0)
     return np.rint(trits), np.ascontiguousarray(full[0, 0].reshape(-1))
+
+
+COMPLETE = True  # hls4ml may look for the plug-in while this module is being imported
+plugin.ensure_registered()

@@ -22,38 +22,56 @@ TRAIN_HINT = "pip install 'tinyrobust[train]' (Python 3.10 or 3.11)"
 
 
 def register(register_backend: Callable[..., None], register_writer: Callable[..., None]) -> None:
-    """Entry point: tell hls4ml of the back end ``CortexM`` and of its writer."""
-    from tinyrobust.convert import depthwise
-    from tinyrobust.convert.backend import CortexM, GraphWriter
+    """Entry point: tell hls4ml of the back end ``CortexM`` and of its writer.
 
-    register_writer(NAME, GraphWriter)
-    register_backend(NAME, CortexM)
+    hls4ml calls this while it is imported, be it for ``tinyrobust.convert.backend`` itself, which
+    is half imported then and has nothing to register yet: modules that import hls4ml end with
+    ``ensure_registered``.
+    """
+    from tinyrobust.convert import backend, depthwise
+
+    if not (hasattr(backend, "COMPLETE") and hasattr(depthwise, "COMPLETE")):
+        return
     depthwise.register()
+    if not _is_registered():
+        register_writer(NAME, backend.GraphWriter)
+        register_backend(NAME, backend.CortexM)
 
 
 def ensure_registered() -> None:
     """Register the back end unless hls4ml has found it by itself.
 
-    Raises ConvertError when the training extra is not installed.
+    Raises ConvertError when hls4ml is not installed.
     """
-    backends, writers = _hls4ml()
-    if NAME.lower() not in backends.get_available_backends():
-        register(backends.register_backend, writers.register_writer)
+    try:
+        from hls4ml.backends.backend import register_backend
+        from hls4ml.writer.writers import register_writer
+    except ImportError as error:
+        raise _missing(error) from error
+    if not _is_registered():
+        register(register_backend, register_writer)
 
 
-def _hls4ml() -> tuple[Any, Any]:
+def _is_registered() -> bool:
+    from hls4ml.backends.backend import get_available_backends
+
+    return NAME.lower() in get_available_backends()
+
+
+def _missing(error: ImportError) -> ConvertError:
+    return ConvertError(
+        f"converting a model needs the training extra: {error.name} is not installed", TRAIN_HINT
+    )
+
+
+def require_qkeras() -> None:
+    """Import QKeras; raises ConvertError when the training extra is not installed."""
     os.environ["TF_USE_LEGACY_KERAS"] = "0"  # 1 breaks QKeras on TensorFlow 2.15
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        import hls4ml.backends
-        import hls4ml.writer.writers
         import qkeras  # noqa: F401
     except ImportError as error:
-        raise ConvertError(
-            f"converting a model needs the training extra: {error.name} is not installed",
-            TRAIN_HINT,
-        ) from error
-    return hls4ml.backends, hls4ml.writer.writers
+        raise _missing(error) from error
 
 
 def from_keras(
@@ -66,6 +84,7 @@ def from_keras(
     ``made_from``, ``board``. Returns the hls4ml ModelGraph. Raises ConvertError naming the layer
     that cannot be converted.
     """
+    require_qkeras()
     ensure_registered()
     import hls4ml
 

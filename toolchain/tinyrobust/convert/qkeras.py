@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust import artefact
-from tinyrobust.convert.plugin import ensure_registered, from_keras
+from tinyrobust.convert.plugin import from_keras, require_qkeras
 from tinyrobust.errors import ConvertError, TinyRobustError
 from tinyrobust.graph import GlobalAveragePool, Graph, Requantize, interpreter
 
@@ -74,7 +74,7 @@ def convert_trained(folder: Path) -> Converted:
     training extra is not installed.
     """
     training = check_trained(folder)
-    ensure_registered()
+    require_qkeras()
     from tinyrobust import recipes, tasks, train
     from tinyrobust.convert.backend import lowered_of
     from tinyrobust.convert.lowering import INPUT_BITS, hls_config
