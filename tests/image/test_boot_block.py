@@ -103,7 +103,7 @@ def test_hot_code_lies_in_ram_while_it_fits(tmp_path: Path) -> None:
     net = tiny_graph()
 
     def build(name: str, limit: int | None = None) -> image.Image:
-        aim = memory.Aim(max_ram_bytes=limit)
+        aim = memory.Aim("speed", max_ram_bytes=limit)
         return image.build(net, PICO, tmp_path / name, model_name="tiny", aim=aim)
 
     everything = build("everything")

@@ -77,8 +77,10 @@ def size(ctx: click.Context, param: click.Parameter, text: str | None) -> int | 
 
 _AIM_OPTIONS = (
     click.option(
-        "--optimize", type=click.Choice(["speed", "size", "balanced"]), default="speed",
-        show_default=True, help="What the choice of kernels is to be best at.",
+        "--optimize", type=click.Choice(["auto", "speed", "size", "balanced"]),
+        default="auto", show_default=True,
+        help="What the choice of kernels is to be best at; auto: speed, but balanced where that "
+        "would take more flash than the network in int8.",
     ),
     click.option(
         "--max-flash", default=None, metavar="BYTES", callback=size,

@@ -62,9 +62,9 @@ def command(
     from tinyrobust.bench import ratchet
     from tinyrobust.bench.bench import bench
     from tinyrobust.errors import CheckFailed
-    from tinyrobust.memory.planner import SPEED
+    from tinyrobust.memory.planner import AUTO
 
-    own_choice = bool(force) or aim != SPEED
+    own_choice = bool(force) or aim != AUTO
     if update and own_choice:
         raise click.UsageError(
             "--update records what the planner chooses by itself; leave --kernel, --optimize, "

@@ -49,7 +49,7 @@ def command(
     from tinyrobust.cli._memory import print_memory
     from tinyrobust.convert.models import load_model
     from tinyrobust.graph.model import DEFAULT_MODEL
-    from tinyrobust.memory.planner import SPEED
+    from tinyrobust.memory.planner import AUTO
 
     start = time.monotonic()
     board = boards.load(board_name)
@@ -65,7 +65,7 @@ def command(
         f"next: tinyrobust flash --board {board_name}"
         + (
             f" --image {folder}"
-            if out or force or aim != SPEED
+            if out or force or aim != AUTO
             else f" --model {model_name}"
             if model_name
             else ""

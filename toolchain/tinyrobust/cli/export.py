@@ -78,10 +78,11 @@ _FORMATS = _Formats()
 @kernel_option
 @click.option(
     "--optimize",
-    type=click.Choice(["speed", "size", "balanced"]),
-    default="speed",
+    type=click.Choice(["auto", "speed", "size", "balanced"]),
+    default="auto",
     show_default=True,
-    help="What the choice of kernels is to be best at.",
+    help="What the choice of kernels is to be best at; auto: speed, but balanced where that would "
+    "take more flash than the network in int8.",
 )
 @click.option(
     "--max-flash",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +53,15 @@ def command(
     model = load_model(model_name or DEFAULT_MODEL)
     found = memory.plan(model.graph, board, force=force, aim=aim)
     points = frontier(model.graph, board, force=force, aim=aim)
-    others = alternatives(model.graph, board, force=force, aim=aim)
+    taken = replace(aim, optimize=found.optimize)
+    others = alternatives(model.graph, board, force=force, aim=taken)
     screen = console(json_file)
     _print_frontier(screen, points, f"{model.name} on {board.id}: the frontier")
-    _print_plan(screen, found, others, f"the plan for {aim.optimize}")
+    _print_plan(screen, found, others, f"the plan for {found.optimize}")
+    if found.optimize != aim.optimize == "auto" and found.optimize != "speed":
+        screen.print(
+            "for speed (--optimize speed) it would take more flash than the same network in int8"
+        )
     flash, ram = other_bytes(board)
     screen.print(
         f"network: flash {found.flash_bytes:,} B, RAM {found.ram_bytes:,} B; set aside for the "

@@ -123,12 +123,13 @@ def alternatives(
     """For every layer of the plan that there was a choice for: the next best plan.
 
     Of the choices that differ in their settings only, the kernel counts: the next best has
-    another kernel or variant than the plan's. Raises as ``plan`` does.
+    another kernel or variant than the plan's. ``auto`` counts as ``speed``. Raises as ``plan``
+    does.
     """
     board = aim.limit(board)
     problem = prepare(graph, board, force or {})
     ceiling = budget.limits(board).ceiling
-    wanted = goals(problem, ceiling, aim.optimize)
+    wanted = goals(problem, ceiling, "speed" if aim.optimize == "auto" else aim.optimize)
     best = fit(problem, ceiling, wanted)
     if best is None:
         return ()

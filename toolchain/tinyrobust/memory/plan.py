@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from tinyrobust.artefact import canonical_json, sha256
 from tinyrobust.graph.nodes import Graph
@@ -17,6 +17,7 @@ from tinyrobust.kernels.layers import ELEMENT_BYTES
 from tinyrobust.memory.lifetimes import IMAGE
 
 SCHEMA = "tinyrobust.plan/1"
+Optimize = Literal["auto", "speed", "size", "balanced"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Plan:
     another layout under ``copy_name``), and IMAGE. ``code_bytes``: flash of the kernels in use,
     measured when they were calibrated. ``code_ram_bytes``: executable RAM that the layers share;
     ``code_memory``: where that and the kept code lie ("" when there is none), ``code_cached``: when
-    it goes through caches.
+    it goes through caches. ``optimize``: what the plan is best at, as ``Aim`` says.
     """
 
     graph: Graph
@@ -103,6 +104,7 @@ class Plan:
     code_ram_bytes: int
     code_memory: str
     code_cached: bool
+    optimize: Optimize
     choices: tuple[Choice, ...]
 
     @property
@@ -165,6 +167,7 @@ class Plan:
             "graph_sha256": self.graph.sha256,
             "board": self.board,
             "core": self.core,
+            "optimize": self.optimize,
             "arena_bytes": self.arena_bytes,
             "arena_lower_bound_bytes": self.arena_lower_bound_bytes,
             "code_bytes": self.code_bytes,

@@ -11,10 +11,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 from tinyrobust.boards import Board
-from tinyrobust.graph.nodes import Graph
+from tinyrobust.errors import BudgetError, GraphError
+from tinyrobust.graph.nodes import TERNARY, Graph
 from tinyrobust.kernels import (
     Layer,
     accepts,
@@ -30,11 +30,11 @@ from tinyrobust.memory import budget
 from tinyrobust.memory.arena import Arena, aligned, lower_bound, place
 from tinyrobust.memory.choose import Ceiling, Chosen, Problem, Weights, choose
 from tinyrobust.memory.demand import demand
+from tinyrobust.memory.int8_form import int8_form
 from tinyrobust.memory.lifetimes import IMAGE, Lifetimes, lifetimes, reads, scratch_name
 from tinyrobust.memory.options import EVERY, Option, distinct, forced, of_layer
-from tinyrobust.memory.plan import Choice, Place, Plan, Step
+from tinyrobust.memory.plan import Choice, Optimize, Place, Plan, Step
 
-Optimize = Literal["speed", "size", "balanced"]
 WEIGHTS_AS_CODE = "compiled"  # the packing of codegen/packers that writes functions
 # How often the choice is repeated because the arena came out larger than its lower bound: without
 # the buffers that were tried, then with less RAM.
@@ -45,23 +45,34 @@ _TIGHTER = 24
 # they take of flash as codes: with equal worth compiled weights would fill the flash instead).
 NEARLY = 0.01
 _RAM_IN_FLASH = 16
+# For auto: what a plan for speed may take of the flash that the network would take in int8. Weights
+# as generated code are fast on every core, and several times larger than int8 weights.
+MORE_THAN_INT8 = 1.25
 
 
 @dataclass(frozen=True)
 class Aim:
     """What to optimise for, and limits below the board's own budget (bytes of a whole image).
 
+    ``auto``: ``speed``, unless a ternary network would then take more than MORE_THAN_INT8 times the
+    flash of its int8 form (``int8_form``) on the same board, fastest too: then ``balanced``. Who
+    forces kernels or sets a limit has decided: then ``speed``.
     ``speed``: of what takes at most NEARLY more than the least time, the least flash and RAM
     together (of RAM a _RAM_IN_FLASH-th), then the least time. ``size``: least flash, then least
     RAM, then least time. ``balanced``: the least sum of time, flash and RAM, each relative to the
     least that it can be by itself. Without ``code_in_ram`` no kernel runs code that it generates,
     as a policy or a part may ask that never executes from RAM."""
 
-    optimize: Optimize = "speed"
+    optimize: Optimize = "auto"
     max_flash_bytes: int | None = None
     max_ram_bytes: int | None = None
     code_in_ram: bool = True
     weights_as_code: bool = True  # without: all are arrays, none the operands of instructions
+
+    @property
+    def decides(self) -> bool:
+        """True when the planner is to choose between speed and balanced by itself."""
+        return self.optimize == "auto" and self.max_flash_bytes is self.max_ram_bytes is None
 
     def limit(self, board: Board) -> Board:
         """``board`` with the limits as its budget where they are lower, and without executable RAM
@@ -79,7 +90,8 @@ class Aim:
         return board.model_copy(update=changed)
 
 
-SPEED = Aim()
+AUTO = Aim()
+SPEED = Aim("speed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +110,7 @@ class Fit:
 
 
 def plan(
-    graph: Graph, board: Board, *, force: Mapping[str, str] | None = None, aim: Aim = SPEED
+    graph: Graph, board: Board, *, force: Mapping[str, str] | None = None, aim: Aim = AUTO
 ) -> Plan:
     """The best plan of ``graph`` by ``aim`` within the budget of ``board``.
 
@@ -114,11 +126,34 @@ def plan(
     ceilings = [limits.ceiling]
     if hot is not None:
         ceilings.insert(0, dataclasses.replace(limits.ceiling, hot=hot))
-    fits = (fit(problem, ceiling, goals(problem, ceiling, aim.optimize)) for ceiling in ceilings)
-    found = next((f for f in fits if f is not None), None)
+    optimize: Optimize = "speed" if aim.optimize == "auto" else aim.optimize
+    found = _first_fit(problem, ceilings, optimize)
     if found is None:
         raise budget.explain(problem, limits, fit)
-    return _priced(_plan(problem, board, found, force or {}))
+    if aim.decides and not force and larger_than_int8(graph, board, found):
+        optimize = "balanced"
+        found = _first_fit(problem, ceilings, optimize) or found
+    return _priced(_plan(problem, board, found, force or {}, optimize))
+
+
+def _first_fit(problem: Problem, ceilings: Sequence[Ceiling], optimize: Optimize) -> Fit | None:
+    fits = (fit(problem, ceiling, goals(problem, ceiling, optimize)) for ceiling in ceilings)
+    return next((f for f in fits if f is not None), None)
+
+
+def larger_than_int8(graph: Graph, board: Board, found: Fit) -> bool:
+    """True when the plan takes clearly more flash than the network's int8 form would on ``board``;
+    False when there is no such form, or it does not fit."""
+    if graph.family != "fixed":
+        return False
+    weights = sum(node.weights.size for node in graph.nodes if isinstance(node, TERNARY))
+    if found.chosen.flash <= MORE_THAN_INT8 * weights:
+        return False
+    try:
+        other = plan(int8_form(graph), board, aim=SPEED)
+    except (BudgetError, GraphError):
+        return False
+    return found.chosen.flash > MORE_THAN_INT8 * other.flash_bytes
 
 
 def prepare(
@@ -237,7 +272,9 @@ def _chain(problem: Problem, chosen: Chosen) -> tuple[tuple[Layer, Option], ...]
     return tuple(chain)
 
 
-def _plan(problem: Problem, board: Board, found: Fit, force: Mapping[str, str]) -> Plan:
+def _plan(
+    problem: Problem, board: Board, found: Fit, force: Mapping[str, str], optimize: Optimize
+) -> Plan:
     graph, alive, arena = problem.graph, found.alive, found.arena
     types = storage(graph)
     places = {IMAGE: Place(arena.offsets[alive.home[IMAGE]], graph.input.size, "u8")}
@@ -277,6 +314,7 @@ def _plan(problem: Problem, board: Board, found: Fit, force: Mapping[str, str]) 
         code_ram_bytes=shared,
         code_memory=code,
         code_cached=budget.cached(board, code),
+        optimize=optimize,
         choices=tuple(
             _explain_choice(problem, layer, rows.get(layer.name, (option,)), option, force)
             for layer, option in found.chain
