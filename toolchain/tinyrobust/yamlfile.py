@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from tinyrobust import yamlcache
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.registry import nearest
 
@@ -22,14 +20,15 @@ MAX_SHOWN = 80  # characters of a value in a message
 
 def load(path: Path, model: type[Model], error: type[TinyRobustError]) -> Model:
     """Read ``path`` and validate it as ``model``; raises ``error`` naming the line at fault."""
-    tree = _parse(path, error)
+    data = _read(path, error)
+    plain = yamlcache.tree(data, lambda: _plain(_parse(data, path, error)))
     try:
-        return model.model_validate(_plain(tree))
+        return model.model_validate(plain)
     except ValidationError as failure:
-        raise _explain(failure, path, tree, model, error) from failure
+        raise _explain(failure, path, _parse(data, path, error), model, error) from failure
 
 
-def _parse(path: Path, error: type[TinyRobustError]) -> Any:
+def _read(path: Path, error: type[TinyRobustError]) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError as failure:
@@ -38,6 +37,16 @@ def _parse(path: Path, error: type[TinyRobustError]) -> Any:
         raise error(f"cannot read {path}: {failure.strerror}", "check the path") from failure
     if len(data) > MAX_BYTES:
         raise error(f"{path} has {len(data):,} bytes; a YAML file here has at most {MAX_BYTES:,}")
+    return data
+
+
+def _parse(data: bytes, path: Path, error: type[TinyRobustError]) -> Any:
+    """The tree of ``data``, with the lines of its keys."""
+    # late: reading what is kept needs no parser
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
     try:
         tree = YAML(typ="rt").load(data.decode())
     except UnicodeDecodeError as failure:
@@ -53,9 +62,9 @@ def _parse(path: Path, error: type[TinyRobustError]) -> Any:
 
 
 def _plain(node: Any) -> Any:
-    if isinstance(node, CommentedMap):
+    if isinstance(node, dict):  # CommentedMap and CommentedSeq are a dict and a list
         return {key: _plain(value) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
+    if isinstance(node, list):
         return [_plain(value) for value in node]
     return node
 
@@ -72,7 +81,7 @@ class Problem:
 
 def problems(path: Path, model: type[BaseModel], error: type[TinyRobustError]) -> list[Problem]:
     """All that is wrong in ``path`` as ``model``, by line; raises ``error`` if it is no YAML."""
-    tree = _parse(path, error)
+    tree = _parse(_read(path, error), path, error)
     try:
         model.model_validate(_plain(tree))
     except ValidationError as failure:
@@ -83,7 +92,7 @@ def problems(path: Path, model: type[BaseModel], error: type[TinyRobustError]) -
 
 def line_of(path: Path, where: Sequence[str | int], error: type[TinyRobustError]) -> int:
     """The line of the field at ``where``, or of the nearest one around it."""
-    return _locate(_parse(path, error), tuple(where))[0]
+    return _locate(_parse(_read(path, error), path, error), tuple(where))[0]
 
 
 def _explain(
@@ -126,12 +135,14 @@ def _problem(item: Any, tree: Any, model: type[BaseModel]) -> Problem:
 
 
 def _locate(tree: Any, where: tuple[Any, ...]) -> tuple[int, list[Any]]:
-    line, node, keys = 1, tree, []
+    line, keys = 1, []
+    node: Any = tree
     for part in where:
-        if isinstance(node, CommentedMap) and part in node:
-            line = node.lc.key(part)[0] + 1
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = node.lc.item(part)[0] + 1
+        marked: Any = node  # CommentedMap and CommentedSeq know their lines
+        if isinstance(node, dict) and part in node:
+            line = marked.lc.key(part)[0] + 1
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            line = marked.lc.item(part)[0] + 1
         else:
             continue  # a union tag, or the missing key itself
         keys.append(part)
