@@ -90,6 +90,10 @@ class Counting(attacks.GraphVictim):
         self.shown += len(images)
         return super()._pull(images, loss)
 
+    def _pull_leaking(self, images: Any, loss: Any, leak: float) -> Any:
+        self.shown += len(images)
+        return super()._pull_leaking(images, loss, leak)
+
     def _jacobian(self, images: Any) -> Any:
         self.shown += len(images) * self.classes
         return super()._jacobian(images)
@@ -122,7 +126,7 @@ def test_every_attack_keeps_the_contract(name: str, norm: str, eps: float, surro
     assert (made.success == ((clean == labels) & (after != labels))).all()
     # The base class asks about every image before and after.
     assert victim.shown == made.queries.sum() + 2 * len(images)
-    if attack.queries and name != "autoattack":
+    if attack.queries and not attack.steps:  # else queries are those of a part of it
         assert made.queries.max() <= 60
     nearest = made.images if made.found is None else made.found
     moved = (nearest != images).reshape(len(images), -1).any(1)

@@ -23,11 +23,11 @@ from tinyrobust.twin.native import NativeTwin, NativeTwinInt8
 Made = Any
 
 
-def agree(graph: Graph, count: int, seed: int) -> None:
+def agree(graph: Graph, count: int, seed: int, leak: float = 0.0) -> None:
     x = images(graph, count, seed)
     fixed = graph.family == "fixed"
-    fast: Made = NativeTwin(graph) if fixed else NativeTwinInt8(graph)
-    slow: Made = Twin(graph) if fixed else TwinInt8(graph)
+    fast: Made = NativeTwin(graph, leak=leak) if fixed else NativeTwinInt8(graph, leak=leak)
+    slow: Made = Twin(graph, leak=leak) if fixed else TwinInt8(graph, leak=leak)
     np.testing.assert_array_equal(fast.scores(x), interpreter.run(graph, x))
     flow = np.random.default_rng(seed).normal(size=(count, graph.output.size))
 
@@ -67,6 +67,12 @@ def test_networks_whose_gradients_flow(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_random_networks_of_family_tflite(seed: int) -> None:
     agree(random_int8_graph(seed, 25) if seed < 24 else network(seed), 9, seed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_clamps_that_leak(seed: int) -> None:
+    agree(random_graph(seed), 9, seed, leak=0.3)
+    agree(random_int8_graph(seed, 25), 9, seed, leak=0.3)
 
 
 @pytest.mark.parametrize("make", [resnet8_graph, resnet8, ds_cnn])

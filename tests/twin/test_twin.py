@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,3 +159,23 @@ def test_importing_the_twin_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_leak_shows_what_is_behind_a_shut_clamp() -> None:
+    """Of a network whose every activation is saturated nothing passes, but what leaks does; through
+    one clamp it is that part of what passes an open one."""
+    b = Builder(3, (4, 4, 1), zeros=0.3)
+    b.flatten()
+    b.dense(6)
+    b.requantize(shift=0)
+    b.dense(3)
+    b.requantize(scores=True)
+    graph = b.graph("shut")
+    first = next(n for n in graph.nodes if isinstance(n, Requantize))
+    shut = replace(first, bias=np.full_like(first.bias, 1 << 20))
+    graph = replace(graph, nodes=tuple(shut if n is first else n for n in graph.nodes))
+    x, flow = images(graph, 2), np.ones((2, 3))
+    assert not Twin(graph).gradient(x, flow).any()
+    whole = Twin(graph, leak=1.0).gradient(x, flow)
+    assert whole.any()
+    np.testing.assert_allclose(Twin(graph, leak=0.25).gradient(x, flow), whole / 4, rtol=1e-5)

@@ -32,12 +32,12 @@ Objective = Callable[[Int64], Loss]
 
 
 def walk(
-    job: Job, objective: Objective, steps: int, *, stop: bool = True
+    job: Job, objective: Objective, steps: int, *, stop: bool = True, leak: float = 0.0
 ) -> tuple[UInt8, npt.NDArray[np.bool_]]:
     """One run from a random start: images (N, H, W, C), and which of them are what is wanted.
 
     With ``stop`` an image ends where it first is; else, and where it never is, the point of the
-    largest loss is returned.
+    largest loss is returned. ``leak`` is what shut clamps let through of a gradient.
     """
     images = job.images.astype(np.float64)
     made, done = job.images.copy(), np.zeros(len(images), bool)
@@ -50,7 +50,7 @@ def walk(
         shown = into_ball(
             state.x[alive], job.images[alive], job.eps_255, job.norm, job.victim.lo, job.victim.hi
         )
-        pulled = job.victim.pull(shown, objective(alive), alive)
+        pulled = job.victim.pull(shown, objective(alive), alive, leak)
         better = state.see(alive, pulled.loss, pulled.gradient)
         reached = job.reached(pulled.logits, alive)
         if stop:

@@ -53,8 +53,13 @@ class Victim(Protocol):
         """What losses and gradients are of: the scores, or what an 8-bit softmax makes them of."""
         ...
 
-    def pull(self, images: UInt8, loss: Loss, owners: Int64 | None = None) -> Pulled:
-        """Logits, any loss of them, and its gradient; one query per image."""
+    def pull(
+        self, images: UInt8, loss: Loss, owners: Int64 | None = None, leak: float = 0.0
+    ) -> Pulled:
+        """Logits, any loss of them, and its gradient; one query per image.
+
+        ``leak``: the part of the gradient that passes a clamp which is shut.
+        """
         ...
 
     def jacobian(self, images: UInt8, owners: Int64 | None = None) -> tuple[Float64, Float64]:
@@ -108,10 +113,12 @@ class Metered:
         self._count(len(images), owners, 1)
         return self._logits(images)
 
-    def pull(self, images: UInt8, loss: Loss, owners: Int64 | None = None) -> Pulled:
+    def pull(
+        self, images: UInt8, loss: Loss, owners: Int64 | None = None, leak: float = 0.0
+    ) -> Pulled:
         """See Victim."""
         self._count(len(images), owners, 1)
-        return self._pull(images, loss)
+        return self._pull(images, loss) if not leak else self._pull_leaking(images, loss, leak)
 
     def jacobian(self, images: UInt8, owners: Int64 | None = None) -> tuple[Float64, Float64]:
         """See Victim."""
@@ -133,6 +140,10 @@ class Metered:
     def _pull(self, images: UInt8, loss: Loss) -> Pulled:
         raise NotImplementedError
 
+    def _pull_leaking(self, images: UInt8, loss: Loss, leak: float) -> Pulled:
+        """What knows no such gradients gives those it has."""
+        return self._pull(images, loss)
+
     def _jacobian(self, images: UInt8) -> tuple[Float64, Float64]:
         raise NotImplementedError
 
@@ -147,7 +158,7 @@ class GraphVictim(Metered):
         self._oracle = oracle or InterpreterOracle(graph)
         self.oracle_name = self._oracle.name
         self._scale = 2.0**-graph.output.frac_bits
-        self._made: Any = None
+        self._made: dict[float, Any] = {}  # twins by what their clamps leak
         super().__init__()
 
     @property
@@ -157,11 +168,14 @@ class GraphVictim(Metered):
 
     @property
     def _twin(self) -> Any:
-        if self._made is None:
+        return self._leaking_twin(0.0)
+
+    def _leaking_twin(self, leak: float) -> Any:
+        if leak not in self._made:
             from tinyrobust.twin.native import twin_for
 
-            self._made = twin_for(self.graph)
-        return self._made
+            self._made[leak] = twin_for(self.graph, leak=leak)
+        return self._made[leak]
 
     def _scores(self, images: UInt8) -> Float64:
         return np.asarray(self._oracle(images) * self._scale)
@@ -173,6 +187,10 @@ class GraphVictim(Metered):
 
     def _pull(self, images: UInt8, loss: Loss) -> Pulled:
         found: Pulled = self._twin.pull(images, loss)
+        return found
+
+    def _pull_leaking(self, images: UInt8, loss: Loss, leak: float) -> Pulled:
+        found: Pulled = self._leaking_twin(leak).pull(images, loss)
         return found
 
     def _jacobian(self, images: UInt8) -> tuple[Float64, Float64]:

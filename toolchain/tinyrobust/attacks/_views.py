@@ -46,9 +46,11 @@ class Part:
         made = self.pull(images, cross_entropy(labels, temperature))
         return made.loss, made.gradient
 
-    def pull(self, images: UInt8, loss: Loss, owners: Int64 | None = None) -> Pulled:
+    def pull(
+        self, images: UInt8, loss: Loss, owners: Int64 | None = None, leak: float = 0.0
+    ) -> Pulled:
         """See Victim."""
-        return self._victim.pull(images, loss, self._owners(images, owners))
+        return self._victim.pull(images, loss, self._owners(images, owners), leak)
 
     def logits(self, images: UInt8, owners: Int64 | None = None) -> Float64:
         """See Victim."""
@@ -88,9 +90,11 @@ class Nearest(Part):
         self._keep(images, owners, found)
         return found
 
-    def pull(self, images: UInt8, loss: Loss, owners: Int64 | None = None) -> Pulled:
+    def pull(
+        self, images: UInt8, loss: Loss, owners: Int64 | None = None, leak: float = 0.0
+    ) -> Pulled:
         """See Victim."""
-        found = super().pull(images, loss, owners)
+        found = super().pull(images, loss, owners, leak)
         self._keep(images, owners, found.logits)
         return found
 
@@ -125,6 +129,60 @@ class Nearest(Part):
             if 0 < size < self.distance[owner]:
                 self.distance[owner] = size
                 self.images[owner] = images[hit]
+
+
+class Closest(Part):
+    """Remembers, of all images shown, the one with the least margin: nearest to what is wanted in
+    scores, or there. Whoever shows images shows such as lie within the job's size."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job.victim, np.arange(len(job.images)))
+        self._job = job
+        self.images = job.images.copy()
+        self.margin = np.full(len(job.images), np.inf)
+        self._there = np.zeros(len(job.images), bool)
+
+    @property
+    def left(self) -> Int64:
+        """Images of which none that was shown is what is wanted."""
+        return np.flatnonzero(~self._there)
+
+    @property
+    def broken(self) -> int:
+        """How many are what is wanted."""
+        return int(self._there.sum())
+
+    def scores(self, images: UInt8, owners: Int64 | None = None) -> Float64:
+        """See Victim."""
+        found = super().scores(images, owners)
+        self._keep(images, owners, found)
+        return found
+
+    def pull(
+        self, images: UInt8, loss: Loss, owners: Int64 | None = None, leak: float = 0.0
+    ) -> Pulled:
+        """See Victim."""
+        found = super().pull(images, loss, owners, leak)
+        self._keep(images, owners, found.logits)
+        return found
+
+    def _keep(self, images: UInt8, owners: Int64 | None, scores: Float64) -> None:
+        job = self._job
+        whose = np.arange(len(images)) if owners is None else owners
+        margins, reached = job.margin(scores, whose), job.reached(scores, whose)
+        for row, owner in enumerate(whose):
+            if self._there[owner]:
+                continue
+            if reached[row] or margins[row] < self.margin[owner]:
+                self.margin[owner] = margins[row]
+                self.images[owner] = images[row]
+                self._there[owner] = reached[row]
+
+
+def closest(job: Job) -> tuple[Job, Closest]:
+    """The job with a memory of its least margins."""
+    memory = Closest(job)
+    return dataclasses.replace(job, victim=memory), memory
 
 
 def watched(job: Job) -> tuple[Job, Nearest]:

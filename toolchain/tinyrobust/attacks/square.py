@@ -23,6 +23,7 @@ from tinyrobust.attacks._norms import into_ball
 from tinyrobust.attacks._victim import Float64, UInt8
 
 P_INIT = {"linf": 0.8, "l2": 0.1}  # the paper's, for untargeted attacks
+REFINED_P = 0.03  # of a search that starts from a good point
 # The paper halves p at these steps of 10,000.
 _HALVED = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
@@ -45,21 +46,35 @@ class Square(Attack):
     def craft(self, job: Job) -> npt.NDArray[Any]:
         budget = job.settings.queries or self.queries or 1
         walk = _Squares(job) if job.norm == "linf" else _Windows(job)
-        best = walk.first()
-        loss = job.margin(job.victim.scores(best, np.arange(len(best))))
-        for done in range(1, budget):
-            alive = np.flatnonzero(loss >= 0 if job.targets is None else loss > 0)
-            job.progress(done / budget)
-            if not alive.size:
-                break
-            p = P_INIT[job.norm] / 2 ** sum(done / budget * 10_000 > at for at in _HALVED)
-            images = walk.moved(best, alive, p)
-            found = job.margin(job.victim.scores(images, alive), alive)
-            better = found <= loss[alive]
-            walk.keep(alive, better)
-            best[alive[better]] = images[better]
-            loss[alive[better]] = found[better]
-        return best
+        return _search(job, walk, walk.first(), budget, P_INIT[job.norm], _HALVED)
+
+
+def refine(job: Job, start: UInt8, queries: int) -> UInt8:
+    """The search from ``start`` on, images within the job's size that others have found: squares
+    are small from the first step on (REFINED_P of the area, halved as often)."""
+    walk = _Squares(job) if job.norm == "linf" else _Windows(job, start)
+    return _search(job, walk, start.copy(), queries, REFINED_P, (500, 1000, 2000, 4000))
+
+
+def _search(
+    job: Job, walk: _Squares | _Windows, best: UInt8, budget: int, p_init: float,
+    halved: tuple[int, ...],
+) -> UInt8:  # fmt: skip
+    """``budget`` queries, the first of ``best``; ``halved``: at which of 10,000 steps p halves."""
+    loss = job.margin(job.victim.scores(best, np.arange(len(best))))
+    for done in range(1, budget):
+        alive = np.flatnonzero(loss >= 0 if job.targets is None else loss > 0)
+        job.progress(done / budget)
+        if not alive.size:
+            break
+        p = p_init / 2 ** sum(done / budget * 10_000 > at for at in halved)
+        images = walk.moved(best, alive, p)
+        found = job.margin(job.victim.scores(images, alive), alive)
+        better = found <= loss[alive]
+        walk.keep(alive, better)
+        best[alive[better]] = images[better]
+        loss[alive[better]] = found[better]
+    return best
 
 
 class _Squares:
@@ -92,9 +107,12 @@ class _Squares:
 class _Windows:
     """L2: ``_delta`` are changes of length eps, which the images round."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, start: UInt8 | None = None) -> None:
         self._job = job
-        self._delta = np.stack([_bumps(job, i) for i in range(len(job.images))])
+        if start is None:
+            self._delta = np.stack([_bumps(job, i) for i in range(len(job.images))])
+        else:
+            self._delta = start.astype(np.float64) - job.images
         self._tried = self._delta
 
     def first(self) -> UInt8:

@@ -7,7 +7,8 @@ Rules of the gradient (Bengio et al. 2013, arXiv:1308.3432, straight-through est
 
 * floor and rounding have gradient 1, so ``x >> 1`` passes 1/2, a requantised branch passes
   ``m * 2**-16`` and the shift ``2**-s``;
-* the clamp passes 1 where ``lo < t * 2**-s < hi`` and 0 elsewhere (like relu, 0 at its corner);
+* the clamp passes 1 where ``lo < t * 2**-s < hi`` and ``leak`` elsewhere, 0 if nothing is said
+  (like relu, 0 at its corner); a leak shows an attack what lies behind a clamp that is shut;
 * a maximum passes to the first largest element, an average ``1 / n`` to each.
 
 Forward values are exact: sums in float32 or float64 as the interpreter proves them exact, every
@@ -56,9 +57,10 @@ def last_use(graph: Graph) -> dict[str, int]:
 class Twin:
     """Scores and gradients of ``graph``; see the module for the rules."""
 
-    def __init__(self, graph: Graph, *, smooth: bool = False) -> None:
+    def __init__(self, graph: Graph, *, smooth: bool = False, leak: float = 0.0) -> None:
         self.graph = graph
         self.smooth = smooth
+        self.leak = leak
         self._last_use = last_use(graph)
         self._matrix: dict[str, Array] = {}
         self._back: dict[str, Array] = {}  # the same weights as the backward pass reads them
@@ -182,11 +184,19 @@ class Twin:
             if flow is None:  # nothing downstream reads this tensor
                 continue
             parts = self._undo(node, flow, values)
+            if self.leak and isinstance(node, Requantize) and not node.scores:
+                parts = self._leaking(node, flow, parts)
             if isinstance(node, Input):
                 return np.asarray(parts[0], np.float64)
             for name, part in zip(node.inputs, parts, strict=True):
                 gradients[name] = gradients[name] + part if name in gradients else part
         raise GraphError(f"'{self.graph.name}' has no input that its scores depend on")
+
+    def _leaking(self, node: Requantize, flow: Array, parts: list[Array]) -> list[Array]:
+        """``parts``, which the clamp has let through, and ``leak`` of what it has not."""
+        open_clamp = {f"{node.name}/passes": np.ones(flow.shape, bool)}
+        every = self._undo(node, flow, open_clamp)
+        return [a + self.leak * (b - a) for a, b in zip(parts, every, strict=True)]
 
     def _do(self, node: Node, inputs: list[Array], values: dict[str, Any]) -> Array:
         return _FORWARD[type(node)](self, node, inputs, values)

@@ -1,9 +1,9 @@
 """The differentiable twin of family ``tflite``, for white-box attacks; numpy only.
 
 In: a Graph and uint8 images (N, H, W, C). Out: the interpreter's scores, and straight-through
-gradients with respect to the image, by the rules of ``twin.py``: roundings pass, a clamp passes
-between its ends, a maximum passes to the first largest element. A lookup table passes half the
-difference of its neighbours.
+gradients with respect to the image, by the rules of ``fixed.py``: roundings pass, a clamp passes
+between its ends, and ``leak`` of it outside, a maximum passes to the first largest element. A
+lookup table passes half the difference of its neighbours.
 
 A SOFTMAX before the scores is left out of the loss: its 8-bit outputs are 0 or 1 almost
 everywhere, which would hide the gradient; it keeps the order of its inputs. The loss takes the
@@ -15,6 +15,7 @@ gives the function of which ``gradient`` is the exact gradient; for tests.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ from tinyrobust.twin.losses import Loss, Pulled, cross_entropy
 Real = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 BATCH = 8
+_FAR = 1 << 20  # beyond every code
 
 
 class TwinInt8:
@@ -39,9 +41,16 @@ class TwinInt8:
 
     dtype: type[np.floating[Any]] = np.float64  # of the values between nodes
 
-    def __init__(self, graph: Graph, *, smooth: bool = False) -> None:
+    def __init__(self, graph: Graph, *, smooth: bool = False, leak: float = 0.0) -> None:
         self.graph = graph
         self.smooth = smooth
+        self.leak = leak
+        # The same nodes with clamps that are never shut, for what leaks through.
+        self._open = {
+            node.name: dataclasses.replace(node, lo=-_FAR, hi=_FAR)  # type: ignore[call-arg]
+            for node in graph.nodes
+            if leak and hasattr(node, "lo") and node.op in _BACK
+        }
         self._last_use = last_use(graph)
         last = graph.producer(graph.nodes[-1].inputs[0])
         while isinstance(last, Reshape):
@@ -156,6 +165,9 @@ class TwinInt8:
                 return np.asarray(out, np.float64)
             inputs = [values[name] for name in node.inputs]
             parts = self._undo(node, inputs, values[node.output], out)
+            if node.name in self._open:
+                every = self._undo(self._open[node.name], inputs, values[node.output], out)
+                parts = [a + self.leak * (b - a) for a, b in zip(parts, every, strict=True)]
             for name, part, value in zip(node.inputs, parts, inputs, strict=True):
                 part = part.reshape(value.shape)
                 flows[name] = flows[name] + part if name in flows else part

@@ -27,12 +27,14 @@ Array = npt.NDArray[Any]
 _FEW = 8  # input channels
 
 
-def twin_for(graph: Graph) -> Twin | TwinInt8:
-    """The fastest twin of ``graph`` on this computer; raises BuildError when the compiler fails."""
+def twin_for(graph: Graph, *, leak: float = 0.0) -> Twin | TwinInt8:
+    """The fastest twin of ``graph`` on this computer, with clamps that pass ``leak`` of a gradient
+    where they are shut; raises BuildError when the compiler fails."""
+    fixed = graph.family == "fixed"
     if native.available():
         native.check()  # here, not by each thread of the first batch
-        return NativeTwin(graph) if graph.family == "fixed" else NativeTwinInt8(graph)
-    return Twin(graph) if graph.family == "fixed" else TwinInt8(graph)
+        return NativeTwin(graph, leak=leak) if fixed else NativeTwinInt8(graph, leak=leak)
+    return Twin(graph, leak=leak) if fixed else TwinInt8(graph, leak=leak)
 
 
 class _Window:
@@ -109,8 +111,8 @@ def _flat(weights: Array) -> native.Packed:
 class NativeTwin(Twin):
     """``Twin`` of family ``fixed`` on the engine."""
 
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(graph)
+    def __init__(self, graph: Graph, *, leak: float = 0.0) -> None:
+        super().__init__(graph, leak=leak)
         self._window = {
             node.name: window
             for node in graph.nodes
@@ -178,8 +180,8 @@ class NativeTwinInt8(TwinInt8):
 
     dtype = np.float32
 
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(graph)
+    def __init__(self, graph: Graph, *, leak: float = 0.0) -> None:
+        super().__init__(graph, leak=leak)
         self._window: dict[str, tuple[_Window, Array]] = {}
         self._tables: dict[str, tuple[Array, Array]] = {}
         for node in graph.nodes:
