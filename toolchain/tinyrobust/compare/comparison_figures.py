@@ -18,8 +18,8 @@ from tinyrobust.compare.model_costs import Costs, weight_bytes
 from tinyrobust.compare.suite import Suite
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.evaluate import journal, masking
-from tinyrobust.evaluate.statistics import Z_95, wilson
 from tinyrobust.evaluate.summary import summarise
+from tinyrobust.statistics import Z_95, wilson
 
 SCHEMA = "tinyrobust.compare/1"
 KINDS = ("white-box", "black-box")

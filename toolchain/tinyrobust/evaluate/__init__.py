@@ -22,8 +22,8 @@ from tinyrobust.evaluate.run import (
     crafted_set,
     evaluate,
 )
-from tinyrobust.evaluate.statistics import wilson
 from tinyrobust.evaluate.summary import summarise
+from tinyrobust.statistics import wilson
 
 __all__ = [
     "ORACLES",

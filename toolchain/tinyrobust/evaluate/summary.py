@@ -15,8 +15,8 @@ from tinyrobust import attacks
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.evaluate import effort, masking
 from tinyrobust.evaluate.config import Series
-from tinyrobust.evaluate.statistics import wilson
 from tinyrobust.registry import discover
+from tinyrobust.statistics import wilson
 
 SCHEMA = "tinyrobust.evaluate/1"
 

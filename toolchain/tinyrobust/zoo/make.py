@@ -21,7 +21,14 @@ import numpy.typing as npt
 import tinyrobust
 from tinyrobust import artefact, tasks
 from tinyrobust.convert import order
-from tinyrobust.convert.qkeras import PIECES, Agreement, Converted, agreement, convert_trained
+from tinyrobust.convert.qkeras import (
+    PIECES,
+    REQUIRED_AGREEMENT,
+    Agreement,
+    Converted,
+    agreement,
+    convert_trained,
+)
 from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, file, interpreter
 from tinyrobust.graph.reorder import reorder
@@ -53,8 +60,9 @@ def make(
     many run through hls4ml's C simulation, every layer compared (0: none). Unless ``keep_order``
     the channels are put into an order that kernels like (``graph/reorder.py``). ``twin``: write
     ``int8.tflite`` too, the same network in int8, if the recipe has one. Raises ConvertError
-    when the model cannot be converted, agrees with QKeras on fewer than 99.5 % of the classes,
-    or differs from hls4ml's simulation in any integer; then nothing is written.
+    when the model cannot be converted, agrees with QKeras on significantly fewer than 99.5 % of
+    the classes (``convert.qkeras.Agreement``), or differs from hls4ml's simulation in any integer;
+    then nothing is written.
     """
     if out.exists() and not (out / GRAPH_FILE).is_file():
         raise ConvertError(f"{out} exists and is no model folder", "give another --out")
@@ -66,10 +74,14 @@ def make(
     scores = interpreter.run(graph, images)
     agreed = agreement(converted.keras_model, graph, images, scores)
     if not agreed.enough:
+        worst = max(agreed.differences, key=lambda n: _off(agreed.differences[n]))
         raise ConvertError(
-            f"QKeras and the Graph agree on {agreed.fraction:.2%} of the classes, need 99.5 %",
-            "look at the layer with the largest differences: "
-            + max(agreed.differences, key=lambda n: _off(agreed.differences[n])),
+            f"QKeras and the integers predict the same class for {agreed.same_class:,} of "
+            f"{agreed.samples:,} images; {agreed.unexplained:,} differ by more than rounding can "
+            f"explain, so at most {agreed.interval[1]:.2%} agree (95 % interval), need "
+            f"{REQUIRED_AGREEMENT:.1%}",
+            f"layer '{worst}' differs most: look at its quantisers and batch norm, "
+            "train again, or report the trained folder as a fault of the converter",
         )
     trained_graph = graph
     if not keep_order:
@@ -165,6 +177,7 @@ def _card(
             "samples": agreed.samples,
             "same_class": agreed.same_class,
             "agreement": agreed.fraction,
+            "beyond_rounding": agreed.unexplained,
             "worst_logit_difference": agreed.worst_logit_difference,
             "traced_images": agreed.traced,
             "differences": agreed.differences,
