@@ -87,7 +87,9 @@ class Int8Builder:
             reals *= 16  # shifts to the left
         pairs = [multiplier(float(r)) for r in reals]
         if self.rng.random() < 0.1:
-            pairs[0] = (0, 0) if self.rng.random() < 0.5 else ((1 << 31) - 1, -31)
+            # Nothing, next to nothing, and a saturated channel whose products leave int32.
+            extremes = ((0, 0), ((1 << 31) - 1, -31), ((1 << 30) + 12345, 20))
+            pairs[0] = extremes[self.some(0, 2)]
         return {
             "weights": weights,
             "bias": self.rng.integers(-int(typical), int(typical) + 1, channels).astype(np.int32),

@@ -130,6 +130,20 @@ def depthwise_conv_2d_int4(rng: Rng) -> bytes:
     return depthwise_conv_2d(rng, bits=4)
 
 
+def saturated_channels(rng: Rng) -> bytes:
+    """A convolution with channels so far above the output's scale that their rescale leaves int32,
+    and one of scale 0, as converters leave them where a channel is saturated or dead."""
+    ic, oc = int(rng.integers(1, 9)), int(rng.integers(2, 9))
+    source = tensor(rng, 2, 3, ic)
+    weights, bias, unit = _weighted(rng, source, (oc, 1, 1, ic), 0, oc, per_channel=True)
+    scales = np.asarray(weights.scale, np.float32)
+    scales[0], scales[1] = np.float32(unit) * np.float32(2 ** rng.integers(8, 26)), 0
+    weights.scale = scales  # type: ignore[assignment]
+    out = T((1, 2, 3, oc), unit, zero(rng))
+    options = {"Padding": VALID, "StrideH": 1, "StrideW": 1}
+    return _finish(rng, source, weights, bias, out, Op("CONV_2D", [], [], "Conv2DOptions", options))
+
+
 def fully_connected(rng: Rng, bits: int = 8, per_channel: bool = False) -> bytes:
     rows, ic, oc = (
         (1 if per_channel else int(rng.choice([1, 1, 1, 3]))),
@@ -471,6 +485,7 @@ def edges(rng: Rng) -> bytes:
 CASES: Mapping[str, Callable[[Rng], bytes]] = {
     "CONV_2D": conv_2d,
     "CONV_2D int4": conv_2d_int4,
+    "CONV_2D saturated": saturated_channels,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
     "DEPTHWISE_CONV_2D int4": depthwise_conv_2d_int4,
     "FULLY_CONNECTED": fully_connected,

@@ -56,9 +56,12 @@ def pack_int4(values: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
 
 def write(
     tensors: Sequence[T], operators: Sequence[Op], inputs: Sequence[int], outputs: Sequence[int],
-    *, subgraphs: int = 1, version: int = 3,
+    *, subgraphs: int = 1, version: int = 3, fields: tuple[str, ...] = ("old", "new"),
 ) -> bytes:  # fmt: skip
     """The bytes of a model with one subgraph (or that many equal ones).
+
+    ``fields``: where operator codes are written: the field of one byte that old files have, the
+    newer one, or both.
 
     A tensor that stands twice in ``tensors`` is one table in the file, which both share.
     """
@@ -73,7 +76,7 @@ def write(
         made.append(made[first[id(t)]] if id(t) in first else _tensor(b, t, i))
         first.setdefault(id(t), i)
     steps = [_operator(b, op, codes.index((op.code, op.version))) for op in operators]
-    tables = [_code(b, *code) for code in codes]
+    tables = [_code(b, *code, fields) for code in codes]
     lists = (
         _offsets(b, made), _ints(b, inputs), _ints(b, outputs), _offsets(b, steps),
         b.CreateString("main"),
@@ -147,8 +150,10 @@ def _operator(b: flatbuffers.Builder, op: Op, code: int) -> int:
     lists = _ints(b, op.inputs), _ints(b, op.outputs)
     options = None
     if op.table:
+        given = {key: _ints(b, value) if isinstance(value, list) else value
+                 for key, value in op.options.items()}  # fmt: skip
         getattr(tflite, f"{op.table}Start")(b)
-        for key, value in op.options.items():
+        for key, value in given.items():
             getattr(tflite, f"{op.table}Add{key}")(b, value)
         options = getattr(tflite, f"{op.table}End")(b)
     tflite.OperatorStart(b)
@@ -161,10 +166,12 @@ def _operator(b: flatbuffers.Builder, op: Op, code: int) -> int:
     return tflite.OperatorEnd(b)
 
 
-def _code(b: flatbuffers.Builder, code: str, version: int) -> int:
+def _code(b: flatbuffers.Builder, code: str, version: int, fields: tuple[str, ...]) -> int:
     number = getattr(tflite.BuiltinOperator, code)
     tflite.OperatorCodeStart(b)
-    tflite.OperatorCodeAddDeprecatedBuiltinCode(b, min(number, 127))
-    tflite.OperatorCodeAddBuiltinCode(b, number)
+    if "old" in fields:
+        tflite.OperatorCodeAddDeprecatedBuiltinCode(b, min(number, 127))
+    if "new" in fields:
+        tflite.OperatorCodeAddBuiltinCode(b, number)
     tflite.OperatorCodeAddVersion(b, version)
     return tflite.OperatorCodeEnd(b)

@@ -9,7 +9,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["tinyrobust.convert", "tinyrobust.graph", "tflite"]):
+with atheris.instrument_imports(include=["tinyrobust.tflite", "tinyrobust.graph", "tflite"]):
     import tflite  # noqa: F401  (imported late by the reader; here it is instrumented)
 
     from tinyrobust.errors import ConvertError

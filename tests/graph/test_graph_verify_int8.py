@@ -42,7 +42,7 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
         "CONV_2D", lambda n: {"multipliers": np.full_like(n.multipliers, 5)}, "multiplier 5 is"
     ),
     "left shift": (
-        "CONV_2D", lambda n: {"shifts": np.full_like(n.shifts, 30)}, "* 2**30, outside int32"
+        "CONV_2D", lambda n: {"shifts": np.full_like(n.shifts, 31)}, "shift 31 is not in -31..30"
     ),
     "shift": ("CONV_2D", lambda n: {"shifts": np.full_like(n.shifts, -32)}, "shift -32 is not in"),
     "clamp": ("CONV_2D", lambda n: {"lo": 5, "hi": 4}, "clamps to 5..4"),
@@ -56,9 +56,9 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
     "depth": ("DEPTHWISE_CONV_2D", lambda n: {"depth_multiplier": 9}, "the input's"),
     "columns": ("FULLY_CONNECTED", lambda n: {"weights": n.weights[:, :-1]}, "weights take"),
     "mean axes": ("MEAN", lambda n: {"axes": (2, 0, 0)}, "axes are (2, 0, 0)"),
-    "mean sum": ("MEAN", lambda n: {"shift": 30}, "over int32"),
+    "mean shift": ("MEAN", lambda n: {"shift": 31}, "shift 31 is not in -31..30"),
     "add shift": ("ADD", lambda n: {"shifts": (1, 0, 0)}, "shift 1 is above 0"),
-    "mul": ("MUL", lambda n: {"shift": 30}, "outside int32"),
+    "mul": ("MUL", lambda n: {"shift": 31}, "shift 31 is not in -31..30"),
     "pad value": ("PAD", lambda n: {"value": 200}, "value 200 is not int8"),
     "pad shape": ("PAD", lambda n: {"before": (50, 0, 0)}, "its inputs make"),
     "slice": ("STRIDED_SLICE", lambda n: {"begin": (0, 0, 90)}, "elements from 90 by"),

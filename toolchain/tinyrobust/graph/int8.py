@@ -9,8 +9,9 @@ that way.
 
 ``mbqm(x, m, s)``, TensorFlow Lite's MultiplyByQuantizedMultiplier with its two roundings:
 ``h = (x * 2**max(s, 0) * m + 2**30) >> 31``, then ``h * 2**min(s, 0)`` rounded to the nearest,
-halves away from zero. ``m`` is 0 or in 2**30..2**31-1. The verifier proves that ``x * 2**max(s,
-0)`` fits int32, as every accumulator does. ``clamp`` is to the node's ``lo..hi``.
+halves away from zero. ``m`` is 0 or in 2**30..2**31-1. The verifier proves that every ``x`` fits
+int32; ``x * 2**max(s, 0)`` wraps to int32, as the reference's does (only saturated channels get
+there). ``clamp`` is to the node's ``lo..hi``.
 
 ``interpreter_int8.py`` is these definitions in numpy; ``convert/tflite*.py`` makes the nodes.
 """

@@ -40,7 +40,7 @@ def divide_by_power(x: Any, exponent: Any) -> Any:
 def multiply(x: Any, multiplier: Any, shift: Any) -> Any:
     """TensorFlow Lite's MultiplyByQuantizedMultiplier, ``mbqm`` of ``int8.py``, in int64.
 
-    ``x * 2**shift`` wraps to int32 as the reference's does; the verifier proves it never must.
+    ``x * 2**shift`` wraps to int32 as the reference's does.
     """
     shift = np.asarray(shift, np.int64)
     left = np.asarray(x, np.int64) << np.maximum(shift, 0)

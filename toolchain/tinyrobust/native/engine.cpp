@@ -192,7 +192,8 @@ void convolve(const int32_t* shape, T* out, Fill fill, Run run) {
 // of two, `right` a shift and `mask` its bits. The verifier proves that x * left is an int32.
 // Comparisons are sign bits, since GCC 12 does not vectorise sums of truth values.
 inline int64_t scaled(int64_t x, int64_t multiplier, int64_t left, int64_t right, int64_t mask) {
-  int64_t high = (x * left * multiplier + (int64_t(1) << 30)) >> 31;
+  const int64_t wrapped = int32_t(uint32_t(uint64_t(x * left)));
+  int64_t high = (wrapped * multiplier + (int64_t(1) << 30)) >> 31;
   high = high > INT32_MAX ? INT32_MAX : high;
   const int64_t threshold = (mask >> 1) - (high >> 63);
   return (high >> right) - ((threshold - (high & mask)) >> 63);  // one more above the threshold

@@ -42,8 +42,12 @@ SCHEMA: Mapping[str, Mapping[int, Kind]] = {
         0: _Vector("Tensor"), 1: _Vector(4), 2: _Vector(4), 3: _Vector("Operator"), 4: STRING,
     },
     "Tensor": {
-        0: _Vector(4), 1: 1, 2: 4, 3: STRING, 4: "Quantization", 5: 1, 6: ANY, 7: _Vector(4),
+        0: _Vector(4), 1: 1, 2: 4, 3: STRING, 4: "Quantization", 5: 1, 6: "Sparsity",
+        7: _Vector(4),
     },
+    "Sparsity": {0: _Vector(4), 1: _Vector(4), 2: _Vector("DimensionMetadata")},
+    "DimensionMetadata": {0: 1, 1: 4, 2: 1, 3: "Indices", 4: 1, 5: "Indices"},
+    "Indices": {0: _Vector(1)},  # of elements that DimensionMetadata tells; read with bounds
     "Quantization": {2: _Vector(4), 3: _Vector(8), 4: 1, 6: 4},
     "Operator": {0: 4, 1: _Vector(4), 2: _Vector(4), 3: 1, 4: ANY},
     "Buffer": {0: _Vector(1), 1: 8, 2: 8},

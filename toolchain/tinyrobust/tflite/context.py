@@ -94,6 +94,16 @@ class Context:
             raise Unsupported(f"has no {name}: its options are {self.operator.options['kind']}")
         return found
 
+    def expect(self, shape: tuple[int, ...], position: int = 0) -> None:
+        """Raise Unsupported unless output ``position`` has the shape that the operator makes.
+
+        TensorFlow Lite computes shapes and ignores those of the file; here they are used, so they
+        have to be the same, but for ones in front, which move nothing.
+        """
+        out = self.output(position)
+        if _without_ones(out.shape) != _without_ones(shape):
+            raise Unsupported(f"makes shape {tuple(shape)}, but {quote(out)} has {out.shape}")
+
     def edges(self, *tensors: FileTensor) -> dict[str, Any]:
         """name, inputs and output of a node that reads ``tensors``."""
         return {
@@ -114,6 +124,10 @@ class Context:
         if code not in ACTIVATIONS:
             raise Unsupported(f"has fused activation {code}; supported: {_listed(ACTIVATIONS)}")
         return arithmetic.activation_range(ACTIVATIONS[code], *scale_of(self.output()))
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(shape[next((i for i, n in enumerate(shape) if n != 1), len(shape)) :])
 
 
 def _listed(names: Mapping[int, str]) -> str:
@@ -143,6 +157,8 @@ def scale_of(tensor: FileTensor) -> tuple[float, int]:
     zero = tensor.zero_points[0]
     if not -128 <= zero <= 127:
         raise Unsupported(f"{quote(tensor)} has zero point {zero}, which is not int8")
+    if tensor.scales[0] <= 0:
+        raise Unsupported(f"{quote(tensor)} has a scale of {tensor.scales[0]:g}; need more than 0")
     return tensor.scales[0], zero
 
 

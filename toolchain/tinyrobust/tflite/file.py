@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.errors import ConvertError
-from tinyrobust.tflite import buffer
+from tinyrobust.tflite import buffer, options
+from tinyrobust.tflite.sparse import Level, Sparsity, densify
 
 # What no microcontroller's model reaches; they bound the work that a hostile file can ask for,
 # where many tensors may share one vector.
@@ -163,6 +164,8 @@ class _Reader:
             f"{where} uses buffer {tensor.Buffer()} of {model.BuffersLength()}",
         )
         raw = self._raw(model.Buffers(tensor.Buffer()), where)
+        if len(raw) and tensor.Sparsity() is not None:
+            raw = self._dense(tensor.Sparsity(), kind, shape, raw, where)
         if len(raw):
             self._check_constant(kind, shape, len(raw), where)
         signature = _ints(tensor.ShapeSignature, min(tensor.ShapeSignatureLength(), MAX_RANK))
@@ -176,16 +179,11 @@ class _Reader:
             return (), (), 0
         scales, zeros = quantization.ScaleLength(), quantization.ZeroPointLength()
         axis = quantization.QuantizedDimension()
-        if scales > 1:
-            self._need(0 <= axis < len(shape), f"{where} is quantised along axis {axis}")
-            self._need(
-                scales == shape[axis], f"{where} has {scales} scales for {shape[axis]} channels"
-            )
         self._need(zeros in (0, 1, scales), f"{where} has {scales} scales and {zeros} zero points")
         values = np.asarray(quantization.ScaleAsNumpy(), np.float64)
         self._need(
-            bool(np.all(np.isfinite(values) & (values > 0))), f"{where} has a scale that is not > 0"
-        )
+            bool(np.all(np.isfinite(values) & (values >= 0))), f"{where} has a scale below 0"
+        )  # a channel of zeros has a scale of 0 in some converters' files
         points = quantization.ZeroPointAsNumpy() if zeros else np.zeros(1, np.int64)
         return tuple(values.tolist()), tuple(int(z) for z in points), axis
 
@@ -197,6 +195,52 @@ class _Reader:
         if not buffer.DataLength():
             return b""
         return memoryview(buffer.DataAsNumpy())
+
+    def _dense(
+        self, sparsity: Any, kind: str, shape: tuple[int, ...], raw: bytes | memoryview, where: str
+    ) -> bytes:
+        """The bytes of a sparse constant with its zeros."""
+        self._need(kind in _DTYPES, f"{where} is sparse and {kind}")
+        size = np.dtype(_DTYPES[kind]).itemsize
+        count = sparsity.DimMetadataLength()
+        self._need(count <= 2 * MAX_RANK, f"{where} has {count} sparse axes")
+        levels = []
+        for i in range(count):
+            level = sparsity.DimMetadata(i)
+            lists = [
+                self._indices(getattr(level, f"Array{name}")(),
+                              getattr(level, f"Array{name}Type")())
+                for name in ("Segments", "Indices")
+            ]  # fmt: skip
+            sparse = level.Format() == self.api.DimensionType.SPARSE_CSR
+            self._need(
+                not sparse or all(found is not None for found in lists),
+                f"{where}: a sparse axis has no indices",
+            )
+            levels.append(Level(level.DenseSize(), *(lists if sparse else (None, None))))
+        order, blocked = (self._vector(sparsity._tab, i, "<i4", 2 * MAX_RANK) for i in (0, 1))
+        try:
+            made = Sparsity(
+                () if order is None else tuple(order.tolist()),
+                () if blocked is None else tuple(blocked.tolist()), tuple(levels),
+            )  # fmt: skip
+            if len(raw) % size:
+                raise ValueError(f"it has {len(raw)} bytes")
+            values = np.frombuffer(raw, np.uint8).reshape(-1, size)
+            return densify(made, values, shape, MAX_ELEMENTS).tobytes()
+        except ValueError as error:
+            self._need(False, f"{where} is sparse: {error}")
+            raise
+
+    def _indices(self, table: Any, kind: int) -> npt.NDArray[np.int64] | None:
+        dtypes = {
+            self.api.SparseIndexVector.Int32Vector: "<i4",
+            self.api.SparseIndexVector.Uint16Vector: "<u2",
+            self.api.SparseIndexVector.Uint8Vector: "u1",
+        }
+        if table is None or kind not in dtypes:
+            return None
+        return self._vector(table, 0, dtypes[kind], MAX_ELEMENTS)
 
     def _check_constant(self, kind: str, shape: tuple[int, ...], have: int, where: str) -> None:
         size = math.prod(shape)
@@ -215,7 +259,7 @@ class _Reader:
             f"{where} uses operator code {operator.OpcodeIndex()} of {model.OperatorCodesLength()}",
         )
         code = model.OperatorCodes(operator.OpcodeIndex())
-        number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
+        number = self._number(code)
         name = _names(self.api.BuiltinOperator).get(number, f"operator code {number}")
         if name == "CUSTOM":
             name = f"CUSTOM {_printable((code.CustomCode() or b'').decode('utf-8', 'replace'))}"
@@ -234,33 +278,43 @@ class _Reader:
         """The scalars of the operator's options by the schema's names; ``kind`` names the table."""
         kind = _names(self.api.BuiltinOptions).get(operator.BuiltinOptionsType(), "NONE")
         table = operator.BuiltinOptions()
-        if table is None or kind not in _OPTIONS:
-            return {"kind": kind if table is not None else "NONE"}
-        options = getattr(self.api, kind)()
-        options.Init(table.Bytes, table.Pos)
-        return {"kind": kind, **{name: getattr(options, name)() for name in _OPTIONS[kind]}}
+        if table is None:
+            return {"kind": "NONE"}
+        found = {"kind": kind, **options.read(self.api, kind, table)}
+        if kind in options.VECTORS:
+            number, key = options.VECTORS[kind]
+            values = self._vector(table, number, "<i4", MAX_LISTED)
+            found |= {} if values is None else {key: tuple(values.tolist())}
+        return found
 
+    def _number(self, code: Any) -> int:
+        """The operator's number: the larger of two fields, as TensorFlow Lite takes it.
 
-# Options table -> its scalars that the converter uses.
-_WINDOW = ("Padding", "StrideW", "StrideH", "FusedActivationFunction")
-_OPTIONS: dict[str, tuple[str, ...]] = {
-    "Conv2DOptions": (*_WINDOW, "DilationWFactor", "DilationHFactor"),
-    "DepthwiseConv2DOptions": (*_WINDOW, "DepthMultiplier", "DilationWFactor", "DilationHFactor"),
-    "FullyConnectedOptions": ("FusedActivationFunction", "WeightsFormat", "KeepNumDims"),
-    "Pool2DOptions": (*_WINDOW, "FilterWidth", "FilterHeight"),
-    "AddOptions": ("FusedActivationFunction",),
-    "SubOptions": ("FusedActivationFunction",),
-    "MulOptions": ("FusedActivationFunction",),
-    "ConcatenationOptions": ("Axis", "FusedActivationFunction"),
-    "SoftmaxOptions": ("Beta",),
-    "LeakyReluOptions": ("Alpha",),
-    "ReducerOptions": ("KeepDims",),
-    "ResizeNearestNeighborOptions": ("AlignCorners", "HalfPixelCenters"),
-    "StridedSliceOptions": (
-        "BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask", "Offset",
-    ),
-    "SplitOptions": ("NumSplits",),
-}  # fmt: skip
+        Old files have only the first, of one byte; the package's ``BuiltinCode()`` gives that one
+        for every number below 127, also where a file has only the second.
+        """
+        at = code._tab.Offset(10)
+        newer = int(np.frombuffer(self.data, "<i4", 1, at + code._tab.Pos)[0]) if at else 0
+        return max(int(code.DeprecatedBuiltinCode()), newer)
+
+    def _vector(
+        self, table: Any, number: int, dtype: str, limit: int
+    ) -> npt.NDArray[np.int64] | None:
+        """Field ``number`` of ``table``, a vector of ``dtype``; None when it is left out."""
+        at = table.Offset(4 + 2 * number)
+        if not at:
+            return None
+        size = np.dtype(dtype).itemsize
+        try:
+            position = at + table.Pos
+            position += int(np.frombuffer(self.data, "<u4", 1, position)[0])
+            count = int(np.frombuffer(self.data, "<u4", 1, position)[0])
+            if count > limit or position + 4 + count * size > len(self.data):
+                raise ValueError
+            return np.frombuffer(self.data, dtype, count, position + 4).astype(np.int64)
+        except ValueError:
+            self._need(False, f"a vector at byte {at + table.Pos} leaves the file")
+            raise
 
 
 def _ints(get: Callable[[int], Any], count: int) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ from tinyrobust.tflite.context import (
 )
 from tinyrobust.tflite.file import MAX_FILE_BYTES, File, FileOperator, FileTensor, parse
 from tinyrobust.tflite.operators import OPERATORS
+from tinyrobust.tflite.options import foreign
 from tinyrobust.tflite.shapes import settle
 
 SUFFIX = ".tflite"
@@ -209,6 +210,7 @@ class _Walk:
 
     def _operator(self, operator: FileOperator) -> None:
         try:
+            self._check(operator)
             self._check_order(operator)
             file = self._with_int8_input() if operator.code == "QUANTIZE" else self.file
             if not self._is_identity(file, operator):
@@ -216,6 +218,17 @@ class _Walk:
         except (Unsupported, ValueError, OverflowError) as error:
             self._problem(operator, str(error))
         self.made.update(operator.outputs)
+
+    def _check(self, operator: FileOperator) -> None:
+        """What holds for any operator before it is looked at."""
+        if operator.code not in OPERATORS:
+            raise Unsupported("this operator is not supported")
+        if foreign(operator.code, kind := str(operator.options["kind"])):
+            raise Unsupported(f"carries {kind}, the options of another operator")
+        tensors = [self.file.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]
+        for tensor in tensors:
+            if tensor.size == 0 and tensor.type not in ("INT32", "INT64"):
+                raise Unsupported(f"{quote(tensor)} has no elements: its shape is {tensor.shape}")
 
     def _check_order(self, operator: FileOperator) -> None:
         tensors = self.file.tensors
@@ -227,11 +240,8 @@ class _Walk:
                 raise Unsupported(f"{quote(tensors[index])} is made a second time")
 
     def _build(self, file: File, operator: FileOperator) -> None:
-        build = OPERATORS.get(operator.code)
-        if build is None:
-            raise Unsupported("this operator is not supported")
         context = Context(file, operator, self.names, [])
-        built = build(context)
+        built = OPERATORS[operator.code](context)
         outputs = [file.tensors[i] for i in operator.outputs]
         new = [graph_tensor(self.names[t.index], graph_shape(t), t) for t in outputs]
         nodes = built if isinstance(built, list) else [built]

@@ -151,12 +151,13 @@ def _view(context: Context) -> Node:
 
 def _reshape(context: Context) -> Node:
     context.arity((1, 2))
-    shape = context.optional(1)
-    if shape is not None and shape.constant:
-        wanted, out = integers(shape), context.output().shape
-        sound = len(wanted) == len(out) and wanted.count(-1) <= 1
-        if not sound or any(w not in (n, -1) for w, n in zip(wanted, out, strict=True)):
-            raise Unsupported(f"makes {tuple(wanted)}, its output has shape {out}")
+    shape, out = context.optional(1), context.output().shape
+    wanted = list(context.operator.options.get("NewShape", out))
+    if shape is not None and (shape.constant or shape.size == 0):
+        wanted = integers(shape) if shape.constant else []
+    sound = len(wanted) == len(out) and wanted.count(-1) <= 1
+    if not sound or any(w not in (n, -1) for w, n in zip(wanted, out, strict=True)):
+        raise Unsupported(f"makes {tuple(wanted)}, its output has shape {out}")
     return _view(context)
 
 
@@ -172,12 +173,34 @@ def _transpose(context: Context) -> Node:
         raise Unsupported(
             f"moves axes of shape {source.shape} by {tuple(order)}; only axes of 1 may move"
         )
+    context.expect(tuple(source.shape[p] for p in order))
     return _view(context)
 
 
 def _squeeze(context: Context) -> Node:
-    context.arity((1, 2))
+    context.arity((1,))
+    shape = context.tensor(0).shape
+    found = context.operator.options.get("SqueezeDims", ())
+    gone = {_axis(axis, len(shape)) for axis in found} or {i for i, n in enumerate(shape) if n == 1}
+    if any(shape[i] != 1 for i in gone):
+        raise Unsupported(f"takes axes {sorted(gone)} from {shape}")
+    context.expect(tuple(n for i, n in enumerate(shape) if i not in gone))
     return _view(context)
+
+
+def _expand_dims(context: Context) -> Node:
+    context.arity((2,))
+    shape = context.tensor(0).shape
+    axis = _axis(integers(context.tensor(1), 1)[0], len(shape) + 1)
+    context.expect((*shape[:axis], 1, *shape[axis:]))
+    return _view(context)
+
+
+def _axis(axis: int, rank: int) -> int:
+    """``axis`` from the front."""
+    if not -rank <= axis < rank:
+        raise Unsupported(f"axis {axis} of a tensor of {rank} axes")
+    return axis % rank
 
 
 def _pad(context: Context) -> Node:
@@ -234,8 +257,10 @@ def _strided_slice(context: Context) -> Node | list[Node]:
         first, count = _slice(n, starts[i], ends[i], strides[i], bits)
         begin.append(first)
         counts.append(count)
-    if math.prod(counts) != out.size or min(counts) < 1:
-        raise Unsupported(f"takes {tuple(counts)}, its output has shape {out.shape}")
+    dropped = [masks["ShrinkAxis"] >> i & 1 for i in range(rank)]
+    context.expect(tuple(n for n, gone in zip(counts, dropped, strict=True) if not gone))
+    if min(counts) < 1:
+        raise Unsupported(f"takes {tuple(counts)} elements")
     if rank > MAX_AXES and counts[0] != source.shape[0]:
         raise Unsupported("slices the batch")
     edges = context.edges(source)
@@ -276,6 +301,7 @@ def _split(context: Context) -> list[Node]:
     for i in range(parts):
         out = context.output(i)
         activations(out)
+        context.expect((*source.shape[:axis], each, *source.shape[axis:][1:]), i)
         nodes.append(int8.StridedSliceInt8(
             f"{context.node_name}.{i}", (context.names[source.index],), context.names[out.index],
             begin=triple([i * each if axis == where else 0 for axis in range(MAX_AXES)], 0),
@@ -309,7 +335,7 @@ OPERATORS: Mapping[str, Callable[[Context], Node | list[Node]]] = {
     "CONCATENATION": _concatenation,
     "CONV_2D": windows.conv_2d,
     "DEPTHWISE_CONV_2D": windows.depthwise_conv_2d,
-    "EXPAND_DIMS": _squeeze,
+    "EXPAND_DIMS": _expand_dims,
     "FULLY_CONNECTED": windows.fully_connected,
     "HARD_SWISH": _hard_swish,
     "LEAKY_RELU": _leaky_relu,

@@ -45,6 +45,8 @@ def _weights(
         raise Unsupported(f"weights {quote(tensor)} need scales, and zero points of 0")
     if len(tensor.scales) > 1 and tensor.axis != axis:
         raise Unsupported(f"weights {quote(tensor)} are quantised along axis {tensor.axis}")
+    if tensor.size == 0:
+        raise Unsupported(f"weights {quote(tensor)} have no elements: shape {tensor.shape}")
     return tensor, tensor.values.astype(np.int8, copy=False), 4 if tensor.type == "INT4" else 8
 
 
@@ -138,6 +140,11 @@ def fully_connected(context: Context) -> Node:
     tensor, weights, bits = _weights(context, 2, 0)
     if context.option("WeightsFormat", 0):
         raise Unsupported("has shuffled weights")
+    source, (outputs, depth) = context.tensor(0), weights.shape
+    if source.size % depth:
+        raise Unsupported(f"weights take {depth} inputs, {quote(source)} has {source.shape}")
+    keep = bool(context.option("KeepNumDims", False))
+    context.expect((*(source.shape[:-1] if keep else (source.size // depth,)), outputs))
     per_channel = len(tensor.scales) > 1
     scale = arithmetic.product_scale if per_channel else arithmetic.dense_scale
     return int8.DenseInt8(
@@ -177,6 +184,11 @@ def mean(context: Context) -> Node:
         raise Unsupported("is over the batch")
     (scale, zero), (out_scale, out_zero) = scale_of(source), scale_of(out)
     count = math.prod(n for i, n in enumerate(source.shape) if i - rank + MAX_AXES in found)
+    keep = bool(context.option("KeepDims", False))
+    reduced = [i - rank + MAX_AXES in found for i in range(rank)]
+    context.expect(tuple(
+        1 if gone else n for n, gone in zip(source.shape, reduced, strict=True) if keep or not gone
+    ))  # fmt: skip
     multiplier, shift = arithmetic.mean_multiplier(scale, out_scale, count)
     return int8.MeanInt8(
         **context.edges(source), axes=(axes[0], axes[1], axes[2]), multiplier=multiplier,
