@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinyrobust.graph import int8
-from tinyrobust.graph.base import INT8, INT32, Node, Reshape, Tensor
-from tinyrobust.graph.interpreter_int8 import aligned
+from tinyrobust.graph.base import INT8, INT32, Node, Reshape, Tensor, aligned
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.graph.verify import windows
 

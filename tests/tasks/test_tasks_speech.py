@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tinyrobust import tasks
 from tinyrobust.errors import TaskError
-from tinyrobust.tasks import _clips, _features, _fixed_features, speech_commands
-from tinyrobust.tasks._features import Features
+from tinyrobust.tasks import _clips, _features, _fixed_features, _spectrum, speech_commands
+from tinyrobust.tasks._spectrum import Features
 
 WORDS = ("yes", "no", "cat", "dog")
 RANDOM = np.random.default_rng(0)
@@ -231,7 +231,7 @@ def test_float_features_are_librosas(kind: str) -> None:
         assert not codes[1].any()  # silence is 0
     else:
         exact = librosa.feature.mfcc(S=logs, n_mfcc=10).transpose(0, 2, 1)
-        wanted = 128 + exact * 127 / np.array(_features.SPANS)
+        wanted = 128 + exact * 127 / np.array(_spectrum.SPANS)
         wanted[..., 0] = (exact[..., 0] - np.log(1e-6) * np.sqrt(40)) * 255 / 80
         assert np.array_equal(np.unique(codes[1], axis=0), [[0] + [128] * 9])
     assert np.abs(codes - wanted.clip(0, 255)).max() <= 0.51
@@ -270,12 +270,12 @@ def test_mel_filters_are_librosas(bands: int) -> None:
     import librosa
 
     wanted = librosa.filters.mel(sr=16_000, n_fft=512, n_mels=bands, fmin=20, fmax=4000)
-    assert np.allclose(_features.mel_weights(bands), wanted, atol=1e-8)
+    assert np.allclose(_spectrum.mel_weights(bands), wanted, atol=1e-8)
 
 
 def loud_frames() -> np.ndarray:
     """Noise, and what drives the sums furthest: constants, square waves, tones on a bin."""
-    n = np.arange(_features.WINDOW)
+    n = np.arange(_spectrum.WINDOW)
     tones = [np.cos(2 * np.pi * k * n / 512) for k in (1, 64, 255)]
     squares = [np.sign(np.cos(2 * np.pi * k * n / 512 + 0.3)) for k in (1, 2, 100)]
     rows = [32767 * np.array(row) for row in (*tones, *squares)]

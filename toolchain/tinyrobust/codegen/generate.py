@@ -13,7 +13,7 @@ from typing import Any
 from tinyrobust import resources
 from tinyrobust.codegen import int8_parameters, parameters, text
 from tinyrobust.errors import BuildError
-from tinyrobust.graph.interpreter_int8 import aligned
+from tinyrobust.graph.base import aligned
 from tinyrobust.kernels import Layer, catalogue, storage
 from tinyrobust.memory import Plan, Step
 from tinyrobust.memory.arena import ALIGN

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from hls4ml.backends.backend import get_available_backends, register_backend
 from hls4ml.backends.fpga.fpga_backend import FPGABackend
 from hls4ml.model.flow import register_flow
 from hls4ml.model.optimizer import model_optimizer
-from hls4ml.writer.writers import Writer
+from hls4ml.writer.writers import Writer, register_writer
 
 from tinyrobust.artefact import write_json
-from tinyrobust.convert import plugin
 from tinyrobust.convert.lowering import INPUT_BITS, INPUT_SHIFT, Lowered, hls_config, lower
-from tinyrobust.convert.plugin import NAME
+from tinyrobust.convert.names import BACKEND
 from tinyrobust.errors import ConvertError
 from tinyrobust.graph import Graph, file
 
@@ -32,13 +32,13 @@ class CortexM(FPGABackend):
     """Integer-only C++17 for Arm Cortex-M; all types are chosen by ``convert.formats``."""
 
     def __init__(self) -> None:
-        super().__init__(NAME)
+        super().__init__(BACKEND)
         lowering = register_flow(
-            "lower", ["cortexm:lower_to_graph"], requires=["optimize"], backend=NAME
+            "lower", ["cortexm:lower_to_graph"], requires=["optimize"], backend=BACKEND
         )
-        self._flow = register_flow("ip", None, requires=["optimize", lowering], backend=NAME)
+        self._flow = register_flow("ip", None, requires=["optimize", lowering], backend=BACKEND)
         self._writer_flow = register_flow(
-            "write", ["cortexm:write_graph"], requires=[self._flow], backend=NAME
+            "write", ["cortexm:write_graph"], requires=[self._flow], backend=BACKEND
         )
 
     def get_default_flow(self) -> str:
@@ -128,7 +128,7 @@ def lowered_of(model: Any) -> Lowered:
     """The result of the conversion of a ModelGraph made with ``backend='CortexM'``."""
     found = model.config.config.get(_LOWERED)
     if not isinstance(found, Lowered):
-        raise ConvertError(f"this hls4ml model was not converted with backend='{NAME}'")
+        raise ConvertError(f"this hls4ml model was not converted with backend='{BACKEND}'")
     return found
 
 
@@ -166,7 +166,7 @@ def _check_wanted(model: Any, lowered: Lowered) -> None:
             if not same and hasattr(have, "integer"):
                 raise ConvertError(
                     f"layer '{layer}': the configuration asks for {variable} {asked}, the "
-                    f"arithmetic of {NAME} has {kind}",
+                    f"arithmetic of {BACKEND} has {kind}",
                     "leave it out or set it to 'auto': the types are chosen from the weights",
                 )
 
@@ -182,5 +182,6 @@ def _apply(model: Any, lowered: Lowered) -> None:
                 weight.update_precision(convert(types[variable]))
 
 
-COMPLETE = True  # hls4ml may look for the plug-in while this module is being imported
-plugin.ensure_registered()
+if BACKEND.lower() not in get_available_backends():
+    register_writer(BACKEND, GraphWriter)
+    register_backend(BACKEND, CortexM)

@@ -17,8 +17,6 @@ from hls4ml.model.flow.flow import update_flow
 from hls4ml.model.layers import ApplyAlpha
 from hls4ml.model.optimizer import OptimizerPass, get_available_passes, register_pass
 
-from tinyrobust.convert import plugin
-
 TERNARY = ("ternary", "stochastic_ternary")
 NAME = "depthwise_factorize_alpha"
 
@@ -81,5 +79,4 @@ def factorize(quantizer: Any, weights: Any) -> tuple[npt.NDArray[Any], npt.NDArr
     return np.rint(trits), np.ascontiguousarray(full[0, 0].reshape(-1))
 
 
-COMPLETE = True  # hls4ml may look for the plug-in while this module is being imported
-plugin.ensure_registered()
+register()

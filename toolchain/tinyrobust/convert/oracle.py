@@ -39,6 +39,7 @@ PROJECT = "oracle"
 _SOURCES = (
     "formats.py",
     "lowering.py",
+    "names.py",
     "oracle.py",
     "plugin.py",
     "simulation.py",

@@ -15,27 +15,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tinyrobust.convert.names import BACKEND
 from tinyrobust.errors import ConvertError
 
-NAME = "CortexM"
 TRAIN_HINT = "pip install 'tinyrobust[train]' (Python 3.10 or 3.11)"
 
 
 def register(register_backend: Callable[..., None], register_writer: Callable[..., None]) -> None:
-    """Entry point: tell hls4ml of the back end ``CortexM`` and of its writer.
+    """Entry point: the back end ``CortexM``, its writer and its pass, which register themselves.
 
     hls4ml calls this while it is imported, be it for ``tinyrobust.convert.backend`` itself, which
-    is half imported then and has nothing to register yet: modules that import hls4ml end with
-    ``ensure_registered``.
+    is half imported then: it registers at its end, whoever imports it first.
     """
-    from tinyrobust.convert import backend, depthwise
-
-    if not (hasattr(backend, "COMPLETE") and hasattr(depthwise, "COMPLETE")):
-        return
-    depthwise.register()
-    if not _is_registered():
-        register_writer(NAME, backend.GraphWriter)
-        register_backend(NAME, backend.CortexM)
+    from tinyrobust.convert import backend, depthwise  # noqa: F401
 
 
 def ensure_registered() -> None:
@@ -44,18 +36,10 @@ def ensure_registered() -> None:
     Raises ConvertError when hls4ml is not installed.
     """
     try:
-        from hls4ml.backends.backend import register_backend
-        from hls4ml.writer.writers import register_writer
+        import hls4ml  # noqa: F401
     except ImportError as error:
         raise _missing(error) from error
-    if not _is_registered():
-        register(register_backend, register_writer)
-
-
-def _is_registered() -> bool:
-    from hls4ml.backends.backend import get_available_backends
-
-    return NAME.lower() in get_available_backends()
+    from tinyrobust.convert import backend, depthwise  # noqa: F401
 
 
 def _missing(error: ImportError) -> ConvertError:
@@ -75,7 +59,7 @@ def require_qkeras() -> None:
 
 
 def from_keras(
-    model: Any, *, backend: str = NAME, hls_config: dict[str, Any] | None = None,
+    model: Any, *, backend: str = BACKEND, hls_config: dict[str, Any] | None = None,
     output_dir: Path, **options: Any,
 ) -> Any:  # fmt: skip
     """``hls4ml.converters.convert_from_keras_model`` with the checks and errors of this project.

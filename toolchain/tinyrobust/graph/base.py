@@ -21,6 +21,11 @@ INT32 = (-(1 << 31), (1 << 31) - 1)
 NO_TASK = "none"  # the task of a Graph whose file names none
 
 
+def aligned(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` with ones in front, three axes."""
+    return (1,) * (3 - len(shape)) + tuple(shape)
+
+
 @dataclass(frozen=True)
 class Tensor:
     """An integer tensor: ``shape`` (H, W, C), (W, C) or (C,), values in ``lo..hi``.

@@ -8,19 +8,17 @@ exactly.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.graph import int8
-from tinyrobust.graph.base import Node
-
-if TYPE_CHECKING:
-    from tinyrobust.graph.nodes import Graph
+from tinyrobust.graph.base import Node, aligned
+from tinyrobust.graph.nodes import Graph
 
 Array = npt.NDArray[Any]
-_Run = Callable[["Graph", Any, list[Array]], Array]
+_Run = Callable[[Graph, Any, list[Array]], Array]
 
 
 def high_mul(x: Any, multiplier: Any) -> Any:
@@ -68,11 +66,6 @@ def _saturate(x: Any) -> Any:
 
 def _clamp(node: Any, x: Any) -> Array:
     return np.asarray(np.clip(x + node.output_zero, node.lo, node.hi).astype(np.int8))
-
-
-def aligned(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """``shape`` with ones in front, three axes."""
-    return (1,) * (3 - len(shape)) + tuple(shape)
 
 
 def _hwc(x: Array) -> Array:

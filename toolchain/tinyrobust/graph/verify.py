@@ -1,6 +1,7 @@
 """The rules of the Graph, checked node by node; every range is proved, never assumed.
 
-In: a Graph. Out: nothing, or GraphError naming the node, the channel and the numbers.
+In: the Structure that shall become a Graph. Out: nothing, or GraphError naming the node, the
+channel and the numbers.
 """
 
 from __future__ import annotations
@@ -13,32 +14,28 @@ import numpy.typing as npt
 
 from tinyrobust.errors import GraphError
 from tinyrobust.graph import verify_int8
-from tinyrobust.graph.int8 import InputInt8, ScoresInt8
-from tinyrobust.graph.nodes import (
-    FAMILIES,
-    INT32,
+from tinyrobust.graph.base import INT32, Node, Reshape, Tensor
+from tinyrobust.graph.fixed import (
     TERNARY,
     Conv2D,
     Dense,
     DepthwiseConv2D,
     GlobalAveragePool,
-    Graph,
     Input,
-    Node,
     Pool2D,
     Requantize,
-    Reshape,
-    Tensor,
     Ternary,
-)
+)  # fmt: skip
+from tinyrobust.graph.int8 import InputInt8, ScoresInt8
 from tinyrobust.graph.rules import inputs, need, windows
+from tinyrobust.graph.structure import FAMILIES, Structure
 
 MAX_SHIFT = 16
 MAX_ELEMENTS = 1 << 24
 NAME = re.compile(r"[A-Za-z0-9_.:/+-]{1,100}", re.ASCII)  # safe in C++ text and in file names
 
 
-def verify(graph: Graph) -> None:
+def verify(graph: Structure) -> None:
     """Check every rule; raises GraphError at the first that is broken."""
     need(graph.family in FAMILIES, "graph", f"unknown arithmetic family '{graph.family}'")
     need(len(graph.nodes) >= 2, "graph", "has fewer than two nodes")
@@ -75,7 +72,7 @@ def verify(graph: Graph) -> None:
     _check_scores(graph)
 
 
-def _check_tensor(graph: Graph, tensor: Tensor) -> None:
+def _check_tensor(graph: Structure, tensor: Tensor) -> None:
     where = f"tensor '{tensor.name}'"
     need(
         len(tensor.shape) >= 1 and min(tensor.shape) > 0 and tensor.size <= MAX_ELEMENTS,
@@ -92,7 +89,7 @@ def _check_tensor(graph: Graph, tensor: Tensor) -> None:
     need(tensor.scale is None, where, "has a scale that is no power of two")
 
 
-def _check_scores(graph: Graph) -> None:
+def _check_scores(graph: Structure) -> None:
     last = graph.nodes[-1]
     fixed = graph.family == "fixed"
     scores = isinstance(last, Requantize) and last.scores if fixed else isinstance(last, ScoresInt8)
@@ -152,7 +149,7 @@ def _need_int32(node: Requantize, values: Any) -> None:
         )
 
 
-def branch_ranges(graph: Graph, node: Requantize) -> list[tuple[Any, Any]]:
+def branch_ranges(graph: Structure, node: Requantize) -> list[tuple[Any, Any]]:
     """Per-channel (lo, hi) of each input of a Requantize, from the weights where they are known."""
     ranges = []
     for name in node.inputs:
@@ -187,7 +184,7 @@ def _trits(node: Ternary, rank: int) -> None:
     )  # fmt: skip
 
 
-def _check_input(graph: Graph, node: Input, sources: list[Tensor], out: Tensor) -> None:
+def _check_input(graph: Structure, node: Input, sources: list[Tensor], out: Tensor) -> None:
     inputs(node, sources, 0)
     need(isinstance(node.shift, int) and 0 <= node.shift <= 7, f"node '{node.name}'", "bad shift")
     need(len(out.shape) == 3, f"node '{node.name}'", "the input must be (H, W, C)")
@@ -195,7 +192,7 @@ def _check_input(graph: Graph, node: Input, sources: list[Tensor], out: Tensor) 
 
 
 def _check_conv(
-    graph: Graph, node: Conv2D | DepthwiseConv2D, sources: list[Tensor], out: Tensor
+    graph: Structure, node: Conv2D | DepthwiseConv2D, sources: list[Tensor], out: Tensor
 ) -> None:
     where = f"node '{node.name}'"
     inputs(node, sources, 1, rank=3)
@@ -214,7 +211,7 @@ def _check_conv(
     _covers(node, out, int(low.min()), int(high.max()))
 
 
-def _check_dense(graph: Graph, node: Dense, sources: list[Tensor], out: Tensor) -> None:
+def _check_dense(graph: Structure, node: Dense, sources: list[Tensor], out: Tensor) -> None:
     inputs(node, sources, 1, rank=1)
     _trits(node, 2)
     need(
@@ -226,7 +223,9 @@ def _check_dense(graph: Graph, node: Dense, sources: list[Tensor], out: Tensor) 
     _covers(node, out, int(low.min()), int(high.max()))
 
 
-def _check_requantize(graph: Graph, node: Requantize, sources: list[Tensor], out: Tensor) -> None:
+def _check_requantize(
+    graph: Structure, node: Requantize, sources: list[Tensor], out: Tensor
+) -> None:
     where = f"node '{node.name}'"
     need(len(sources) in (1, 2), where, f"has {len(sources)} branches, needs one or two")
     _shape(node, out, sources[0].shape)
@@ -247,7 +246,7 @@ def _check_requantize(graph: Graph, node: Requantize, sources: list[Tensor], out
         _covers(node, out, node.lo, node.hi)
 
 
-def _check_pool(graph: Graph, node: Pool2D, sources: list[Tensor], out: Tensor) -> None:
+def _check_pool(graph: Structure, node: Pool2D, sources: list[Tensor], out: Tensor) -> None:
     where = f"node '{node.name}'"
     inputs(node, sources, 1, rank=3)
     need(node.kind in ("max", "average"), where, f"unknown kind '{node.kind}'")
@@ -266,7 +265,7 @@ def _check_rounding(node: Pool2D | GlobalAveragePool, half: int) -> None:
 
 
 def _check_average(
-    graph: Graph, node: GlobalAveragePool, sources: list[Tensor], out: Tensor
+    graph: Structure, node: GlobalAveragePool, sources: list[Tensor], out: Tensor
 ) -> None:
     inputs(node, sources, 1, rank=3)
     height, width, channels = sources[0].shape
@@ -275,7 +274,7 @@ def _check_average(
     _covers(node, out, sources[0].lo, sources[0].hi)
 
 
-def _check_reshape(graph: Graph, node: Reshape, sources: list[Tensor], out: Tensor) -> None:
+def _check_reshape(graph: Structure, node: Reshape, sources: list[Tensor], out: Tensor) -> None:
     inputs(node, sources, 1)
     need(sources[0].size == out.size, f"node '{node.name}'", "changes the number of elements")
     _covers(node, out, sources[0].lo, sources[0].hi)

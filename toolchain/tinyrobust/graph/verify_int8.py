@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.graph import int8
-from tinyrobust.graph.base import INT8, INT32, Node, Tensor
-from tinyrobust.graph.interpreter_int8 import aligned
+from tinyrobust.graph.base import INT8, INT32, Node, Tensor, aligned
 from tinyrobust.graph.rules import inputs, need, windows
 
 MAX_SOFTMAX = 4095  # elements of a row: their sum is Q12.19

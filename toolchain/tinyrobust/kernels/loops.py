@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tinyrobust.graph.base import aligned
 from tinyrobust.graph.int8 import Binary, MeanInt8, PadInt8, StridedSliceInt8
-from tinyrobust.graph.interpreter_int8 import aligned
 
 AXES = 3
 Shape = tuple[int, ...]

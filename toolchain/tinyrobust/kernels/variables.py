@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.boards.cores import CORES
+from tinyrobust.graph.base import aligned
 from tinyrobust.graph.int8 import AveragePool2DInt8
-from tinyrobust.graph.interpreter_int8 import aligned
 from tinyrobust.graph.nodes import TERNARY, Conv2D, DepthwiseConv2D, Graph, Pool2D
 from tinyrobust.kernels import expression
 from tinyrobust.kernels.layers import Layer, narrow, storage

@@ -18,7 +18,7 @@ from tinyrobust import __version__, codegen, memory, resources
 from tinyrobust.boards import Board
 from tinyrobust.boards.schema import Budget, Memory, Serial
 from tinyrobust.codegen import text
-from tinyrobust.graph.interpreter_int8 import aligned
+from tinyrobust.graph.base import aligned
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import Ports, Way, catalogue, overlap, predict
 from tinyrobust.kernels.variables import FEATURES

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinyrobust.errors import TaskError
-from tinyrobust.tasks._features import RATE, SAMPLES, Samples
+from tinyrobust.tasks._spectrum import RATE, SAMPLES, Samples
 from tinyrobust.tasks._task import Split
 
 NOISE_FOLDER = "_background_noise_"

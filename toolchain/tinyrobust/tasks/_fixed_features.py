@@ -21,15 +21,13 @@ A table of 256 factors, the window and the filters' 500 weights that are not zer
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from tinyrobust.tasks import _spectrum as f
+from tinyrobust.tasks._spectrum import WINDOW, Features, Samples, dct, mel_weights
 from tinyrobust.tasks._task import Images
-
-if TYPE_CHECKING:
-    from tinyrobust.tasks._features import Features, Samples
 
 Ints = npt.NDArray[np.int64]
 Complex = tuple[Ints, Ints]  # real and imaginary parts
@@ -53,8 +51,6 @@ def compute(samples: Samples, features: Features) -> Images:
 
 
 def _compute(samples: Samples, features: Features) -> Images:
-    from tinyrobust.tasks import _features as f
-
     starts = np.arange(f.FRAMES) * f.HOP + (f.N_FFT - f.WINDOW) // 2
     frames = samples.astype(np.int64)[:, starts[:, None] + np.arange(f.WINDOW)]
     frames = _shifted(frames * _window(), _WINDOW_BITS)
@@ -136,8 +132,6 @@ def _bit_reversed(points: int) -> Ints:
 
 @cache
 def _window() -> Ints:
-    from tinyrobust.tasks._features import WINDOW
-
     n = np.arange(WINDOW)
     return np.rint((0.5 - 0.5 * np.cos(2 * np.pi * n / WINDOW)) * (1 << _WINDOW_BITS)).astype(
         np.int64
@@ -146,15 +140,11 @@ def _window() -> Ints:
 
 @cache
 def _mel(bands: int) -> Ints:
-    from tinyrobust.tasks._features import mel_weights
-
     return np.rint(mel_weights(bands).T * (1 << _MEL_BITS)).astype(np.int64)
 
 
 @cache
 def _dct(bands: int) -> Ints:
-    from tinyrobust.tasks._features import dct
-
     return np.rint(dct(bands) * (1 << _DCT_BITS)).astype(np.int64)
 
 

@@ -28,8 +28,8 @@ import numpy.typing as npt
 
 from tinyrobust import artefact
 from tinyrobust.errors import TaskError
-from tinyrobust.tasks import _clips, _data, _features
-from tinyrobust.tasks._features import Features, Samples
+from tinyrobust.tasks import _clips, _data, _features, _spectrum
+from tinyrobust.tasks._spectrum import Features, Samples
 from tinyrobust.tasks._task import Images, Labels, Perturbation, Split
 
 WORDS = {
@@ -119,7 +119,7 @@ class SpeechCommands:
         random slope between white and brown.
         """
         samples = self._samples("train")[0][rows].astype(np.float32)
-        most = how.shift_ms * _features.RATE // 1000
+        most = how.shift_ms * _spectrum.RATE // 1000
         shifts = random.integers(-most, most + 1, len(rows))
         samples = np.stack([_shift(row, by) for row, by in zip(samples, shifts, strict=True)])
         if how.noise:
@@ -167,7 +167,7 @@ def _samples(folder: Path, words: tuple[str, ...], split: Split) -> tuple[Sample
     chosen, _ = _clips.clips(folder, words, split)
     if not chosen:
         raise TaskError(f"speech_commands: {folder} has no {split} clips of {', '.join(words)}")
-    key = _hash([_clips.fingerprint(folder, chosen), _features.RATE, _features.SAMPLES])
+    key = _hash([_clips.fingerprint(folder, chosen), _spectrum.RATE, _spectrum.SAMPLES])
     path = _cache(f"samples-{key}")
     if not path.is_file():
         _keep(path, _clips.load(folder, chosen))
@@ -196,9 +196,9 @@ def _noise(recorded: list[Samples], random: np.random.Generator) -> Wave:
         piece = recorded[random.integers(len(recorded))]
         found = _clips.cut(piece, int(random.integers(1 << 30))).astype(np.float64)
     else:
-        spectrum = np.fft.rfft(random.normal(size=_features.SAMPLES))
+        spectrum = np.fft.rfft(random.normal(size=_spectrum.SAMPLES))
         frequency = np.maximum(np.arange(len(spectrum)), 1)
-        found = np.fft.irfft(spectrum / frequency ** random.uniform(0, 1), _features.SAMPLES)
+        found = np.fft.irfft(spectrum / frequency ** random.uniform(0, 1), _spectrum.SAMPLES)
     level = float(np.sqrt(np.mean(found**2))) or 1.0
     return (found * (32768 * NOISE_LEVEL * random.uniform() ** 2 / level)).astype(np.float32)
 

@@ -20,8 +20,7 @@ import numpy as np
 
 from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, Tensor, int8
-from tinyrobust.graph.base import NO_TASK, Node
-from tinyrobust.graph.interpreter_int8 import aligned
+from tinyrobust.graph.base import NO_TASK, Node, aligned
 from tinyrobust.tflite.arithmetic import requantize_table
 from tinyrobust.tflite.context import (
     Context,

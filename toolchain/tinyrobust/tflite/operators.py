@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinyrobust.graph import int8
-from tinyrobust.graph.base import Node, Reshape
-from tinyrobust.graph.interpreter_int8 import aligned
+from tinyrobust.graph.base import Node, Reshape, aligned
 from tinyrobust.tflite import arithmetic, windows
 from tinyrobust.tflite.context import (
     MAX_AXES,

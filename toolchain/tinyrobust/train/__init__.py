@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinyrobust.errors import TinyRobustError
+from tinyrobust.train.folder import is_finished, is_resumable
 
 os.environ["TF_USE_LEGACY_KERAS"] = "0"  # 1 breaks QKeras on TensorFlow 2.15
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
@@ -43,13 +43,3 @@ def require() -> None:
             f"training needs {' and '.join(missing)}, not installed here",
             "pip install 'tinyrobust[train]' with Python 3.10 or 3.11",
         )
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether the folder holds a whole training."""
-    return (folder / "training.json").exists()
-
-
-def is_resumable(folder: Path) -> bool:
-    """Whether the folder holds a checkpoint to go on from."""
-    return (folder / "checkpoint.npz").exists()

@@ -22,13 +22,12 @@ from tinyrobust.train import (
     checkpoint,
     curve,
     data,
-    is_finished,
-    is_resumable,
     quanos,
     teacher,
     trained,
 )
 from tinyrobust.train.checkpoint import Checkpoint
+from tinyrobust.train.folder import is_finished, is_resumable
 from tinyrobust.train.inference import Predictor, estimate_batch_norm
 from tinyrobust.train.layers import build_model
 from tinyrobust.train.quantizers import Draw

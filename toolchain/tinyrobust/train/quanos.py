@@ -22,7 +22,8 @@ import tensorflow as tf
 
 from tinyrobust.recipes import Quanos, Recipe, Weights
 from tinyrobust.tasks import Images, Labels
-from tinyrobust.train import attack, is_finished, is_resumable, trained
+from tinyrobust.train import attack, trained
+from tinyrobust.train.folder import is_finished, is_resumable
 from tinyrobust.train.layers import block_outputs, keras
 
 FOLDER = "quanos"

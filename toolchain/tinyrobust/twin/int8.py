@@ -24,9 +24,8 @@ import numpy.typing as npt
 
 from tinyrobust.errors import GraphError
 from tinyrobust.graph import Graph, int8, interpreter_int8
-from tinyrobust.graph.base import Node, Reshape
+from tinyrobust.graph.base import Node, Reshape, aligned
 from tinyrobust.graph.batches import in_batches
-from tinyrobust.graph.interpreter_int8 import aligned
 from tinyrobust.twin.fixed import last_use
 from tinyrobust.twin.losses import Loss, Pulled, cross_entropy
 

@@ -9,14 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Any, Protocol
+from typing import Protocol
 
-from tinyrobust.errors import BuildError
-from tinyrobust.virtual.code_ram import CodeRange
 from tinyrobust.virtual.faults import Fault
 from tinyrobust.virtual.mpu import Mpu
-from tinyrobust.virtual.peripherals import RegisterMap
-from tinyrobust.virtual.thumb import Level
 
 
 class Clock(IntEnum):
@@ -74,31 +70,3 @@ class Hooks(Protocol):
     def rearm(self, instructions: int) -> None: ...
     def peek(self, address: int) -> int: ...
     def guard(self, pieces: Sequence[tuple[int, int, bool, bool]]) -> None: ...
-
-
-def attach(
-    uc: Any,
-    registers: RegisterMap,
-    spans: Sequence[Span],
-    fd: int,
-    *,
-    strict: bool,
-    portable: bool = False,
-    clock: Clock = Clock.INSTRUCTIONS,
-    code: CodeRange | None = None,
-    level: Level = Level.ALL,
-) -> tuple[Hooks, str]:
-    """The fast hooks, or the Python ones with the reason why; ``portable`` asks for Python.
-    ``code``: where firmware writes code; ``level``: which instructions the core has."""
-    if not portable:
-        from tinyrobust.virtual.native import NativeHooks
-
-        try:
-            return NativeHooks(uc, registers, spans, fd, strict, clock, code, level), ""
-        except BuildError as error:
-            reason = str(error)
-    else:
-        reason = "asked for"
-    from tinyrobust.virtual.portable import PortableHooks
-
-    return PortableHooks(uc, registers, spans, fd, strict, clock, code, level), reason

@@ -17,7 +17,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ from typing import Any
 from tinyrobust.boards.boot_block import CRC_BYTES, crc, is_sealed
 from tinyrobust.boards.cores import CORES, Core
 from tinyrobust.boards.schema import Board, BootBlock, Memory
+from tinyrobust.errors import BuildError
 from tinyrobust.virtual import mpu
 from tinyrobust.virtual.code_ram import STALE_TEXT, CodeRange, Stale
 from tinyrobust.virtual.engine import UcError, arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import TEXT, Fault, FaultReport, Symbols
-from tinyrobust.virtual.hooks import Clock, Hooks, Requests, Span, State, attach
-from tinyrobust.virtual.peripherals import register_map
+from tinyrobust.virtual.hooks import Clock, Hooks, Requests, Span, State
+from tinyrobust.virtual.peripherals import RegisterMap, register_map
 from tinyrobust.virtual.thumb import Level
 
 _PAGE = 1024  # the granularity of rights in Unicorn's M-profile
@@ -91,6 +92,34 @@ def level_of(core: Core) -> Level:
     if CORES[core].architecture == "armv6m":
         return Level.ARMV6M
     return Level.ALL if "dsp" in CORES[core].features else Level.NO_DSP
+
+
+def attach(
+    uc: Any,
+    registers: RegisterMap,
+    spans: Sequence[Span],
+    fd: int,
+    *,
+    strict: bool,
+    portable: bool = False,
+    clock: Clock = Clock.INSTRUCTIONS,
+    code: CodeRange | None = None,
+    level: Level = Level.ALL,
+) -> tuple[Hooks, str]:
+    """The fast hooks, or the Python ones with the reason why; ``portable`` asks for Python.
+    ``code``: where firmware writes code; ``level``: which instructions the core has."""
+    if not portable:
+        from tinyrobust.virtual.native import NativeHooks
+
+        try:
+            return NativeHooks(uc, registers, spans, fd, strict, clock, code, level), ""
+        except BuildError as error:
+            reason = str(error)
+    else:
+        reason = "asked for"
+    from tinyrobust.virtual.portable import PortableHooks
+
+    return PortableHooks(uc, registers, spans, fd, strict, clock, code, level), reason
 
 
 class Machine:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from tinyrobust.graph import int8
-from tinyrobust.graph.interpreter_int8 import aligned
+from tinyrobust.graph.base import aligned
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import loops
 from tinyrobust.kernels.layers import Layer

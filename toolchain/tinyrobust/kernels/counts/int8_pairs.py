@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.graph import int8
-from tinyrobust.graph.base import INT16
-from tinyrobust.graph.interpreter_int8 import aligned, high_mul
+from tinyrobust.graph.base import INT16, aligned
+from tinyrobust.graph.interpreter_int8 import high_mul
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels.layers import Layer
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.graph import int8
-from tinyrobust.graph.interpreter_int8 import aligned
+from tinyrobust.graph.base import aligned
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels.counts import int8_pairs
 from tinyrobust.kernels.layers import Layer
