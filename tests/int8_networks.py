@@ -21,6 +21,8 @@ Pair = tuple[int, int]
 class NetworkBuilder(Int8Builder):
     """Layers with an activation by name: ``relu``, ``none``, or ``clamp`` to a part of int8."""
 
+    saturated = False
+
     def finish(self, activation: str) -> dict[str, int]:
         if activation == "relu":
             return {"output_zero": -128, "lo": -128, "hi": 127}
