@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -69,12 +70,21 @@ def _installed(*modules: str) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep pytest's capture file open.
+    """Let children hear signals, and keep pytest's capture file open.
+
+    A background job, and some CI runners, start us with SIGINT ignored or blocked; children inherit
+    that, and tests that press Ctrl-C would wait for ever. A handler of ours becomes the default in
+    a child.
 
     absl, which TensorFlow logs through, keeps the standard error of the moment it is imported in;
     ART configures logging when it is imported, which closes all handlers, and absl's then closes
     that stream when it is no longer the current one, as inside capsys.
     """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            default = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
     if _installed("absl"):
         from absl import logging
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.patience import PATIENCE_S
 from tinyrobust import resources
 from tinyrobust.device import wire
 from tinyrobust.errors import LinkError
@@ -119,12 +120,12 @@ class Device:
         """End of input; the exit status, not 0 when a sanitizer complained."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        status = self.process.wait(10)
+        status = self.process.wait(PATIENCE_S)
         self._close_pipes()
         return status
 
     def _close_pipes(self) -> None:
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe and not pipe.closed:
                 pipe.close()

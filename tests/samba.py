@@ -15,6 +15,7 @@ import threading
 import tty
 from typing import Any
 
+from tests.patience import PATIENCE_S
 from tinyrobust.virtual.engine import arm_const, unicorn
 
 FLASH, PLANE_BYTES, PAGE_BYTES = 0x00080000, 0x40000, 256
@@ -57,7 +58,7 @@ class SamBa:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join(5)
+        self._thread.join(PATIENCE_S)
         os.close(self._device)
         os.close(self._user)
 

@@ -34,7 +34,7 @@ from tinyrobust.virtual.machine import Machine
 from tinyrobust.virtual.terminal import Terminal
 
 PORTS = resources.root() / "firmware" / "ports"
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 SAID = b"ready\n"
 SENT = b"?!"  # two: the first must not lose the second
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from tests.graphs import Builder, tiny_graph
+from tests.patience import PATIENCE_S
 from tinyrobust import boards, device, graph, image, resources, virtual
 from tinyrobust.boards import Board
 from tinyrobust.graph import Graph
 from tinyrobust.kernels.layouts import dense
 
 NAMES = [n for n in boards.names() if boards.load(n).virtual]
-PATIENCE_S = 60.0
 
 pytestmark = pytest.mark.slow
 

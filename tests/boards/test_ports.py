@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tinyrobust import boards, resources, virtual
 from tinyrobust.artefact import write_bytes
 from tinyrobust.boards import Board
@@ -34,7 +35,6 @@ UNICORN = [name for name, board in BOARDS.items() if board.virtual == "unicorn"]
 # one of each core: the core's code is the same on the others
 CORES = list({BOARDS[name].core: name for name in (*QEMU, *UNICORN)}.values())
 H743 = "nucleo-h743"
-PATIENCE_S = 30.0
 
 PRELUDE = """
 #include "tr_port.h"

@@ -23,6 +23,7 @@ import serial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.patience import PATIENCE_S
 from tests.virtual.sinner import firmware
 from tinyrobust import boards, device, virtual
 from tinyrobust.cli.main import run as tinyrobust
@@ -263,11 +264,11 @@ def test_a_session_through_the_monitor(tmp_path: Path, monkeypatch: pytest.Monke
     reader = threading.Thread(target=lambda: out.extend(process.stdout or ()))
     reader.start()
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         while sum("hello reply" in text for text in out) < 2:
             assert process.poll() is None and time.monotonic() < end, out
             time.sleep(0.05)
-        with device.Session.open("through", timeout_s=20) as session:
+        with device.Session.open("through", timeout_s=PATIENCE_S) as session:
             shape = session.hello.input_shape
             import numpy as np
 
@@ -275,8 +276,8 @@ def test_a_session_through_the_monitor(tmp_path: Path, monkeypatch: pytest.Monke
             assert session.baud == 921600
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0, process.communicate()[1]
-        reader.join(10)
+        assert process.wait(PATIENCE_S) == 0, process.communicate()[1]
+        reader.join(PATIENCE_S)
     first, *events = [json.loads(row) for row in Path("events.json").read_text().splitlines()]
     assert first["schema"] == "tinyrobust.monitor/1"
     infer = next(e for e in events if e.get("name") == "infer" and e["reply"])

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tests.patience import PATIENCE_S
 from tinyrobust import attacks, boards, report, tasks
 from tinyrobust.cli import compare as cli_compare
 from tinyrobust.cli._options import console
@@ -211,7 +212,7 @@ def test_a_killed_comparison_goes_on_at_its_batch(other: Path, tmp_path: Path) -
     arguments = [*command_line, "--suite", str(path), "--out", str(out)]
     child = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
     records = out / "weaker" / "600-images" / journal.FILE  # the second model's
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and (
         not records.exists() or records.read_bytes().count(b'"batch"') < 15
     ):

@@ -17,6 +17,7 @@ import pytest
 from tests import keras_models
 from tests.graphs import tiny_graph
 from tests.keras_models import Net
+from tests.patience import PATIENCE_S
 from tinyrobust import resources
 from tinyrobust.convert import order, plugin, qkeras
 from tinyrobust.errors import ConvertError
@@ -127,7 +128,7 @@ def test_hls4ml_finds_the_plug_in_by_itself(tmp_path: Path) -> None:
         "PYTHONPATH": str(Path(plugin.__file__).parents[2]),
     }
     done = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=PATIENCE_S,
         check=True,
     )  # fmt: skip
     assert done.stdout.strip().endswith("True")

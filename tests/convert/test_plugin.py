@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.keras_models import Net
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
 _REGISTERED = "; from hls4ml.backends import *; print('cortexm' in get_available_backends())"
@@ -24,7 +25,7 @@ _REGISTERED = "; from hls4ml.backends import *; print('cortexm' in get_available
 def test_the_back_end_is_there_whatever_is_imported_first(first: str) -> None:
     code = f"import {first}; import hls4ml, tinyrobust.convert.backend" + _REGISTERED
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True
     )
     assert "plugin" not in done.stdout
     assert done.stdout.strip().endswith("True")
@@ -88,7 +89,7 @@ def test_vivado_s_conversion_is_the_same_with_and_without_the_plug_in(tmp_path: 
     code = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", _WITHOUT, str(alone)], cwd=code, capture_output=True, text=True,
-        timeout=240, check=False,
+        timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     plugin.ensure_registered()

@@ -21,6 +21,7 @@ from scipy.stats import binomtest
 
 from tests.evaluation import GRAPH, MEMORY, FakeSession, config, samples
 from tests.graphs import tiny_graph
+from tests.patience import PATIENCE_S
 from tinyrobust.errors import LinkError, ProtocolError, TaskError, TinyRobustError
 from tinyrobust.evaluate import (
     AdversarialSet,
@@ -186,7 +187,7 @@ def test_a_killed_process_resumes_where_it_was(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[2])
     child = subprocess.Popen([sys.executable, "-c", _SLOW, str(out), root])
     records = out / journal.FILE
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and (
         not records.exists() or records.read_bytes().count(b'"batch"') < 4
     ):

@@ -18,6 +18,7 @@ import serial
 
 from tests import fake_device
 from tests.fake_device import Device, Wire
+from tests.patience import PATIENCE_S
 from tinyrobust.device import Session, wire
 from tinyrobust.device.framing import Decoder, Frame, encode
 from tinyrobust.device.link import Link
@@ -47,7 +48,7 @@ class PtyDevice:
 
     def unplug(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         for descriptor in (self._keep_open, self._master):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -237,13 +238,14 @@ def test_a_board_that_is_deaf_while_it_computes_gets_one_image_at_a_time() -> No
 def test_a_fault_report_becomes_a_device_fault(device: Device) -> None:
     report: list[str] = []
     line = Wire(device, lambda way, index, data: [] if report else [data])
-    with Session.over(line, fault=lambda: report[0] if report else None) as session:
+    fault = lambda: report[0] if report else None  # noqa: E731
+    with Session.over(line, fault=fault, timeout_s=PATIENCE_S) as session:
         session.infer(PICTURES[0])
         report.append("HardFault in conv2d at 0x0800123A")
         started = time.monotonic()
         with pytest.raises(DeviceFault, match="HardFault in conv2d"):
             session.infer(PICTURES[0])
-        assert time.monotonic() - started < 2, "no need to wait for the timeout"
+        assert time.monotonic() - started < PATIENCE_S, "no need to wait for the timeout"
 
 
 # -- what the device refuses ---------------------------------------------------------------
@@ -345,10 +347,10 @@ def test_a_lost_answer_among_many_needs_no_timeout(device: Device) -> None:
 
     line = Wire(device, lose_one)
     pictures = fake_device.images(20)
-    with Session.over(line, timeout_s=20.0) as session:
+    with Session.over(line, timeout_s=PATIENCE_S) as session:
         started = time.monotonic()
         batch = session.infer_many(pictures)
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < PATIENCE_S
         assert lost and session.retries == 1
     assert np.array_equal(batch.scores, fake_device.scores(pictures))
 
@@ -381,15 +383,13 @@ def test_another_protocol_version_is_named(device: Device) -> None:
 # -- real ports ----------------------------------------------------------------------------
 
 
-def test_a_pseudo_terminal_carries_300_images_a_second(plugged: PtyDevice) -> None:
+def test_a_pseudo_terminal_carries_images(plugged: PtyDevice) -> None:
+    """How many a second: ``python -m benchmarks.link_rate``."""
     pictures = fake_device.images(150)
     with Session.open(plugged.port) as session:
         assert session.baud == 2_000_000
-        started = time.monotonic()
         batch = session.infer_many(pictures)
-        elapsed = time.monotonic() - started
     assert np.array_equal(batch.scores, fake_device.scores(pictures))
-    assert 150 / elapsed >= 300
 
 
 def test_a_port_that_does_not_exist() -> None:

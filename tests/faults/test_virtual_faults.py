@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.virtual.sinner import Line, SmallImage, digest, firmware
 from tinyrobust import boards, flash, virtual
 from tinyrobust.errors import BoardError, FlashError
@@ -64,7 +65,7 @@ class Simulate:
         """Exit status and what it said on standard error."""
         if number is not None:
             self.process.send_signal(number)
-        _, error = self.process.communicate(timeout=20)
+        _, error = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, error
 
 
@@ -140,7 +141,7 @@ def test_links_replace_only_links(tmp_path: Path) -> None:
 def test_a_killed_board_is_noticed() -> None:
     with virtual.start(H743, firmware()) as board:
         os.kill(board.pid, signal.SIGKILL)
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE_S
         while board.is_alive() and time.monotonic() < end:
             time.sleep(0.02)
         assert not board.is_alive() and board.fault() is None
@@ -155,7 +156,7 @@ def test_a_client_that_vanishes_leaves_the_board_usable() -> None:
         second = Line(board.port, timeout_s=0.5, greet=False)
         second.serial.write(bytes(155))
         assert len(second.serial.read(255)) >= 155
-        second.serial.timeout = 10
+        second.serial.timeout = PATIENCE_S
         assert second.ask(b"v", 2)[1:] == b"k"
 
 
@@ -170,7 +171,7 @@ def test_nobody_reads() -> None:
         line.serial.timeout = 1
         while line.serial.read(65536):
             pass
-        line.serial.timeout = 10
+        line.serial.timeout = PATIENCE_S
         assert line.ask(b"v", 2)[1:] == b"k"
 
 
@@ -194,12 +195,12 @@ def test_ctrl_c_ends_the_flashing_tool_too(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(ROOT), str(small.elf), str(small.bin)],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, start_new_session=True,
     )  # fmt: skip
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_S
     pid = tmp_path / "pid"
     while not (pid.exists() and pid.read_text().strip()) and time.monotonic() < end:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    assert process.wait(20) == 130
+    assert process.wait(PATIENCE_S) == 130
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
 
@@ -226,7 +227,7 @@ def test_full_disk_while_flashing_keeps_the_old_flash(flashed: Path, tmp_path: P
     small: SmallImage = firmware()
     done = subprocess.run(
         [sys.executable, "-c", code, str(ROOT), str(small.elf), str(small.bin)],
-        capture_output=True, text=True, preexec_fn=_no_space, timeout=60,
+        capture_output=True, text=True, preexec_fn=_no_space, timeout=PATIENCE_S,
     )  # fmt: skip
     assert "was not flashed" in done.stdout and "disk space" in done.stdout, done
     assert flashed.read_bytes() == before

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.flash.test_flashers import ST_LINK, Built, Port, board_with, image, plug, tools  # noqa: F401
+from tests.patience import PATIENCE_S
 from tests.stand_ins import StandIns
 from tinyrobust import boards, flash
 from tinyrobust.cli.main import run as tinyrobust
@@ -77,7 +78,7 @@ def test_boards_are_flashed_at_the_same_time(
 ) -> None:  # fmt: skip
     board = board_with(ROW)
     _, targets = flash.find_targets(board, None, probes=["A1", "B2"], serial_ports=["p", "q"])
-    both = threading.Barrier(2, timeout=20)  # broken unless both ask at once
+    both = threading.Barrier(2, timeout=PATIENCE_S)  # broken unless both ask at once
 
     def read_hash(port: str, fault: object) -> str:
         both.wait()
@@ -143,7 +144,7 @@ class _Running:
     def close(self) -> None:
         self._ended.set()
         for thread, board in zip(self._threads, self.boards, strict=True):
-            thread.join(30)
+            thread.join(PATIENCE_S)
             board.close()
 
 

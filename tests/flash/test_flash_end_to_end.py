@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tinyrobust import boards, device
 from tinyrobust.cli.main import run as tinyrobust
 from tinyrobust.flash import flash_file
@@ -109,7 +110,7 @@ def _simulate(*more: str, board: str = "nucleo-h743") -> subprocess.Popen[str]:
          "--link", "port", "--json", "simulate.json", *more],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while not Path("simulate.json").exists():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tinyrobust import boards, resources
 from tinyrobust.cli.main import run as tinyrobust
 from tinyrobust.flash import flash_file
@@ -27,7 +28,7 @@ def simulate(*words: str) -> Iterator[dict[str, str]]:
         [sys.executable, "-m", "tinyrobust", "simulate", *words, "--json", "simulate.json"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     try:
         while not Path("simulate.json").exists():
             assert process.poll() is None, process.communicate()[1]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.flash.test_flashers import LOADER, ROWS, Built, Port, board_with, image  # noqa: F401
+from tests.patience import PATIENCE_S
 from tinyrobust import boards, flash
 from tinyrobust.errors import FlashError, LinkError
 from tinyrobust.flash import ports
@@ -180,7 +181,7 @@ def test_ctrl_c_ends_the_tool(words: list[str]) -> None:
     assert process.stdout is not None
     pid = int(process.stdout.readline().split()[1])
     os.killpg(process.pid, signal.SIGINT)
-    assert process.stdout.read().strip() == "ended 0" and process.wait(20) == 0
+    assert process.stdout.read().strip() == "ended 0" and process.wait(PATIENCE_S) == 0
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.flash.test_flash_virtual import Built
+from tests.patience import PATIENCE_S
 from tests.virtual.sinner import Line, digest, firmware
 from tinyrobust import boards, flash, virtual
 from tinyrobust.errors import BoardError, FlashError
@@ -53,7 +54,7 @@ def test_pyocd_load_of_the_elf_is_byte_identical_and_boots(tmp_path: Path) -> No
         done = subprocess.run(
             [sys.executable, "-m", "pyocd", "load", "-W", "-u", probe.probe_id,
              "-t", "stm32h743xx", str(small.elf)],
-            capture_output=True, text=True, timeout=120,
+            capture_output=True, text=True, timeout=PATIENCE_S,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     content = small.bin.read_bytes()
@@ -117,7 +118,7 @@ def test_probe_port_in_use() -> None:
 def test_probe_survives_nonsense() -> None:
     with ProbeServer(DebugTarget(H743), 0) as probe:
         with (
-            socket.create_connection(("127.0.0.1", probe.port), timeout=5) as client,
+            socket.create_connection(("127.0.0.1", probe.port), timeout=PATIENCE_S) as client,
             client.makefile("rwb") as stream,
         ):
 
@@ -135,7 +136,7 @@ def test_probe_survives_nonsense() -> None:
             assert ask(b'{"id":4,"request":"read_ap","arguments":[12]}')["result"] == 0xFFFFFFFF
             ask(b'{"id":3,"request":"write_ap","arguments":[4,2415919104]}')  # TAR: 0x90000000
             assert ask(b'{"id":5,"request":"read_ap","arguments":[12]}')["status"] == 12
-        with socket.create_connection(("127.0.0.1", probe.port), timeout=5) as client:
+        with socket.create_connection(("127.0.0.1", probe.port), timeout=PATIENCE_S) as client:
             client.sendall(b'{"id":1,"request":"open"}\n')
             assert b'"status": 0' in client.recv(100)
 
@@ -223,7 +224,7 @@ def test_openocd_itself_parses_the_configuration(name: str, image: Built) -> Non
         if row.id == "openocd":
             command = flash.flashers()["openocd"].commands(Job(image, board, row, "066DFF52"))[0]
             done = subprocess.run(
-                [*command[:-1], "shutdown"], capture_output=True, text=True, timeout=30
+                [*command[:-1], "shutdown"], capture_output=True, text=True, timeout=PATIENCE_S
             )
             assert done.returncode == 0, done.stderr
             assert "Error" not in done.stderr

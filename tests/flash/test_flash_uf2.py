@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.flash.test_flashers import CONTENT, Built, board_with, image  # noqa: F401
+from tests.patience import PATIENCE_S
 from tinyrobust import flash
 from tinyrobust.errors import BuildError, FlashError
 from tinyrobust.flash import uf2 as flasher
@@ -65,7 +66,7 @@ def eject_when_full(drive: Path, size: int) -> threading.Thread:
     """What the boot loader does: when all blocks are there, it starts the image and is gone."""
 
     def watch() -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             file = drive / "firmware.uf2"
             if file.is_file() and file.stat().st_size == size:

@@ -36,14 +36,14 @@ model_numbers = st.integers(0, len(MODELS) - 1)
 
 def sound_or_refused(data: bytes) -> bool:
     """True when ``data`` is accepted; anything but a ConvertError fails the test."""
-    start = time.monotonic()
+    start = time.process_time()  # how busy the machine is does not matter
     try:
         tflite.from_bytes(data, name="fuzz")
     except ConvertError as error:
         assert 10 < len(error.message) < 100_000
         return False
     finally:
-        assert time.monotonic() - start < 5
+        assert time.process_time() - start < 5
     return True
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.graphs import tiny_graph
+from tests.patience import PATIENCE_S
 from tinyrobust import boards, device, graph, image, memory, virtual
 from tinyrobust.boards.boot_block import crc, is_sealed
 from tinyrobust.errors import BuildError, DeviceFault
@@ -93,7 +94,7 @@ def test_what_was_left_running_does_not_matter(built: image.Image, portable: boo
     }  # fmt: skip
     with (
         virtual.start(PICO, built, strict=not portable, portable=portable, overrides=left) as run,
-        device.Session.open(run.port, timeout_s=60, fault=run.raise_if_faulted) as session,
+        device.Session.open(run.port, timeout_s=PATIENCE_S, fault=run.raise_if_faulted) as session,
     ):
         assert session.hello.clock_hz == 133_000_000 and session.hello.is_virtual
 

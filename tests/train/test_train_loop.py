@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.patience import PATIENCE_S
 from tinyrobust import recipes, tasks
 from tinyrobust.errors import RecipeError, TinyRobustError
 from tinyrobust.recipes import Recipe
@@ -323,7 +324,7 @@ def run_train(recipe_file: Path, out: Path, *more: str) -> subprocess.Popen[str]
 
 def wait_for_a_new_checkpoint(process: subprocess.Popen[str], path: Path) -> None:
     before = path.stat().st_mtime_ns if path.exists() else 0
-    deadline = time.monotonic() + 280
+    deadline = time.monotonic() + PATIENCE_S
     while not path.exists() or path.stat().st_mtime_ns == before:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -340,7 +341,7 @@ def test_a_killed_training_resumes_to_the_same_history_and_weights(
     process = run_train(recipe_file, out)
     wait_for_a_new_checkpoint(process, out / checkpoint.NAME)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert f"tinyrobust train {recipe_file} --out {out} --resume" in errors
     assert not (out / "training.json").exists()
@@ -348,11 +349,11 @@ def test_a_killed_training_resumes_to_the_same_history_and_weights(
     process = run_train(recipe_file, out, "--resume")
     wait_for_a_new_checkpoint(process, out / checkpoint.NAME)
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_S)
     assert [p.name for p in out.iterdir()] == [checkpoint.NAME]
 
     process = run_train(recipe_file, out, "--resume", "--json", str(tmp_path / "result.json"))
-    printed, errors = process.communicate(timeout=280)
+    printed, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
     assert "before batch norms were re-estimated" in " ".join(printed.split())
     assert history(out) == history(whole)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.graphs import Builder, random_graph, resnet8_graph, separable_graph, tiny_graph
+from tests.patience import PATIENCE_S
 from tinyrobust.errors import GraphError
 from tinyrobust.graph import Graph, interpreter
 from tinyrobust.graph.nodes import Input, Requantize
@@ -156,7 +157,7 @@ def test_importing_the_twin_loads_nothing_heavy() -> None:
         "print([m for m in ('tensorflow', 'keras', 'hls4ml', 'qkeras', 'art') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     assert done.stdout.strip() == "[]"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.graphs import tiny_graph
+from tests.patience import PATIENCE_S
 from tinyrobust import boards, device, image, virtual
 from tinyrobust.errors import BoardError
 from tinyrobust.virtual.chips import chip_of, has_probe
@@ -136,7 +137,7 @@ def _load(probe: ProbeServer, *what: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pyocd", "load", "-W", "-u", probe.probe_id, "-t", "nrf52840",
          *what],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 

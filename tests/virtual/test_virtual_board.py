@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import serial
 
+from tests.patience import PATIENCE_S
 from tests.virtual.sinner import Line, firmware
 from tinyrobust import boards, virtual
 from tinyrobust.errors import BoardError, DeviceFault, LinkError
@@ -239,8 +240,8 @@ def test_stop_is_clean_and_repeatable() -> None:
         os.kill(pid, 0)
 
 
-def _gone(pid: int, timeout_s: float) -> bool:
-    end = time.monotonic() + timeout_s
+def _gone(pid: int) -> bool:
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
@@ -268,7 +269,7 @@ def test_a_board_ends_with_its_parent() -> None:
     pid = int(parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
-    assert _gone(pid, 5)
+    assert _gone(pid)
 
 
 def test_an_idle_board_sleeps() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.virtual.sinner import Line, firmware
 from tinyrobust import boards, device, image, virtual
 from tinyrobust.graph.model import load_model
@@ -297,7 +298,9 @@ def test_a_network_costs_the_same_on_every_kind_of_hooks(board: str, tmp_path: P
         for portable, strict in ((False, False), (False, True), (True, False)):
             with (
                 virtual.start(on, built, clock=clock, portable=portable, strict=strict) as running,
-                device.Session.open(running.port, timeout_s=60, fault=running.fault) as session,
+                device.Session.open(
+                    running.port, timeout_s=PATIENCE_S, fault=running.fault
+                ) as session,
             ):
                 total = session.infer(sample).cycles
                 found.add((total, tuple(session.layer_cycles())))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.virtual.sinner import Line, firmware
 from tinyrobust import boards, virtual
 from tinyrobust.errors import BoardError, DeviceFault
@@ -85,7 +86,7 @@ def test_qemu_ends_with_its_board() -> None:
             if entry.name.isdigit() and _parent(entry) == board.pid
         ]
         assert len(children) == 1
-    end = time.monotonic() + 5
+    end = time.monotonic() + PATIENCE_S
     while _parent(Path(f"/proc/{children[0]}")) is not None and time.monotonic() < end:
         time.sleep(0.02)
     assert _parent(Path(f"/proc/{children[0]}")) is None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.graphs import tiny_graph
+from tests.patience import PATIENCE_S
 from tinyrobust import boards, device, graph, image, virtual
 from tinyrobust.boards import Board
 from tinyrobust.errors import BoardError, LinkError
@@ -37,7 +38,7 @@ def answers(
     x = np.random.default_rng(2).integers(0, 256, (2, *tiny_graph().input.shape), dtype=np.uint8)
     with (
         virtual.start(board, made, strict=not portable, portable=portable, overrides=left) as run,
-        device.Session.open(run.port, timeout_s=60, fault=run.raise_if_faulted) as session,
+        device.Session.open(run.port, timeout_s=PATIENCE_S, fault=run.raise_if_faulted) as session,
     ):
         assert run.helper == ("portable" if portable else "native")
         found = session.infer_many(x)
