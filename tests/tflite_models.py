@@ -32,7 +32,8 @@ class T:
 
 @dataclass
 class Op:
-    """An operator: ``options`` are the fields of the schema's table ``table``."""
+    """An operator (``CUSTOM NAME`` for one of others): ``options`` are the fields of the schema's
+    table ``table``."""
 
     code: str
     inputs: Sequence[int]
@@ -167,11 +168,14 @@ def _operator(b: flatbuffers.Builder, op: Op, code: int) -> int:
 
 
 def _code(b: flatbuffers.Builder, code: str, version: int, fields: tuple[str, ...]) -> int:
-    number = getattr(tflite.BuiltinOperator, code)
+    code, _, custom = code.partition(" ")
+    number, name = getattr(tflite.BuiltinOperator, code), b.CreateString(custom)
     tflite.OperatorCodeStart(b)
     if "old" in fields:
         tflite.OperatorCodeAddDeprecatedBuiltinCode(b, min(number, 127))
     if "new" in fields:
         tflite.OperatorCodeAddBuiltinCode(b, number)
     tflite.OperatorCodeAddVersion(b, version)
+    if custom:
+        tflite.OperatorCodeAddCustomCode(b, name)
     return tflite.OperatorCodeEnd(b)

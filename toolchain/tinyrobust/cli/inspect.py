@@ -32,17 +32,23 @@ def command(
 
     Operators, shapes, quantisation, MACs and weights; then, for the board, the kernel, the
     predicted instructions and bytes of every layer, and the planned arena over time. Nothing is
-    compiled: `build` measures, `bench` counts.
+    compiled: `build` measures, `bench` counts. Of a .tflite file that cannot be taken the operators
+    are listed before the reasons.
     """
     from tinyrobust import boards, memory
     from tinyrobust.convert.models import load_model
+    from tinyrobust.errors import ConvertError
     from tinyrobust.evaluate import inspection
     from tinyrobust.memory.budget import other_bytes
 
     board = boards.load(board_name)
-    model = load_model(model_name)
-    facts = inspection.nodes(model.graph)
     screen = console(json_file)
+    try:
+        model = load_model(model_name)
+    except ConvertError:
+        _print_operators(screen, Path(model_name))
+        raise
+    facts = inspection.nodes(model.graph)
     _print_nodes(screen, facts, model.name, model.graph.family)
     found = inspection.inspect(memory.plan(model.graph, board, aim=aim))
     plan, (flash, ram) = found.plan, other_bytes(board)
@@ -77,6 +83,26 @@ def command(
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
+
+
+def _print_operators(screen: Any, path: Path) -> None:
+    """What a file holds of which no network can be made; nothing where it cannot be read."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from tinyrobust.errors import ConvertError
+    from tinyrobust.tflite import importer, refusal
+
+    try:
+        file = importer.contents(path)
+    except ConvertError:
+        return
+    title = f"{path.name}: {refusal.operators(file)}"
+    table = Table("", "operator", "reads", "makes", box=SIMPLE_HEAD, pad_edge=False,
+                  collapse_padding=True, title=title)  # fmt: skip
+    for row in refusal.table(file):
+        table.add_row(*row)
+    screen.print(table)
 
 
 def _print_nodes(screen: Any, facts: Sequence[NodeFacts], name: str, family: str) -> None:

@@ -1,4 +1,5 @@
-"""Models as the user names them: the zoo, a Graph file, or a ``.tflite`` file.
+"""Models as the user names them: the zoo, a Graph file, or a ``.tflite`` file, which is told by
+its bytes: it may be called ``kws.lite`` or ``Model.TFLITE``.
 
 In: what was typed after ``--model``. Out: a Model. A zoo folder holds a Graph, or ``model.tflite``
 (a network in int8); beside a Graph there may be ``int8.tflite``, its int8 twin, called
@@ -34,12 +35,11 @@ def load_model(name: str) -> Model:
     """
     if name in (files := _tflite_files()):
         return _of_the_zoo(name, files[name])
-    if not name.endswith(tflite.SUFFIX):
-        path = Path(name)
+    path = Path(name)
+    if not tflite.holds_model(path) and not name.lower().endswith(tflite.SUFFIX):
         if "/" not in name and not path.exists() and name not in model.zoo():
             raise GraphError(f"no model '{name}'", nearest(name, names()))
         return model.load_model(name)
-    path = Path(name)
     if not path.is_file():
         raise GraphError(f"no model '{name}'", "check the path")
     graph = tflite.load(path)

@@ -29,6 +29,7 @@ from tinyrobust.graph.nodes import TERNARY
 from tinyrobust.graph.verify import accumulator_range
 from tinyrobust.kernels.layouts import dense
 from tinyrobust.prove.inputs import Images, load_images, read_inputs
+from tinyrobust.tflite import importer
 
 INTERPRETER, HOST = "numpy interpreter", "host build"
 ORACLES = {"fixed": "hls4ml C simulation", "tflite": "TensorFlow Lite reference"}
@@ -208,7 +209,7 @@ def _tensorflow(
     model: Model, images: Images, traced: int, done: Callable[[int], None]
 ) -> tuple[Scores, Tensors] | str:
     """Scores and layers of TensorFlow Lite's reference kernels, or why there are none."""
-    if model.path.suffix != ".tflite":
+    if not importer.holds_model(model.path):
         return f"the reference needs the .tflite file that {model.path.name} was made from"
     if find_spec("tensorflow") is None:
         return "needs TensorFlow: pip install 'tinyrobust[train]' (Python 3.10 or 3.11)"

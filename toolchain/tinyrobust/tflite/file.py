@@ -30,6 +30,7 @@ MAX_ELEMENTS = 1 << 24
 MAX_LISTED = 64  # inputs or outputs of one operator
 MAX_SCALES = 1 << 20  # of all tensors together
 _HINT = "the file is damaged; make or download it again"
+_LIMIT = "this reader takes networks for microcontrollers; use a smaller model"
 
 # TensorType -> numpy type of a constant's buffer. INT4 is packed two to a byte.
 _DTYPES = {"FLOAT32": "<f4", "INT32": "<i4", "UINT8": "u1", "INT64": "<i8", "INT8": "i1"}
@@ -84,7 +85,8 @@ class FileOperator:
 
 @dataclass(frozen=True)
 class File:
-    """The one subgraph of the model."""
+    """The first subgraph of the model, which is what runs. Others belong to other signatures, or
+    to operators that name them (control flow), which are refused by name."""
 
     tensors: tuple[FileTensor, ...]
     operators: tuple[FileOperator, ...]
@@ -110,18 +112,18 @@ class _Reader:
     where: str
     api: Any  # the tflite package
 
-    def _need(self, condition: bool, what: str) -> None:
+    def _need(self, condition: bool, what: str, hint: str = _HINT) -> None:
         if not condition:
-            raise ConvertError(f"{self.where}: {what}", _HINT)
+            raise ConvertError(f"{self.where}: {what}", hint)
 
     def read(self) -> File:
         model = self.api.Model.GetRootAs(self.data, 0)
-        self._need(model.Version() == 3, f"schema version {model.Version()}, not 3")
-        if model.SubgraphsLength() != 1:
-            raise ConvertError(
-                f"{self.where} has {model.SubgraphsLength()} subgraphs",
-                "models with control flow (IF, WHILE, CALL) are not supported",
-            )
+        self._need(
+            model.Version() == 3,
+            f"schema version {model.Version()}, not 3",
+            "convert the model again with a TensorFlow of 2018 or later",
+        )
+        self._need(model.SubgraphsLength() >= 1, "it has no subgraph")
         graph = model.Subgraphs(0)
         for what, count, limit in (
             ("operators", graph.OperatorsLength(), MAX_OPERATORS),
@@ -129,11 +131,11 @@ class _Reader:
             ("inputs", graph.InputsLength(), MAX_LISTED),
             ("outputs", graph.OutputsLength(), MAX_LISTED),
         ):
-            self._need(count <= limit, f"{count:,} {what}, more than {limit:,}")
+            self._need(count <= limit, f"{count:,} {what}, more than {limit:,}", _LIMIT)
         tables = [graph.Tensors(i) for i in range(graph.TensorsLength())]
         found = (t.Quantization() for t in tables)
         scales = sum(q.ScaleLength() for q in found if q is not None)
-        self._need(scales <= MAX_SCALES, f"{scales:,} scales, more than {MAX_SCALES:,}")
+        self._need(scales <= MAX_SCALES, f"{scales:,} scales, more than {MAX_SCALES:,}", _LIMIT)
         tensors = tuple(self._tensor(model, table, i) for i, table in enumerate(tables))
         operators = tuple(
             self._operator(model, graph.Operators(i), i, len(tensors))
@@ -151,11 +153,14 @@ class _Reader:
         raw_name = tensor.Name() or b""
         name = raw_name.decode("utf-8", "replace") or f"tensor {index}"
         where = f"tensor {index} '{_printable(name)}'"
-        self._need(tensor.ShapeLength() <= MAX_RANK, f"{where} has {tensor.ShapeLength()} axes")
+        self._need(
+            tensor.ShapeLength() <= MAX_RANK, f"{where} has {tensor.ShapeLength()} axes", _LIMIT
+        )
         shape = _ints(tensor.Shape, tensor.ShapeLength())
         self._need(
             all(n >= 0 for n in shape) and math.prod(shape) <= MAX_ELEMENTS,
             f"{where} has shape {shape}",
+            _LIMIT if all(n >= 0 for n in shape) else _HINT,
         )
         kind = _names(self.api.TensorType).get(tensor.Type(), f"type {tensor.Type()}")
         scales, zero_points, axis = self._quantization(tensor.Quantization(), shape, where)
@@ -191,6 +196,7 @@ class _Reader:
         self._need(
             buffer.Offset() <= 1 and buffer.Size() <= 1,
             f"{where} keeps its values outside the flatbuffer",
+            "convert the model into a file of less than 2 GB, which holds its values",
         )
         if not buffer.DataLength():
             return b""
@@ -264,7 +270,7 @@ class _Reader:
         if name == "CUSTOM":
             name = f"CUSTOM {_printable((code.CustomCode() or b'').decode('utf-8', 'replace'))}"
         counts = operator.InputsLength(), operator.OutputsLength()
-        self._need(max(counts) <= MAX_LISTED, f"{where} {name} has {max(counts):,} tensors")
+        self._need(max(counts) <= MAX_LISTED, f"{where} {name} has {max(counts):,} tensors", _LIMIT)
         inputs = _ints(operator.Inputs, counts[0])
         outputs = _ints(operator.Outputs, counts[1])
         for tensor in inputs:

@@ -22,6 +22,7 @@ from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, Tensor, int8
 from tinyrobust.graph.base import NO_TASK, Node, aligned
 from tinyrobust.tflite.arithmetic import requantize_table
+from tinyrobust.tflite.buffer import IDENTIFIER
 from tinyrobust.tflite.context import (
     Context,
     Unsupported,
@@ -33,28 +34,46 @@ from tinyrobust.tflite.context import (
 from tinyrobust.tflite.file import MAX_FILE_BYTES, File, FileOperator, FileTensor, parse
 from tinyrobust.tflite.operators import OPERATORS
 from tinyrobust.tflite.options import foreign
+from tinyrobust.tflite.refusal import Problem, refusal
 from tinyrobust.tflite.shapes import settle
 
 SUFFIX = ".tflite"
 MAX_CONSTANT_BYTES = MAX_FILE_BYTES  # of all nodes: operators may share what is in the file once
 MAX_SCORES = 1 << 16
-MAX_LISTED = 100
-_SUPPORTED = f"supported: {', '.join(sorted(OPERATORS))}; DEQUANTIZE before the output"
+_SUPPORTED = (*OPERATORS, "DEQUANTIZE")  # the latter before an output
+
+
+def holds_model(path: Path) -> bool:
+    """True for a file that is a TensorFlow Lite model by its bytes, whatever it is called."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(8)[4:] == IDENTIFIER
+    except OSError:
+        return False
 
 
 def load(path: Path) -> Graph:
     """The Graph of the file at ``path``. Raises ConvertError."""
+    return from_bytes(_read(path), name=path.stem, where=str(path))
+
+
+def contents(path: Path) -> File:
+    """What the file at ``path`` holds, also when no Graph can be made of it. Raises ConvertError
+    where it cannot be read."""
+    return parse(_read(path), str(path))
+
+
+def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ConvertError(
                 f"{path} is larger than {MAX_FILE_BYTES:,} bytes", "use a smaller model"
             )
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise ConvertError(f"no such file: {path}", "check the path") from error
     except OSError as error:
         raise ConvertError(f"cannot read {path}: {error.strerror}", "check the path") from error
-    return from_bytes(data, name=path.stem, where=str(path))
 
 
 def from_bytes(data: bytes, *, name: str, where: str = "the .tflite file") -> Graph:
@@ -89,7 +108,7 @@ class _Walk:
     tensors: list[Tensor] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     made: set[int] = field(default_factory=set)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     constant_bytes: int = 0
 
     def run(self) -> None:
@@ -102,22 +121,10 @@ class _Walk:
                 self._operator(operator)
         self._leave(leave)
         if self.problems:
-            count = len(self.problems)
-            rest = [f"and {count - MAX_LISTED} more"] if count > MAX_LISTED else []
-            listed = "\n  ".join(self.problems[:MAX_LISTED] + rest)
-            more = f"{count} things are" if count > 1 else "one thing is"
-            raise ConvertError(f"{self.where}: {more} not supported:\n  {listed}", _SUPPORTED)
+            raise refusal(self.where, self.file, self.problems, _SUPPORTED)
 
     def _problem(self, operator: FileOperator | None, reason: str) -> None:
-        if operator is None:
-            self.problems.append(reason)
-            return
-        tensors = self.file.tensors
-        reads = ", ".join(quote(tensors[i]) for i in operator.inputs[:4] if i >= 0)
-        makes = ", ".join(quote(tensors[i]) for i in operator.outputs[:4])
-        self.problems.append(
-            f"operator {operator.index} {operator.code} ({reads} -> {makes}): {reason}"
-        )
+        self.problems.append(Problem(operator, reason))
 
     def _only(self, indices: tuple[int, ...], what: str) -> FileTensor:
         tensors = [self.file.tensors[i] for i in indices]
@@ -140,10 +147,11 @@ class _Walk:
         if source.type == "FLOAT32":
             quantizers = [op for op in readers if op.code == "QUANTIZE" and len(op.outputs) == 1]
             if len(readers) != 1 or not quantizers:
-                self.problems.append(
+                self._problem(
+                    None,
                     f"input {quote(source)} is FLOAT32 and read by "
                     f"{', '.join(op.code for op in readers) or 'nothing'}: the model is not fully "
-                    "quantised (need one QUANTIZE there)"
+                    "quantised (need one QUANTIZE there)",
                 )
                 return skipped
             skipped.add(quantizers[0].index)
@@ -156,7 +164,7 @@ class _Walk:
                 raise Unsupported(f"input {quote(entry)} is {entry.type}; need INT8")
             tensor = graph_tensor(self.names[entry.index], aligned(graph_shape(entry)), entry)
         except Unsupported as error:
-            self.problems.append(str(error))
+            self._problem(None, str(error))
             return skipped
         self.tensors.append(tensor)
         self.nodes.append(int8.InputInt8("input", (), tensor.name))
