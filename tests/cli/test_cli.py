@@ -170,7 +170,10 @@ def test_a_full_disk_is_one_line(
 ) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/there/image.elf")
     assert _fails_with(full, monkeypatch) == 1
-    assert capsys.readouterr().err == "error: No space left on device: /there/image.elf\n"
+    assert capsys.readouterr().err == (
+        "error: No space left on device: /there/image.elf\n"
+        "  try: free some disk space, or write to a folder where you may write\n"
+    )
     assert _fails_with(OSError(errno.EBADF, "odd"), monkeypatch) == 70
 
 

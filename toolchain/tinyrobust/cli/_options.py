@@ -135,11 +135,10 @@ def write_result(json_file: str | None, command: str, result: dict[str, Any]) ->
 
 
 def console(json_file: str | None) -> Any:
-    """A rich Console: standard output, or standard error when JSON goes to standard output."""
-    from rich.console import Console
+    """A Screen: standard output, or standard error when JSON goes to standard output."""
+    from tinyrobust.cli._screen import Screen
 
-    # Texts hold brackets of their own, as in tinyrobust[train]: they are no markup.
-    return Console(stderr=json_file == "-", highlight=False, markup=False)
+    return Screen(stderr=json_file == "-")
 
 
 def build_folder(out: Path | None, board: str, model: str) -> Path:

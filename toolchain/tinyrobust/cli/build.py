@@ -62,17 +62,18 @@ def command(
     screen.print(
         f"built {folder} in {time.monotonic() - start:.1f} s, "
         f"image SHA-256 {built.meta['image_sha256'][:16]}...\n"
-        f"next: tinyrobust flash --board {board_name}"
-        + (
-            f" --image {folder}"
-            if out or force or aim != AUTO
-            else f" --model {model_name}"
-            if model_name
-            else ""
-        )
+        f"next: {_next(board_name, model_name, folder if out or force or aim != AUTO else None)}"
     )
     write_result(
         json_file,
         "build",
         {"folder": str(folder), "image": built.meta, "memory": built.memory.as_json()},
     )
+
+
+def _next(board: str, model: str | None, folder: Path | None) -> str:
+    """The command that flashes what was built; ``folder`` where it is not the usual one."""
+    from tinyrobust.cli._text import command_line
+
+    which = ["--image", folder] if folder else ["--model", model] if model else []
+    return command_line("tinyrobust", "flash", "--board", board, *which)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyrobust.cli._options import board_names, console, json_option, write_result
+from tinyrobust.cli._text import visible
 
 if TYPE_CHECKING:
     from tinyrobust.cli._doctor import Item
@@ -123,12 +124,13 @@ def _board(board: Any, json_file: str | None) -> int:
 
 def _print(out: Any, items: Sequence[Item]) -> None:
     """One line each, so that a command to type can be copied whole."""
-    from rich.markup import escape
+    from rich.text import Text
 
     for item in items:
-        mark = (
-            "[green]ok[/]     " if item.found else "[red]missing[/]" if item.required else "-      "
+        mark, style = (
+            ("ok", "green") if item.found else ("missing", "red") if item.required else ("-", "")
         )
-        found = escape(item.detail if item.found else f"get it: {item.how}")
-        note = "" if item.found else f"  (for {escape(item.needed_for)})"
-        out.print(f"{mark} {escape(f'{item.name:18}')} {found}{note}", soft_wrap=True, markup=True)
+        found = item.detail if item.found else f"get it: {item.how}"
+        note = "" if item.found else f"  (for {item.needed_for})"
+        words = visible(f" {item.name:18} {found}{note}")
+        out.print(Text.assemble((f"{mark:7}", style), words))

@@ -149,7 +149,8 @@ def command(
         raise CheckFailed(
             f"the board's scores differ from the interpreter's in "
             f"{figures['score_differences']:,} integers",
-            f"find the layer: tinyrobust verify --board {board.id} --model {model.name}",
+            "find the layer: "
+            + shlex.join(["tinyrobust", "verify", "--board", board.id, "--model", model.name]),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -242,7 +243,9 @@ def _show(screen: Any, written: Library, taken: dict[str, Any], kind: Any) -> No
         screen.print(table)
     elif taken:
         screen.print(f"not measured: {taken['missing']}")
-    next_step = kind.next_step.format(name=f"tinyrobust_{made.name}", folder=written.folder)
+    next_step = kind.next_step.format(
+        name=f"tinyrobust_{made.name}", folder=shlex.quote(str(written.folder))
+    )
     screen.print(
         f"wrote {written.folder}: {len(written.manifest['files'])} files, {made.public}, kernels "
         f"chosen for {made.plan.core}, Graph SHA-256 {made.graph.sha256[:16]}...\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import click
 
 from tinyrobust import __version__
+from tinyrobust.cli._text import say_error
 from tinyrobust.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USER, TinyRobustError
 from tinyrobust.registry import nearest
 
@@ -86,17 +88,19 @@ def run(args: Sequence[str] | None = None) -> int:
         error.show()
         return EXIT_USER
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; nothing is half-written, run the same command to go on", err=True)
+        say_error("interrupted; nothing is half-written, run the same command to go on")
         return EXIT_INTERRUPTED
     except TinyRobustError as error:
-        click.echo(f"error: {error.message}", err=True)
+        say_error(f"error: {error.message}")
         if error.hint:
-            click.echo(f"  try: {error.hint}", err=True)
+            say_error(f"  try: {error.hint}")
         return error.exit_code
     except OSError as error:
         if error.errno not in _DISK:
             return _bug()
-        click.echo(f"error: {error.strerror}: {error.filename or 'while writing'}", err=True)
+        where = os.fsdecode(error.filename) if error.filename else "while writing"
+        say_error(f"error: {error.strerror}: {where}")
+        say_error("  try: free some disk space, or write to a folder where you may write")
         return EXIT_USER
     except Exception:  # the one place that may catch everything: it reports our own bugs
         return _bug()
@@ -107,5 +111,5 @@ def _bug() -> int:
     import traceback
 
     traceback.print_exc()
-    click.echo("this is a bug in tinyrobust; please report the lines above", err=True)
+    say_error("this is a bug in tinyrobust; please report the lines above")
     return EXIT_BUG

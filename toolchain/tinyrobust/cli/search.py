@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyrobust.cli._options import board_option, console, json_option, write_result
+from tinyrobust.cli._text import say_error
 
 if TYPE_CHECKING:
     from tinyrobust.recipes import Recipe
@@ -80,8 +81,7 @@ def command(
             processes.run(folder, trials, workers, progress)
         except KeyboardInterrupt:
             progress.stop()
-            click.echo(f"interrupted; go on with the same command and --resume ({folder.path})",
-                       err=True)  # fmt: skip
+            say_error(f"interrupted; go on with the same command and --resume ({folder.path})")
             raise
     made = results.write(folder)
     _show(screen, made, folder.path)

@@ -15,6 +15,7 @@ from tinyrobust.cli._options import (
     model_option,
     write_result,
 )
+from tinyrobust.cli._text import command_line
 
 if TYPE_CHECKING:
     from tinyrobust.boards import Board
@@ -99,9 +100,9 @@ def command(
         if running.probe is not None:
             screen.print(f"probe: {running.probe.probe_id}")
         if running.gdb is not None:
-            screen.print(f"GDB stub: {running.gdb}; load it: tinyrobust flash --board {board.id} "
-                         f"--flasher gdb --probe {running.gdb} --port {link or running.port}",
-                         soft_wrap=True)  # fmt: skip
+            load = command_line("tinyrobust", "flash", "--board", board.id, "--flasher", "gdb",
+                                "--probe", running.gdb, "--port", link or running.port)  # fmt: skip
+            screen.print(f"GDB stub: {running.gdb}; load it: {load}")
         if running.helper == "portable":
             screen.print("slow: no C compiler for the fast hooks (apt-get install gcc)")
         write_result(json_file, "simulate", {

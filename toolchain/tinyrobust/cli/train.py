@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tinyrobust.cli._options import console, json_option, write_result
+from tinyrobust.cli._text import command_line, say_error
 
 
 @click.command(short_help="Train a recipe's ternary network.")
@@ -48,8 +49,8 @@ def command(
     recipe = recipes.load(recipe_name, overrides)
     folder = out if out is not None else Path("runs") / recipe.name
     screen = console(json_file)
-    again = f"tinyrobust train {recipe_name} --out {folder} --resume"
-    again += "".join(f" --set {text}" for text in overrides)
+    settings = [word for text in overrides for word in ("--set", text)]
+    again = command_line("tinyrobust", "train", recipe_name, "--out", folder, "--resume", *settings)
     if resume and train.is_finished(folder):
         screen.print(f"{folder} is finished already")
     with _Progress(screen, recipe.training.epochs) as progress:
@@ -59,7 +60,7 @@ def command(
         except KeyboardInterrupt:
             progress.stop()
             if train.is_resumable(folder):
-                click.echo(f"interrupted; go on with: {again}", err=True)
+                say_error(f"interrupted; go on with: {again}")
             raise
     result = json.loads((folder / "training.json").read_text())
     before, after = result["test_accuracy_before_batch_norm"], result["test_accuracy"]
@@ -67,7 +68,8 @@ def command(
         f"{units.percent(after)} of {result['test_images']:,} test images, deterministic weights "
         f"({units.percent(before)} before batch norms were re-estimated)"
     )
-    screen.print(f"wrote {folder}; next: tinyrobust convert {folder} --out models/zoo/NAME")
+    following = command_line("tinyrobust", "convert", folder, "--out", "models/zoo/NAME")
+    screen.print(f"wrote {folder}; next: {following}")
     write_result(json_file, "train", {"folder": str(folder), "training": result})
 
 

@@ -7,6 +7,7 @@ Adversarial images are kept in ``<out>/adversarial/`` so that a killed run craft
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -65,7 +66,10 @@ def check_device(device: Device, config: Config) -> None:
             raise ProtocolError(
                 f"the device runs another {what}: {found[:12]}, '{config.model}' built for "
                 f"{config.board} is {wanted[:12]}",
-                f"flash it first: tinyrobust flash --board {config.board} --model {config.model}",
+                "flash it first: "
+                + shlex.join(
+                    ["tinyrobust", "flash", "--board", config.board, "--model", config.model]
+                ),
             )
 
 
@@ -204,7 +208,10 @@ class _Work:
         device_s = time.monotonic() - began
         predicted = np.asarray(answer.labels, np.int64)
         if len(predicted) != len(labels):
-            raise LinkError(f"the device answered {len(predicted)} of {len(labels)} images")
+            raise LinkError(
+                f"the device answered {len(predicted)} of {len(labels)} images",
+                "check cable and power, and run the same command again: it goes on",
+            )
         expected = self.interpreter(shown)
         cycles = np.asarray(answer.cycles, np.int64)
         self.journal.append({

@@ -67,8 +67,7 @@ def link(
     """
     elf = folder / name
     if board.is_host:
-        made = [f"-Wl,-Map,{elf.with_suffix('.map')}", "-o", str(elf)]
-        arguments = [*compiler.link_flags, *(str(o) for o in objects), *made]
+        arguments = [*compiler.link_flags, *_inside(objects, folder), *_made(elf)]
         compiler.run(arguments, folder, "the link")
         return elf
     codes = board.placed(CODE_RAM)
@@ -95,10 +94,20 @@ def _link(
     arguments = [
         # Memories may lie side by side: what does not fit one is for the memory report to say.
         "-Wl,--no-check-sections", *compiler.link_flags,
-        f"-Wl,-T,{script}", f"-Wl,-Map,{elf.with_suffix('.map')}",
-        *(str(o) for o in objects), "-lgcc", "-o", str(elf),
+        "-Wl,-T," + script.name, *_inside(objects, elf.parent), "-lgcc", *_made(elf),
     ]  # fmt: skip
     compiler.run(arguments, elf.parent, "the link")
+
+
+def _made(elf: Path) -> list[str]:
+    """What the linker writes, named from the folder that it runs in: GCC takes a comma in ``-Wl,``
+    for the next argument and a ``%`` for a specification of its own."""
+    return [f"-Wl,-Map,{elf.with_suffix('.map').name}", "-o", elf.name]
+
+
+def _inside(objects: list[Path], folder: Path) -> list[str]:
+    """``objects`` as the linker finds them from ``folder``."""
+    return [str(o.relative_to(folder) if o.is_relative_to(folder) else o) for o in objects]
 
 
 def _place(board: Board, elf: Elf, hot: str = "") -> Placement:
@@ -164,7 +173,10 @@ def _script(board: Board, placement: Placement) -> str:
     used = {m.name for use in (*USES, CODE_RAM) for m in board.placed(use)}
     flash = board.flash.name
     if flash in used:
-        raise BoardError(f"board '{board.id}': memory {flash} holds the image and cannot hold data")
+        raise BoardError(
+            f"board '{board.id}': memory {flash} holds the image and cannot hold data",
+            "take it out of the uses of data in the board's YAML",
+        )
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(template.read_text()).render(
         memories=[

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -113,7 +114,8 @@ def _compile(
         calls = (entry / "object.ci").read_text() if (entry / "object.ci").is_file() else ""
     except OSError as error:
         raise BuildError(
-            f"the object cache entry {entry} is damaged ({error.strerror})", f"rm -r {entry}"
+            f"the object cache entry {entry} is damaged ({error.strerror})",
+            f"rm -r {shlex.quote(str(entry))}",
         ) from error
     with contextlib.suppress(FileNotFoundError):  # another build may have pruned it by now
         os.utime(entry)
@@ -155,7 +157,10 @@ def _compile_into(
             if not entry.is_dir():  # else another build was quicker with the same content
                 raise
     except OSError as error:
-        raise TinyRobustError(f"cannot write {entry}: {error.strerror}") from error
+        raise TinyRobustError(
+            f"cannot write {entry}: {error.strerror}",
+            "free some disk space, or set XDG_CACHE_HOME to a folder that can be written",
+        ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
