@@ -41,16 +41,16 @@ LINES = (
     f"bench --board nucleo-h743 --model {NONE}",
     f"budget {NONE}",
     f"compare --suite {NONE}",
-    f"convert {NONE}",
+    f"convert {NONE} --out {NONE}",
     f"evaluate --virtual --board nucleo-h743 --model {NONE}",
     f"export --model {NONE} --format arduino",
     f"flash --virtual --board {NONE}",
     f"monitor --virtual --board {NONE}",
     f"report {NONE}",
-    f"search {NONE}",
+    f"search {NONE} --board nucleo-h743",
     f"simulate --board {NONE}",
     f"train {NONE}",
-    f"verify --model {NONE}",
+    f"verify --board nucleo-h743 --model {NONE}",
 )
 
 
