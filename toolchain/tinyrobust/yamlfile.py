@@ -36,7 +36,10 @@ def _read(path: Path, error: type[TinyRobustError]) -> bytes:
     except OSError as failure:
         raise error(f"cannot read {path}: {failure.strerror}", "check the path") from failure
     if len(data) > MAX_BYTES:
-        raise error(f"{path} has {len(data):,} bytes; a YAML file here has at most {MAX_BYTES:,}")
+        raise error(
+            f"{path} has {len(data):,} bytes; a YAML file here has at most {MAX_BYTES:,}",
+            "check that this is the file you mean",
+        )
     return data
 
 
@@ -50,14 +53,25 @@ def _parse(data: bytes, path: Path, error: type[TinyRobustError]) -> Any:
     try:
         tree = YAML(typ="rt").load(data.decode())
     except UnicodeDecodeError as failure:
-        raise error(f"{path} is not UTF-8 text (byte {failure.start})") from failure
+        raise error(
+            f"{path} is not UTF-8 text (byte {failure.start})", "save it as UTF-8"
+        ) from failure
     except MarkedYAMLError as failure:
         line = failure.problem_mark.line + 1 if failure.problem_mark else 1
-        raise error(f"{path}:{line}: not valid YAML: {failure.problem}") from failure
+        raise error(
+            f"{path}:{line}: not valid YAML: {failure.problem}",
+            "correct that line; text with : # or quotes goes into quotes",
+        ) from failure
     except (YAMLError, RecursionError, ValueError) as failure:
-        raise error(f"{path}: not valid YAML: {' '.join(str(failure).split())}") from failure
+        raise error(
+            f"{path}: not valid YAML: {' '.join(str(failure).split())}",
+            "correct it; text with : # or quotes goes into quotes",
+        ) from failure
     if not isinstance(tree, CommentedMap):
-        raise error(f"{path}: expected a mapping of keys to values at the top")
+        raise error(
+            f"{path}: expected a mapping of keys to values at the top",
+            "begin its lines with KEY: VALUE",
+        )
     return tree
 
 

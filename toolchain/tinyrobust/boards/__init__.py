@@ -37,5 +37,8 @@ def load(name_or_file: str | Path) -> Board:
     path = resources.root() / "boards" / f"{text}.yaml"
     board = yamlfile.load(path, Board, BoardError)
     if board.id != text:
-        raise BoardError(f"{path}: id is '{board.id}', the file is named '{text}'")
+        raise BoardError(
+            f"{path}: id is '{board.id}', the file is named '{text}'",
+            "rename the file, or correct its id",
+        )
     return board

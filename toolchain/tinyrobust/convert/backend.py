@@ -128,7 +128,10 @@ def lowered_of(model: Any) -> Lowered:
     """The result of the conversion of a ModelGraph made with ``backend='CortexM'``."""
     found = model.config.config.get(_LOWERED)
     if not isinstance(found, Lowered):
-        raise ConvertError(f"this hls4ml model was not converted with backend='{BACKEND}'")
+        raise ConvertError(
+            f"this hls4ml model was not converted with backend='{BACKEND}'",
+            f"give backend='{BACKEND}' to hls4ml's convert_from_keras_model",
+        )
     return found
 
 

@@ -134,7 +134,8 @@ def _int32(layer: str, values: Real, what: str) -> Real:
     bad = np.flatnonzero(~((values >= INT32[0]) & (values <= INT32[1])))
     if bad.size:
         raise GraphError(
-            f"layer '{layer}' channel {bad[0]}: the {what} is {values[bad[0]]:,.6g}, outside int32"
+            f"layer '{layer}' channel {bad[0]}: the {what} is {values[bad[0]]:,.6g}, outside int32",
+            "look for a dead channel there, or train with fewer bits",
         )
     return values
 

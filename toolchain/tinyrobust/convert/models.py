@@ -67,5 +67,8 @@ def _of_the_zoo(name: str, path: Path) -> Model:
         try:
             task, labels = str(card["task"]), tuple(map(str, card["labels"]))
         except (KeyError, TypeError) as error:
-            raise GraphError(f"{path.parent}/card.json does not name task and labels") from error
+            raise GraphError(
+                f"{path.parent}/card.json does not name task and labels",
+                "convert the model again, or give the folder's card.json both",
+            ) from error
     return Model(name, named(found.graph, name, task, labels), path)

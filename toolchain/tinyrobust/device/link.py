@@ -103,7 +103,10 @@ class Link:
         """Raises DeviceFault when the virtual board says that its firmware has faulted."""
         report = self._fault() if self._fault else None
         if report is not None:
-            raise DeviceFault(f"the device faulted: {report}")
+            raise DeviceFault(
+                f"the device faulted: {report}",
+                "find the layer with tinyrobust verify; please report it",
+            )
 
     def _check_session(self, frame: Frame) -> None:
         if frame.type == wire.ERROR and frame.payload[:1] == bytes([wire.E_SESSION]):

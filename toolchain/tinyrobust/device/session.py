@@ -269,7 +269,10 @@ class Session:
             reply = self._link.call(wire.STEPS, len(have).to_bytes(2, "little"))
             first, more = wire.parse_steps(reply)
             if first != len(have) or not more:
-                raise ProtocolError(f"asked for steps from {len(have)} on, got {len(more)}")
+                raise ProtocolError(
+                    f"asked for steps from {len(have)} on, got {len(more)}",
+                    "flash firmware of this version: tinyrobust build, tinyrobust flash",
+                )
             self._steps = have + more
         return self._steps
 
@@ -285,7 +288,10 @@ class Session:
         for _ in range(ATTEMPTS):
             sequence, cycles = wire.parse_layer_cycles(self._link.call(wire.LAYER_CYCLES))
             if len(cycles) != len(steps):
-                raise ProtocolError(f"cycles of {len(cycles)} steps, the device has {len(steps)}")
+                raise ProtocolError(
+                    f"cycles of {len(cycles)} steps, the device has {len(steps)}",
+                    "flash firmware of this version: tinyrobust build, tinyrobust flash",
+                )
             if sequence == self._last_sequence:
                 return [(step.name, spent) for step, spent in zip(steps, cycles, strict=True)]
             self._stream([self._last_image], None)
@@ -300,7 +306,10 @@ class Session:
         self._last_image = None  # the device forgets the last inference's cycles
         steps = self.steps()
         if len({step.name for step in steps}) != len(steps):
-            raise ProtocolError("the device's model has two steps of one name")
+            raise ProtocolError(
+                "the device's model has two steps of one name",
+                "flash firmware of this version: tinyrobust build, tinyrobust flash",
+            )
         collected = _Tensors(steps)
         for attempt in range(_TRACE_ATTEMPTS):
             self._link.retries += attempt > 0
@@ -385,7 +394,10 @@ class _Tensors:
 
     def add(self, piece: wire.TraceData) -> None:
         if piece.step >= len(self._steps) or piece.total != self._steps[piece.step].out_count:
-            raise ProtocolError(f"a piece of step {piece.step} with {piece.total} elements")
+            raise ProtocolError(
+                f"a piece of step {piece.step} with {piece.total} elements",
+                "flash firmware of this version: tinyrobust build, tinyrobust flash",
+            )
         span = slice(piece.offset, piece.offset + len(piece.values))
         self._values[piece.step][span] = piece.values
         self._known[piece.step][span] = True

@@ -255,7 +255,10 @@ def parse_steps(payload: bytes) -> tuple[int, list[Step]]:
     while read.left:
         macs, count, kind = read.take("IIB")
         if kind not in ELEMENT_TYPES:
-            raise ProtocolError(f"step {first + len(steps)} has the unknown element type {kind}")
+            raise ProtocolError(
+                f"step {first + len(steps)} has the unknown element type {kind}",
+                "flash firmware of this version: tinyrobust build, tinyrobust flash",
+            )
         steps.append(Step(read.name(), read.name(), macs, count, kind))
     return first, steps
 
@@ -311,8 +314,14 @@ def parse_trace_data(payload: bytes) -> TraceData:
     element = ELEMENT_TYPES.get(kind)
     data = read.raw(read.left)
     if element is None or not data or len(data) % element.itemsize:
-        raise ProtocolError(f"a piece of step {step} has type {kind} and {len(data)} bytes")
+        raise ProtocolError(
+            f"a piece of step {step} has type {kind} and {len(data)} bytes",
+            "flash firmware of this version: tinyrobust build, tinyrobust flash",
+        )
     values = np.frombuffer(data, element).astype(np.int32)
     if offset + len(values) > total:
-        raise ProtocolError(f"a piece of step {step} ends at {offset + len(values)} of {total}")
+        raise ProtocolError(
+            f"a piece of step {step} ends at {offset + len(values)} of {total}",
+            "flash firmware of this version: tinyrobust build, tinyrobust flash",
+        )
     return TraceData(step, offset, total, values)

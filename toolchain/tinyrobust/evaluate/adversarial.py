@@ -69,7 +69,10 @@ class AdversarialSet:
         """Read and check a file. Raises TinyRobustError, in one line, when anything is wrong."""
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
-                raise TinyRobustError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes")
+                raise TinyRobustError(
+                    f"{path} is larger than {MAX_FILE_BYTES:,} bytes",
+                    "craft fewer images into it: evaluate --samples N --save-adversarial FILE",
+                )
             data = path.read_bytes()
         except OSError as error:
             raise TinyRobustError(f"cannot read {path}: {error.strerror}", "check the path") from (

@@ -106,7 +106,10 @@ def prepare(model: Model, board: str, image_sha256: str, wish: Wish) -> Prepared
         chosen = _replayed(replay, wish, path)
         task = str(replay.header.get("task") or model.graph.task)
         if wish.task not in (None, task):
-            raise TaskError(f"{path} holds images of task '{task}', not of '{wish.task}'")
+            raise TaskError(
+                f"{path} holds images of task '{task}', not of '{wish.task}'",
+                "give --task as the set has it, or a set of that task",
+            )
         check_task(task, model.graph)
         images, labels = replay.images[: wish.samples], replay.labels[: wish.samples]
         split, seed = str(replay.header.get("split", "test")), int(replay.header.get("seed", 0))

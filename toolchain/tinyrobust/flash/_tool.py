@@ -76,7 +76,10 @@ def run_tool(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
     except OSError as error:
-        raise FlashError(f"cannot run {command[0]}: {error.strerror}") from error
+        raise FlashError(
+            f"cannot run {command[0]}: {error.strerror}",
+            "check that it is installed and may be run: tinyrobust doctor",
+        ) from error
     with _running_lock:
         _running.add(process)
     words = _Words(progress, fraction)

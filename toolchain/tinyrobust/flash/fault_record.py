@@ -117,7 +117,10 @@ def _read(board: Board, probe: str | None, address: int, size: int) -> bytes:
 def _command(board: Board, probe: str | None, address: int, size: int) -> list[str]:
     target = next((row.target for row in board.flashers if row.id == "pyocd"), None)
     if target is None:
-        raise FlashError(f"board {board.id} has no flasher pyocd to read its memory through")
+        raise FlashError(
+            f"board {board.id} has no flasher pyocd to read its memory through",
+            "take --virtual, or read the record over the port: tinyrobust monitor --port PORT",
+        )
     if missing := pyocd.missing():
         raise FlashError("pyocd is not installed", missing)
     return [

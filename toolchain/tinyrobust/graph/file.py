@@ -62,7 +62,10 @@ def load(path: Path) -> Graph:
     """Read, check the hash, verify. Raises GraphError for anything else than a sound file."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise GraphError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes; not a Graph file")
+            raise GraphError(
+                f"{path} is larger than {MAX_FILE_BYTES:,} bytes; not a Graph file",
+                "give a model.npz that tinyrobust convert has written",
+            )
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise GraphError(f"no such file: {path}", "check the path") from error
@@ -96,7 +99,10 @@ def _arrays(data: bytes, where: str) -> dict[str, Any]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
     if size > MAX_FILE_BYTES:
-        raise GraphError(f"{where} unpacks to {size:,} bytes; not a Graph file")
+        raise GraphError(
+            f"{where} unpacks to {size:,} bytes; not a Graph file",
+            "give a model.npz that tinyrobust convert has written",
+        )
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         return {key: archive[key] for key in archive.files}
 

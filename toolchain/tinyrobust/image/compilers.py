@@ -61,7 +61,10 @@ class Compiler:
                 env={**os.environ, "LC_ALL": "C"},
             )
         except OSError as error:
-            raise BuildError(f"cannot run {self.program}: {error.strerror}") from error
+            raise BuildError(
+                f"cannot run {self.program}: {error.strerror}",
+                "check that it is installed and may be run: tinyrobust doctor",
+            ) from error
         output = done.stdout + done.stderr
         if done.returncode != 0:
             if (full := os.strerror(errno.ENOSPC)) in output:

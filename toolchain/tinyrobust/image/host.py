@@ -138,11 +138,15 @@ class HostModel:
         if images.dtype != np.uint8 or images.shape[1:] != self.input_shape:
             raise GraphError(
                 f"the model takes uint8 images {self.input_shape}, got {images.dtype} "
-                f"{images.shape[1:]}"
+                f"{images.shape[1:]}",
+                "give uint8 images of the model's shape, N of them",
             )
         return np.ascontiguousarray(images)
 
     @staticmethod
     def _ok(status: int) -> None:
         if status != 0:
-            raise BuildError(f"the host library refused to run: status {status} (tinyrobust.h)")
+            raise BuildError(
+                f"the host library refused to run: status {status} (tinyrobust.h)",
+                "build it again, or report it",
+            )

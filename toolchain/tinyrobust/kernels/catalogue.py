@@ -52,7 +52,10 @@ def catalogue() -> dict[str, Kernel]:
     for path in sorted((resources.root() / "firmware" / "kernels").glob("*/kernel.yaml")):
         file = yamlfile.load(path, KernelFile, BuildError)
         if file.id != path.parent.name:
-            raise BuildError(f"{path}: id is '{file.id}', the folder is '{path.parent.name}'")
+            raise BuildError(
+                f"{path}: id is '{file.id}', the folder is '{path.parent.name}'",
+                "give both one name",
+            )
         found[file.id] = Kernel(file, path.parent)
     return found
 

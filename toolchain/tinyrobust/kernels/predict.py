@@ -54,7 +54,10 @@ def predict(kernel: Kernel, layer: Layer, graph: Graph, core: str, way: Way = PL
     known = known_names(file, layer, graph, core, way)
     factor, terms = _instructions(file, core)
     if terms is None:
-        raise BuildError(f"kernel '{kernel.id}' states no instruction counts for {core}")
+        raise BuildError(
+            f"kernel '{kernel.id}' states no instruction counts for {core}",
+            "measure it: python -m tests.kernels.calibrate --write ID",
+        )
     cycles = _group(file.cycles, core)
     if cycles is None and (core == "host" or "dsp" in FEATURES[core]):
         cycles = _group(file.cycles, "cortex-m4")  # the model of other code's instructions
@@ -85,7 +88,10 @@ def code_pieces(kernel: Kernel, core: str) -> dict[str, int]:
     pieces = {kernel.id: kernel.file.flash.code_bytes, **kernel.file.flash.shared}
     for sizes in pieces.values():
         if core not in sizes:
-            raise BuildError(f"kernel '{kernel.id}' states no code size for {core}")
+            raise BuildError(
+                f"kernel '{kernel.id}' states no code size for {core}",
+                "measure it: python -m tests.kernels.calibrate --code --write",
+            )
     return {name: sizes[core] for name, sizes in pieces.items()}  # type: ignore[index]
 
 

@@ -80,7 +80,10 @@ def _set(tree: Any, text: str) -> None:
     try:
         value = YAML(typ="safe", pure=True).load(raw)
     except (YAMLError, ValueError) as failure:
-        raise RecipeError(f"--set {text}: the value is not valid YAML") from failure
+        raise RecipeError(
+            f"--set {text}: the value is not valid YAML",
+            "quote the value for the shell, as --set 'training.terms=[a, b]'",
+        ) from failure
     _assign(tree, key.strip().split("."), value, text)
 
 
@@ -88,10 +91,14 @@ def _assign(node: Any, keys: list[str], value: Any, text: str) -> None:
     step: Any = keys[0]
     if isinstance(node, list):
         if not step.isdigit() or int(step) >= len(node):
-            raise RecipeError(f"--set {text}: '{step}' is not an index below {len(node)}")
+            raise RecipeError(
+                f"--set {text}: '{step}' is not an index below {len(node)}", "count from 0"
+            )
         step = int(step)
     elif not isinstance(node, dict):
-        raise RecipeError(f"--set {text}: what holds '{step}' has no keys")
+        raise RecipeError(
+            f"--set {text}: what holds '{step}' has no keys", "name the key that it is itself"
+        )
     elif step not in node:
         raise RecipeError(f"--set {text}: unknown key '{step}'", nearest(step, node))
     if len(keys) == 1:

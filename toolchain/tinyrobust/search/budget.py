@@ -59,7 +59,7 @@ def parse(text: str) -> Budget:
         if name not in _UNITS:
             raise TinyRobustError(f"--budget {part}: unknown '{name}'", nearest(name, _UNITS))
         if name in found:
-            raise TinyRobustError(f"--budget: {name} is there twice")
+            raise TinyRobustError(f"--budget: {name} is there twice", "give it once")
         found[name] = _number(name, value, part)
     return Budget(found.get("flash"), found.get("ram"), found.get("instructions"))
 
@@ -72,7 +72,10 @@ def _number(name: str, value: str, part: str) -> int:
     except (ValueError, OverflowError, KeyError):
         number = 0
     if number <= 0:
-        raise TinyRobustError(f"--budget {part}: '{value}' is no number such as 65536, 64K or 1M")
+        raise TinyRobustError(
+            f"--budget {part}: '{value}' is no number such as 65536, 64K or 1M",
+            "as --budget flash=64K,ram=96K,instructions=3M",
+        )
     return number
 
 

@@ -100,7 +100,10 @@ def parameters(space: Space, recipe: Recipe) -> dict[str, Range | Choice]:
     for key, values in space.parameters.items():
         expanded = [key] if key == WIDTH else _expand(tree, key.split("."))
         if not expanded:
-            raise RecipeError(f"space '{space.name}': recipe '{recipe.name}' has no '{key}'")
+            raise RecipeError(
+                f"space '{space.name}': recipe '{recipe.name}' has no '{key}'",
+                "take another space, or a recipe that has the key",
+            )
         found |= dict.fromkeys(expanded, values)
     return found
 

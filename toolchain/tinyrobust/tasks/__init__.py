@@ -51,7 +51,9 @@ def get(name: str) -> Task:
     task: Any = found[name]
     if colon:
         if not hasattr(task, "with_options"):
-            raise TaskError(f"task {name} takes no options, not even '{options}'")
+            raise TaskError(
+                f"task {name} takes no options, not even '{options}'", "write the task's name alone"
+            )
         task = task.with_options(options)
     chosen: Task = task
     return chosen

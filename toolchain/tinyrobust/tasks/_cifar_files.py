@@ -72,7 +72,9 @@ def read(path: Path) -> tuple[Images, Labels]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise TaskError(f"cifar10: cannot read {path}: {error.strerror}") from error
+        raise TaskError(
+            f"cifar10: cannot read {path}: {error.strerror}", "check the file's permissions"
+        ) from error
     return _binary(path, data) if path.suffix == ".bin" else _python(path, data)
 
 
@@ -104,14 +106,18 @@ def _python(path: Path, data: bytes) -> tuple[Images, Labels]:
         or len(labels) != ROWS
     ):
         raise TaskError(
-            f"cifar10: {path} does not hold {ROWS:,} x {PIXELS:,} uint8 'data' with 'labels'"
+            f"cifar10: {path} does not hold {ROWS:,} x {PIXELS:,} uint8 'data' with 'labels'",
+            "put the official archive's files there again",
         )
     return _arrange(path, pixels, np.asarray(labels, np.int64))
 
 
 def _arrange(path: Path, pixels: Any, labels: Labels) -> tuple[Images, Labels]:
     if labels.min() < 0 or labels.max() > 9:
-        raise TaskError(f"cifar10: {path} holds a label outside 0..9; it is not CIFAR-10")
+        raise TaskError(
+            f"cifar10: {path} holds a label outside 0..9; it is not CIFAR-10",
+            "put the official archive's files there again",
+        )
     planes = pixels.reshape(-1, 3, 32, 32)
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
 

@@ -123,7 +123,9 @@ def read(path: Path) -> Samples:
             kind = (file.getnchannels(), file.getsampwidth())
             rate, data = file.getframerate(), file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error) as error:
-        raise TaskError(f"speech_commands: cannot read {path}: {error}") from error
+        raise TaskError(
+            f"speech_commands: cannot read {path}: {error}", "check the file and its permissions"
+        ) from error
     if kind != (1, 2) or rate < 1:
         raise TaskError(
             f"speech_commands: {path} has {kind[0]} channels of {8 * kind[1]} bits",

@@ -155,6 +155,9 @@ def _unpack(part: Path, target: Path, members: Sequence[str], task: str) -> None
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 whole.replace(target / name)
     except (tarfile.TarError, KeyError, EOFError) as error:
-        raise TaskError(f"{task}: {part.name} is not the expected archive: {error}") from error
+        raise TaskError(
+            f"{task}: {part.name} is not the expected archive: {error}",
+            "download it again, from the address that tinyrobust tasks shows",
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -52,7 +52,9 @@ class Cifar10:
         labels: list[Labels] = []
         wanted = {"train": 50_000, "test": 10_000}[split] if limit is None else limit
         if wanted < 0 or wanted > {"train": 50_000, "test": 10_000}[split]:
-            raise TaskError(f"cifar10 has no {wanted:,} {split} images")
+            raise TaskError(
+                f"cifar10 has no {wanted:,} {split} images", "ask for fewer with --samples"
+            )
         for path in _cifar_files.batches(split):
             if sum(map(len, labels)) >= wanted:
                 break

@@ -62,7 +62,10 @@ class Shapes:
         """Images uint8 [N,32,32,3] and labels int64 [N] of a split (train 20,000, test 4,000)."""
         count = COUNTS[split] if limit is None else limit
         if not 0 <= count <= COUNTS[split]:
-            raise TaskError(f"shapes has {COUNTS[split]:,} {split} images, not {count:,}")
+            raise TaskError(
+                f"shapes has {COUNTS[split]:,} {split} images, not {count:,}",
+                "ask for fewer with --samples",
+            )
         first = 0 if split == "train" else COUNTS["train"]
         images = np.empty((count, SIDE, SIDE, 3), np.uint8)
         labels = np.empty(count, np.int64)

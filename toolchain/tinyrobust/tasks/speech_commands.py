@@ -103,7 +103,10 @@ class SpeechCommands:
         """
         samples, labels, key = self._samples(split)
         if limit is not None and not 0 <= limit <= len(labels):
-            raise TaskError(f"{self.name} has {len(labels):,} {split} clips, not {limit:,}")
+            raise TaskError(
+                f"{self.name} has {len(labels):,} {split} clips, not {limit:,}",
+                "ask for fewer with --samples",
+            )
         path = _cache(f"features-{_hash([key, self.features.key])}")
         if path.is_file():
             images: Images = np.load(path, allow_pickle=False)
@@ -166,7 +169,10 @@ task = SpeechCommands()
 def _samples(folder: Path, words: tuple[str, ...], split: Split) -> tuple[Samples, Labels, str]:
     chosen, _ = _clips.clips(folder, words, split)
     if not chosen:
-        raise TaskError(f"speech_commands: {folder} has no {split} clips of {', '.join(words)}")
+        raise TaskError(
+            f"speech_commands: {folder} has no {split} clips of {', '.join(words)}",
+            "check the words (--task speech_commands:yes,no) and the folder",
+        )
     key = _hash([_clips.fingerprint(folder, chosen), _spectrum.RATE, _spectrum.SAMPLES])
     path = _cache(f"samples-{key}")
     if not path.is_file():

@@ -46,7 +46,10 @@ class Svhn:
             )
         images, labels = read(path)
         if limit is not None and not 0 <= limit <= len(images):
-            raise TaskError(f"svhn has {len(images):,} {split} images, not {limit:,}")
+            raise TaskError(
+                f"svhn has {len(images):,} {split} images, not {limit:,}",
+                "ask for fewer with --samples",
+            )
         return images[:limit], labels[:limit]
 
 
@@ -58,7 +61,9 @@ def read(path: Path) -> tuple[Images, Labels]:
     try:
         arrays = _mat.read(path.read_bytes())
     except OSError as error:
-        raise TaskError(f"svhn: cannot read {path}: {error.strerror}") from error
+        raise TaskError(
+            f"svhn: cannot read {path}: {error.strerror}", "check the file's permissions"
+        ) from error
     except ValueError as error:
         raise TaskError(
             f"svhn: {path} is no whole SVHN file: {error}", f"fetch it again from {URL}"
@@ -72,10 +77,16 @@ def read(path: Path) -> tuple[Images, Labels]:
         or images.ndim != 4
         or labels.size != images.shape[3]
     ):
-        raise TaskError(f"svhn: {path} does not hold 32x32 uint8 'X' with as many 'y'")
+        raise TaskError(
+            f"svhn: {path} does not hold 32x32 uint8 'X' with as many 'y'",
+            "take the cropped digits, train_32x32.mat and test_32x32.mat",
+        )
     digits = labels.astype(np.int64).reshape(-1)
     if digits.size and (digits.min() < 1 or digits.max() > 10):
-        raise TaskError(f"svhn: {path} holds a label outside 1..10; it is not SVHN")
+        raise TaskError(
+            f"svhn: {path} holds a label outside 1..10; it is not SVHN",
+            "take the cropped digits, train_32x32.mat and test_32x32.mat",
+        )
     return np.ascontiguousarray(images.transpose(3, 0, 1, 2)), digits % 10
 
 

@@ -70,7 +70,10 @@ def extract(model: Any) -> Weights:
         alpha = largest / np.float32(top_code(quantizer))
         integers = np.rint(kernel / alpha).astype(np.int8)
         if not np.array_equal(integers.astype(np.float32) * alpha, kernel):
-            raise TinyRobustError(f"{layer.name} is not frozen: its kernel is not quantised")
+            raise TinyRobustError(
+                f"{layer.name} is not frozen: its kernel is not quantised",
+                "freeze it first, as the end of a training does",
+            )
         weights[f"{layer.name}/{_codes_key(layer)}"] = integers
         weights[f"{layer.name}/alpha"] = alpha
     return weights
@@ -107,7 +110,8 @@ def assemble(recipe: Recipe, weights: Weights) -> Any:
         epsilon = float(_take(weights, f"{layer.name}/epsilon", ()))
         if not np.isclose(epsilon, layer.epsilon, rtol=1e-6):
             raise TinyRobustError(
-                f"weights: {layer.name}/epsilon is {epsilon}, the model has {layer.epsilon}"
+                f"weights: {layer.name}/epsilon is {epsilon}, the model has {layer.epsilon}",
+                "give the weights.npz that the recipe's own training wrote, or train again",
             )
     return model
 
@@ -122,12 +126,16 @@ def _kernel(weights: Weights, layer: Any) -> npt.NDArray[np.float32]:
     alpha = _take(weights, f"{layer.name}/alpha", shape[-1:])
     if integers.dtype != np.int8 or np.abs(integers.astype(np.int16)).max() > top:
         allowed = "-1, 0, +1" if key == "trits" else f"-{top}..{top}"
-        raise TinyRobustError(f"weights: {layer.name}/{key} must be int8 in {allowed}")
+        raise TinyRobustError(
+            f"weights: {layer.name}/{key} must be int8 in {allowed}",
+            "give the weights.npz that the recipe's own training wrote, or train again",
+        )
     used = np.abs(integers).reshape(-1, shape[-1]).any(axis=0)
     if not used.all() or not (np.isfinite(alpha) & (alpha > 0)).all():
         raise TinyRobustError(
             f"weights: {layer.name} has a channel of zeros only, or a scale that is not "
-            "positive; QKeras's quantiser cannot keep it"
+            "positive; QKeras's quantiser cannot keep it",
+            "give the weights.npz that the recipe's own training wrote, or train again",
         )
     return integers.astype(np.float32) * alpha
 
@@ -156,7 +164,10 @@ def read(folder: Path) -> tuple[Recipe, Weights]:
             f"{folder} holds no weights.npz", "the training has not finished: --resume it"
         ) from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise TinyRobustError(f"{path} is not a weights file: {error}") from error
+        raise TinyRobustError(
+            f"{path} is not a weights file: {error}",
+            "give the weights.npz that the recipe's own training wrote, or train again",
+        ) from error
 
 
 def rebuild(folder: str | Path) -> Any:
@@ -177,5 +188,8 @@ def _take(weights: Weights, key: str, shape: tuple[int, ...]) -> npt.NDArray[Any
         raise TinyRobustError(f"weights: '{key}' is missing", "the recipe and weights must match")
     value = weights[key]
     if value.shape != shape:
-        raise TinyRobustError(f"weights: '{key}' has shape {value.shape}, the model {shape}")
+        raise TinyRobustError(
+            f"weights: '{key}' has shape {value.shape}, the model {shape}",
+            "give the weights.npz that the recipe's own training wrote, or train again",
+        )
     return value

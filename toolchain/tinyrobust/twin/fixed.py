@@ -190,7 +190,10 @@ class Twin:
                 return np.asarray(parts[0], np.float64)
             for name, part in zip(node.inputs, parts, strict=True):
                 gradients[name] = gradients[name] + part if name in gradients else part
-        raise GraphError(f"'{self.graph.name}' has no input that its scores depend on")
+        raise GraphError(
+            f"'{self.graph.name}' has no input that its scores depend on",
+            "convert a network whose scores depend on its input",
+        )
 
     def _leaking(self, node: Requantize, flow: Array, parts: list[Array]) -> list[Array]:
         """``parts``, which the clamp has let through, and ``leak`` of what it has not."""

@@ -170,7 +170,10 @@ class TwinInt8:
             for name, part, value in zip(node.inputs, parts, inputs, strict=True):
                 part = part.reshape(value.shape)
                 flows[name] = flows[name] + part if name in flows else part
-        raise GraphError(f"'{self.graph.name}' has no input that its scores depend on")
+        raise GraphError(
+            f"'{self.graph.name}' has no input that its scores depend on",
+            "convert a network whose scores depend on its input",
+        )
 
     def _undo(self, node: Node, inputs: list[Array], out: Array, flow: Array) -> list[Array]:
         return _BACK[node.op](node, inputs, out, flow)

@@ -24,7 +24,8 @@ class FlashArray:
         self.board = board.id
         if len(content) > self.size:
             raise FlashError(
-                f"{len(content):,} bytes do not fit {board.id}'s flash of {self.size:,} bytes"
+                f"{len(content):,} bytes do not fit {board.id}'s flash of {self.size:,} bytes",
+                "build for this board, or take a smaller network",
             )
         self.data = bytearray(content) + bytes([ERASED]) * (self.size - len(content))
 
@@ -33,10 +34,14 @@ class FlashArray:
         if offset < 0 or offset + size > self.size:
             raise FlashError(
                 f"{address:#010x} is outside {self.board}'s flash "
-                f"({self.origin:#010x} to {self.origin + self.size:#010x})"
+                f"({self.origin:#010x} to {self.origin + self.size:#010x})",
+                "build for this board: tinyrobust build",
             )
         if offset % unit:
-            raise FlashError(f"{address:#010x} is not a multiple of {unit} bytes")
+            raise FlashError(
+                f"{address:#010x} is not a multiple of {unit} bytes",
+                "write whole flash words, as the board file gives them",
+            )
         return offset
 
     def erase(self, address: int) -> None:
@@ -58,7 +63,10 @@ class FlashArray:
                 "pad the image",
             )
         if not self.is_erased(address):
-            raise FlashError(f"the flash word at {address:#010x} was not erased before")
+            raise FlashError(
+                f"the flash word at {address:#010x} was not erased before",
+                "erase the sector first; a flasher does that by itself",
+            )
         self.data[offset : offset + self.word] = word
 
     def write(self, address: int, image: bytes) -> None:

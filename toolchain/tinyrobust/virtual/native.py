@@ -208,7 +208,8 @@ def build() -> Path:
             output.replace(target)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(
-            f"cannot compile the virtual board's hooks into {target.parent}: {error}"
+            f"cannot compile the virtual board's hooks into {target.parent}: {error}",
+            "free some disk space, or set XDG_CACHE_HOME to a folder that can be written",
         ) from error
     return target
 

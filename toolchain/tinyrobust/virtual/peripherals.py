@@ -177,18 +177,25 @@ def register_map(board: Board, overrides: Mapping[int, int] | None = None) -> Re
     for peripheral in board.unicorn.peripherals:
         if peripheral.base % 4 or peripheral.size % 4:
             raise BoardError(
-                f"{board.id}: peripheral {peripheral.name} must lie on word boundaries"
+                f"{board.id}: peripheral {peripheral.name} must lie on word boundaries",
+                "correct its address in the board file",
             )
         block, rows = _MODELS[peripheral.model](peripheral, board)
         for other in blocks:
             if block.base < other.end and other.base < block.end:
-                raise BoardError(f"{board.id}: peripherals {other.name} and {block.name} overlap")
+                raise BoardError(
+                    f"{board.id}: peripherals {other.name} and {block.name} overlap",
+                    "correct their addresses in the board file",
+                )
         blocks.append(block)
         registers.update((row.address, row) for row in rows)
     for address, value in (overrides or {}).items():
         old = registers.get(address)
         if old is None:
-            raise BoardError(f"{board.id}: no register at {address:#010x} to override")
+            raise BoardError(
+                f"{board.id}: no register at {address:#010x} to override",
+                "correct the address in the board file",
+            )
         registers[address] = Register(old.name, address, value, old.ones, old.role, old.follows)
     made = RegisterMap(tuple(blocks), registers)
     names = {made.name_of(address): address for address in registers}

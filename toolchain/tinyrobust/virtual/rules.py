@@ -182,7 +182,10 @@ def _refuse_circles(board: Board, made: list[Rule]) -> None:
         while ahead:
             address = ahead.pop()
             if address == start:
-                raise BoardError(f"{board.id}: the register at {start:#010x} depends on itself")
+                raise BoardError(
+                    f"{board.id}: the register at {start:#010x} depends on itself",
+                    "correct the rule in the board file",
+                )
             if address not in seen:
                 seen.add(address)
                 ahead |= needs.get(address, set())

@@ -16,7 +16,10 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
     """Run until the process ends."""
     program = job.flash or job.elf
     if program is None:
-        raise BuildError(f"board {board.id} needs an executable to run")
+        raise BuildError(
+            f"board {board.id} needs an executable to run",
+            "build it: tinyrobust build --board host",
+        )
     os.set_blocking(terminal.device, True)
     try:
         process = launch([program], stdin=terminal.device, stdout=terminal.device)

@@ -165,4 +165,6 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise BoardError(f"cannot read {file}: {error.strerror}") from error
+        raise BoardError(
+            f"cannot read {file}: {error.strerror}", "check the path and its permissions"
+        ) from error
