@@ -117,14 +117,22 @@ def test_a_suites_attacks_are_there(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "images"), [("cifar10", 1000), ("digits", 300)])
 def test_the_suites_are_what_was_promised(name: str, images: int) -> None:
-    fast, slow, last = suite.load(name)[0].groups
-    assert fast == Group(
-        attacks=("fgsm", "pgd", "apgd", "apgd_dlr", "square"), eps=(2, 4, 8), samples=images
-    )
-    assert slow == Group(
-        attacks=("carlini", "boundary", "hopskipjump", "zoo"), eps=(2, 4, 8), samples=100
-    )
-    assert last == Group(attacks=("autoattack",), eps=(8,), samples=images, best=2)
+    groups = suite.load(name)[0].groups
+    assert groups == (
+        Group(attacks=("fgsm", "pgd", "apgd", "apgd_dlr"), eps=(2, 4, 8), samples=images),
+        Group(attacks=("square",), eps=(2, 4, 8), samples=images, queries=5000),
+        Group(attacks=("autoattack", "margin"), eps=(8,), samples=images),
+        Group(attacks=("carlini",), eps=(2, 4, 8), samples=100),
+        Group(
+            attacks=("boundary", "hopskipjump", "zoo"), eps=(128, 256), samples=100, norm="l2",
+            queries=5000,
+        ),
+    )  # fmt: skip
+
+
+def test_every_row_of_our_suites_meets_the_same_attacks() -> None:
+    for name in suite.names():
+        assert not any(group.best for group in suite.load(name)[0].groups)
 
 
 @pytest.mark.parametrize(
@@ -346,6 +354,78 @@ def test_the_advantage_is_the_mean_over_series_measured_on_both() -> None:
     assert comparison_figures._advantage(ours, base, COLUMNS, "black-box") is None  # type: ignore[arg-type]
 
 
+def test_what_does_not_break_the_baseline_measures_nothing() -> None:
+    """Its columns are marked, and leave the mean."""
+    twenty = np.ones(20, bool)
+    one, two = twenty.copy(), twenty.copy()
+    one[:1], two[:2] = False, False  # 5 % and 10 % broken
+
+    class Run:
+        def __init__(self, **found: Any) -> None:
+            self.found = found
+
+        def series(self, key: str) -> Any:
+            return {}, self.found[key], twenty
+
+    base: Any = Run(weak_eps8=one, able_eps8=two)
+    ours: Any = Run(weak_eps8=~twenty, able_eps8=twenty)
+    columns: list[dict[str, Any]] = [
+        {"key": key, "kind": "black-box"} for key in ("weak_eps8", "able_eps8")
+    ]
+    for column in columns:
+        column |= comparison_figures._of_the_baseline(base, column)
+    assert [c["measures"] for c in columns] == [False, True]
+    assert [c["baseline_broken"] for c in columns] == [pytest.approx(0.05), pytest.approx(0.1)]
+    found = comparison_figures._advantage(ours, base, columns, "black-box")
+    assert found is not None and found["series"] == 1 and found["points"] == pytest.approx(10)
+    assert comparison_figures._of_the_baseline(None, columns[0])["measures"] is None
+    assert comparison_figures._advantage(ours, base, columns[:1], "black-box") is None
+
+
+def test_black_box_attacks_are_told_as_shares_and_distances(other: Path, tmp_path: Path) -> None:
+    """The table of a comparison with a score-based attack and a search for the nearest image."""
+    chosen = small(other, groups=(
+        Group(attacks=("square",), eps=(64,), samples=10, queries=30),
+        Group(attacks=("zoo",), eps=(256,), samples=10, norm="l2", queries=1000),
+    ))  # fmt: skip
+    made = run(chosen, tmp_path)
+    columns = {c["key"]: c for c in made["columns"]}
+    ours, base = made["models"]
+    images, labels = tasks.get("shapes").load("test", 10)
+    clean = int((interpreter.run(load_model(str(other)).graph, images).argmax(1) == labels).sum())
+    for key, column in columns.items():
+        cell = base["cells"][key]
+        assert cell["broken"] == pytest.approx(1 - cell["correct"] / clean)
+        assert column["baseline_broken"] == cell["broken"]
+        if column["measures"]:
+            assert ours["cells"][key]["advantage"]["points"] == pytest.approx(
+                100 * (ours["cells"][key]["accuracy"] - cell["accuracy"])
+            )
+        else:
+            assert ours["cells"][key]["advantage"] is None
+    after = ours["cells"]["zoo_l2_eps256"]["after"]
+    assert set(after) == {"100", "1000"}
+    near = [np.inf if after[n] is None else after[n] for n in ("100", "1000")]
+    assert near[0] >= near[1]
+    sections = {row.section for row in words.table(made)}
+    assert "share of correctly classified images broken" in sections
+    assert "median distance, L2, of 255" in sections
+    assert f"advantage over {made['baseline']}, points" in sections
+    assert "ZOO after 1,000 queries" in words.markdown(made)
+
+
+def test_a_stronger_attack_behind_the_strong_ones_is_told(other: Path, tmp_path: Path) -> None:
+    """A weak AutoPGD leaves much that Margin breaks: a sign, though they are of two groups."""
+    chosen = small(other, groups=(
+        Group(attacks=("apgd",), eps=(2,), samples=20, steps=1),
+        Group(attacks=("margin",), eps=(2,), samples=20, steps=12, queries=30),
+    ))  # fmt: skip
+    ours = run(chosen, tmp_path)["models"][0]
+    (found,) = ours["survivors"]
+    assert found["others"] == ["AutoPGD"] and 2 <= found["broken"] <= found["tried"]
+    assert any("more such attacks would break more" in text for text in ours["signs"])
+
+
 def test_the_advantages_interval_holds_the_truth_as_often_as_it_says() -> None:
     """Series of 400 and 60 images that share the first 60, correlated by image."""
     rng, inside = np.random.default_rng(1), 0
@@ -366,7 +446,7 @@ def test_signs_of_masking_stand_beside_their_figure(
 ) -> None:
     made = run(small(other), tmp_path)
 
-    def rising(pair: Any, probed: Any = None) -> list[str]:
+    def rising(pair: Any, probed: Any = None, survivors: Any = ()) -> list[str]:
         if len(pair) != 2:
             return ["the loss is flat"] if probed else []
         a, b = pair

@@ -182,3 +182,28 @@ def test_the_best_white_box_attack_counts_and_trifles_do_not() -> None:
         statuses(masking.checks([PGD | many, square | many | {"correct": 91}]))[name] == "no sign"
     )
     assert statuses(masking.checks([PGD | many, square | many | {"correct": 90}]))[name] == "sign"
+
+
+def test_what_a_stronger_attack_breaks_of_the_survivors() -> None:
+    """It counts where it breaks more than one in 20 of those that every strong one left."""
+    name = "a stronger attack breaks few of the survivors"
+    clean = np.ones(100, bool)
+    right = {"pgd_eps8": clean.copy(), "apgd_eps8": clean.copy(), "margin_eps8": clean.copy()}
+    right["pgd_eps8"][:30], right["apgd_eps8"][20:60] = False, False  # 40 are left
+    right["margin_eps8"][:60] = False
+    rows = [
+        series("pgd", "white-box", 8, 70, strong=True, key="pgd_eps8"),
+        series("apgd", "white-box", 8, 60, strong=True, key="apgd_eps8"),
+        series("margin", "white-box", 8, 40, strong=True, verifies=True, key="margin_eps8"),
+    ]
+    for more, status in ((0, "no sign"), (2, "no sign"), (3, "sign")):
+        right["margin_eps8"][60 : 60 + more] = False
+        (found,) = masking.survivors_of(rows, right, clean)
+        assert (found["tried"], found["broken"]) == (40, more)
+        assert statuses(masking.checks([], None, [found]))[name] == status
+    assert "margin at 8/255 breaks 3 of the 40 images that pgd, apgd leave" in "".join(
+        masking.warnings([], None, [found])
+    )
+    assert masking.survivors_of(rows[:2], right, clean) == []
+    assert masking.survivors_of(rows[2:], right, clean) == []
+    assert statuses(masking.checks(rows))[name] == "not measured"

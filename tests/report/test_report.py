@@ -98,7 +98,7 @@ def test_junit_counts_what_failed(figures: dict[str, Any], tmp_path: Path) -> No
     quiet[0] |= {"status": "not measured"}
     suite = Xml.fromstring(junit.render(figures | {"masking": quiet}))
     assert suite.get("failures") == "0"
-    assert int(suite.get("tests", 0)) == len(suite.findall("testcase")) == 20
+    assert int(suite.get("tests", 0)) == len(suite.findall("testcase")) == 21
     assert [s.get("message") for s in suite.iter("skipped")] == ["not measured"]
     loud = [check | {"status": "sign", "texts": ["weaker < noise"]} for check in quiet[:1]]
     bad = make(tmp_path, FakeSession(GRAPH, wrong=1)) | {"masking": loud}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -56,7 +56,9 @@ class Crafted:
     by the attack, forward or with gradient, per image. ``linf`` and ``l2``: distance of the image
     that the attack found from the clean one, of 255; infinite where a MinimumNorm attack found
     none. ``moved``: that image is another one than the clean one. ``found``: a MinimumNorm
-    attack's nearest image, whatever its size. ``log``: what the attack did, as plain data.
+    attack's nearest image, whatever its size. ``after``: by numbers of queries, how far its nearest
+    success was then, in the settings' norm, infinite where there was none. ``log``: what the attack
+    did, as plain data.
     """
 
     images: UInt8
@@ -68,6 +70,7 @@ class Crafted:
     moved: Bool
     targets: Int64 | None = None
     found: UInt8 | None = None
+    after: Mapping[int, Float64] = field(default_factory=dict)
     log: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -89,6 +92,7 @@ class Job:
     rng: np.random.Generator
     progress: Progress
     log: list[dict[str, Any]] = field(default_factory=list)
+    after: dict[int, Float64] = field(default_factory=dict)
 
     @property
     def norm(self) -> str:
@@ -124,6 +128,7 @@ class Attack(ABC):
     paper: ClassVar[str]
     kind: ClassVar[str]  # "white-box", "black-box", "transfer" or "floor"
     strong: ClassVar[bool] = False  # expected to beat every black-box attack of its size
+    verifies: ClassVar[bool] = False  # slow, for what the strong ones leave
     iterative: ClassVar[bool] = True  # more than one step
     minimum: ClassVar[bool] = False  # a MinimumNorm
     random: ClassVar[bool] = True  # another seed may give another result
@@ -212,6 +217,7 @@ class Attack(ABC):
         targets = targets if settings.targeted else None
         made, queries = images.copy(), np.zeros(len(images), np.int64)
         log: list[dict[str, Any]] = []
+        after: dict[int, Float64] = {}
         if todo.size and (eps_255 or self.minimum):
             victim.begin(len(todo))
             aims = None if targets is None else targets[todo]
@@ -221,9 +227,15 @@ class Attack(ABC):
             found = self._checked(self.craft(job), job)
             queries[todo] = victim.queries
             made[todo] = self._round(found, job)
+            for count, far in job.after.items():
+                after[count] = np.full(len(images), np.inf)
+                after[count][todo] = far
         crafted = self._judge(victim, images, labels, made, skipped, targets, eps_255, settings)
         progress(1.0)
-        return Crafted(**crafted, skipped=skipped, queries=queries, targets=targets, log=tuple(log))
+        return Crafted(
+            **crafted, skipped=skipped, queries=queries, targets=targets, after=after,
+            log=tuple(log),
+        )  # fmt: skip
 
     def _seed(self, seed: int, first: int, eps_255: float, settings: Settings) -> list[int]:
         whole = int(eps_255) if eps_255 == int(eps_255) else round(eps_255 * 4096)

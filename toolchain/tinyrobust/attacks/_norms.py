@@ -6,6 +6,7 @@ In: images (N, H, W, C) uint8 and what an attack made of them, any real dtype. O
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ Float64 = npt.NDArray[np.float64]
 
 def distance(a: npt.NDArray[Any], b: npt.NDArray[Any], norm: str) -> Float64:
     """Distance (N,) of each image of ``a`` from its counterpart in ``b``, in 1/255."""
-    difference = (a.astype(np.float64) - b.astype(np.float64)).reshape(len(a), -1)
+    difference = a.astype(np.float64) - b.astype(np.float64)
+    difference = difference.reshape(len(a), math.prod(a.shape[1:]))
     if norm == "linf":
         return np.abs(difference).max(axis=1, initial=0.0)
     return np.asarray(np.sqrt((difference**2).sum(axis=1)))

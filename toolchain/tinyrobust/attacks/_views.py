@@ -16,6 +16,9 @@ from tinyrobust.attacks._norms import distance
 from tinyrobust.attacks._victim import Float64, Int64, UInt8, Victim
 from tinyrobust.twin.losses import Loss, Pulled, cross_entropy
 
+MILESTONES = (100, 1000, 5000)  # queries after which a search tells how near it has come
+_SPENT = 0.9  # the part of a milestone that some image must have spent for it to count
+
 
 class Part:
     """A Victim that numbers the images ``index`` of another one from 0 on."""
@@ -83,6 +86,7 @@ class Nearest(Part):
         self._job = job
         self.images = job.images.copy()
         self.distance = np.full(len(job.images), np.inf)
+        self._after = {count: self.distance.copy() for count in MILESTONES}
 
     def scores(self, images: UInt8, owners: Int64 | None = None) -> Float64:
         """See Victim."""
@@ -105,10 +109,13 @@ class Nearest(Part):
         return found
 
     def result(self, job: Job) -> UInt8:
-        """The nearest successes; the clean image where there was none, which ``job`` logs."""
+        """The nearest successes; the clean image where there was none, which ``job`` logs; how near
+        they were after MILESTONES queries goes into ``job.after``."""
         none = int((~np.isfinite(self.distance)).sum())
         if none:
             job.log.append({"did_not_move": none})
+        spent = int(self.queries.max(initial=0))
+        job.after.update({n: at for n, at in self._after.items() if n <= spent / _SPENT})
         return self.images
 
     def logits(self, images: UInt8, owners: Int64 | None = None) -> Float64:
@@ -121,14 +128,16 @@ class Nearest(Part):
         job = self._job
         whose = np.arange(len(images)) if owners is None else owners
         hits = np.flatnonzero(job.reached(scores, whose))
-        if not hits.size:
-            return
         far = distance(images[hits], job.images[whose[hits]], job.norm)
         for hit, size in zip(hits, far, strict=True):
             owner = whose[hit]
             if 0 < size < self.distance[owner]:
                 self.distance[owner] = size
                 self.images[owner] = images[hit]
+        queries = self.queries
+        for count, at in self._after.items():
+            here = queries <= count
+            at[here] = self.distance[here]
 
 
 class Closest(Part):

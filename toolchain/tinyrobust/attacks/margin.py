@@ -44,6 +44,7 @@ class Margin(Attack):
     paper = "after Gowal et al. 2019, arXiv:1910.09338; Andriushchenko et al. 2020"
     kind = "white-box"
     strong = True
+    verifies = True
     steps = STEPS
     queries = QUERIES
 

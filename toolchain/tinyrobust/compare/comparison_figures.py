@@ -23,6 +23,7 @@ from tinyrobust.statistics import Z_95, wilson
 
 SCHEMA = "tinyrobust.compare/1"
 KINDS = ("white-box", "black-box")
+MEASURES = 0.05  # an attack must break more of an undefended network for its figures to speak
 
 Figures = dict[str, Any]
 
@@ -35,6 +36,8 @@ def figures(
     columns = _columns(suite)
     runs = {c.folder: _Run(c, [job for job in todo if job.contender is c]) for c in found}
     base = next((runs[c.folder] for c in found if c.entry.model == suite.baseline), None)
+    for column in columns:
+        column |= _of_the_baseline(base, column)
     rows = [_model(runs[c.folder], columns, costs.get(c.folder), base) for c in found]
     return {
         "schema": SCHEMA,
@@ -65,6 +68,25 @@ def _columns(suite: Suite) -> list[Figures]:
                 "parameters": attack.describe(series.eps_255, group.settings),
             })  # fmt: skip
     return made
+
+
+def _of_the_baseline(base: _Run | None, column: Figures) -> Figures:
+    """``baseline_broken``: the share of the images that the baseline classifies correctly which the
+    attack breaks; ``measures``: whether that is more than MEASURES, None when it was not run.
+
+    The baseline has no defence: what an attack cannot break of it says nothing of defences.
+    """
+    found = base.series(column["key"]) if base else None
+    if found is None:
+        return {"baseline_broken": None, "measures": None}
+    share = _broken(found[1], found[2])
+    return {"baseline_broken": share, "measures": share is not None and share > MEASURES}
+
+
+def _broken(under: Any, clean: Any) -> float | None:
+    """Of the images that are right when clean, the share that is not under attack."""
+    clean = clean[: len(under)]
+    return float((clean & ~under).sum() / clean.sum()) if clean.any() else None
 
 
 class _Run:
@@ -112,6 +134,11 @@ def _model(
             cell["signs"] = texts
     worsts = [row for row in (_worst(run, size, columns) for size in sizes(columns)) if row]
     last = [row for row in worsts if row["norm"] == worsts[0]["norm"]]
+    if base is not None and base is not run:
+        for column in columns:
+            cell = cells[column["key"]]
+            if cell is not None:
+                cell["advantage"] = _advantage(run, base, [column], column["kind"])
     weights = weight_bytes(model.graph) if model else None
     return {
         "title": run.contender.title,
@@ -126,7 +153,8 @@ def _model(
         "cells": cells,
         "worst": worsts,
         "weight_bytes": weights,
-        "signs": _probe_signs(run),
+        "signs": _probe_signs(run) + masking.warnings([], None, _survivors(run, columns)),
+        "survivors": _survivors(run, columns),
         "robust_per_kib": (100 * last[-1]["accuracy"] / (weights / 1024)
                            if last and weights else None),
         "costs": costs.as_json() if costs else None,
@@ -157,6 +185,8 @@ def _cell(run: _Run, column: Figures) -> Figures | None:
         "correct": int(under.sum()), "samples": len(under),
         "complete": len(under) == len(clean),
         "queries_per_image": row["queries_mean"], "craft_s": row["craft_s"], "signs": [],
+        "broken": _broken(under, clean), "after": row["after"] if row["minimum"] else {},
+        "advantage": None,
     }  # fmt: skip
 
 
@@ -198,6 +228,17 @@ def _signs(run: _Run, columns: Sequence[Figures]) -> dict[str, list[str]]:
     return made
 
 
+def _survivors(run: _Run, columns: Sequence[Figures]) -> list[Figures]:
+    """What slower attacks broke of what the strong ones left (``masking.survivors_of``)."""
+    known = {c["key"]: run.series(c["key"]) for c in columns}
+    there = {key: found for key, found in known.items() if found is not None}
+    if not there:
+        return []
+    clean = max((found[2] for found in there.values()), key=len)
+    right = {key: found[1] for key, found in there.items()}
+    return masking.survivors_of([found[0] for found in there.values()], right, clean)
+
+
 def _probe_signs(run: _Run) -> list[str]:
     """Signs that the probe saw (``probe.py``), of the group with the most images."""
     probed = [total for total in run.sums if total and total["probe"]]
@@ -210,8 +251,8 @@ def _probe_signs(run: _Run) -> list[str]:
 def _advantage(
     run: _Run, base: _Run, columns: Sequence[Figures], kind: str
 ) -> Figures | None:  # fmt: skip
-    """Mean over all series of ``kind`` of accuracy minus the baseline's, in percentage points,
-    with a 95 % interval.
+    """Mean over the series of ``kind`` of accuracy minus the baseline's, in percentage points,
+    with a 95 % interval. A series that measures nothing (``_of_the_baseline``) is left out.
 
     Images are independent and paired: an image adds its weighted differences over the series that
     saw it. The variance is that of these sums, within the strata of images that saw equally many
@@ -219,7 +260,7 @@ def _advantage(
     """
     pairs = []
     for column in columns:
-        if column["kind"] == kind:
+        if column["kind"] == kind and column.get("measures") is not False:
             mine, other = run.series(column["key"]), base.series(column["key"])
             if mine is not None and other is not None:
                 pairs.append((mine[1], other[1]))

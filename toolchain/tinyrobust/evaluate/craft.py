@@ -107,5 +107,7 @@ def _details(result: Crafted, seconds: float, oracle: dict[str, Any]) -> dict[st
         "norms": {n: [round(float(v), 3) if np.isfinite(v) else None for v in values]
                   for n, values in norms.items()},
         "targets": None if result.targets is None else result.targets.tolist(),
+        "after": {str(count): [round(float(v), 3) if np.isfinite(v) else None for v in far]
+                  for count, far in result.after.items()},
         "log": [dict(entry) for entry in result.log],
     }  # fmt: skip

@@ -17,8 +17,9 @@ Record = Mapping[str, Any]
 def figures(batches: Sequence[Record]) -> dict[str, Any]:
     """Plain data; what was not recorded (a replayed set, an older file) is None."""
     if not all("queries_each" in b for b in batches):
-        return {"attacked": None, "queries_mean": None, "queries_max": None, "norms": None,
-                "did_not_move": None, "reached": None, "oracle": None, "log": []}  # fmt: skip
+        none = ("attacked", "queries_mean", "queries_max", "norms", "did_not_move", "reached",
+                "oracle")  # fmt: skip
+        return {**dict.fromkeys(none), "after": {}, "log": []}
     attacked = ~np.concatenate([np.asarray(b["skipped"], bool) for b in batches])
     queries = np.concatenate([np.asarray(b["queries_each"], np.int64) for b in batches])[attacked]
     moved = np.concatenate([np.asarray(b["moved"], bool) for b in batches])[attacked]
@@ -27,6 +28,7 @@ def figures(batches: Sequence[Record]) -> dict[str, Any]:
         "queries_mean": float(queries.mean()) if queries.size else 0.0,
         "queries_max": int(queries.max(initial=0)),
         "norms": {norm: _norms(batches, norm, attacked) for norm in ("linf", "l2")},
+        "after": _after(batches, attacked),
         "did_not_move": int((~moved).sum()),
         "reached": _reached(batches),
         "oracle": _oracle(batches),
@@ -45,6 +47,22 @@ def _norms(batches: Sequence[Record], norm: str, attacked: Any) -> dict[str, Any
         "median": middle if np.isfinite(middle) else None,
         "found": int(np.isfinite(values).sum()),
     }
+
+
+def _after(batches: Sequence[Record], attacked: Any) -> dict[str, float | None]:
+    """By numbers of queries the median distance of attacked images then, as ``_norms``; what not
+    every batch with attacked images has told is left out."""
+    told = [set(b.get("after", {})) for b in batches if not all(b["skipped"])]
+    made: dict[str, float | None] = {}
+    for count in sorted(set.intersection(*told) if told else (), key=int):
+        values = np.array([
+            np.inf if v is None else v
+            for b in batches
+            for v in b.get("after", {}).get(count, [None] * len(b["skipped"]))
+        ], np.float64)[attacked]  # fmt: skip
+        middle = float(np.median(values)) if values.size else np.inf
+        made[count] = middle if np.isfinite(middle) else None
+    return made
 
 
 def _reached(batches: Sequence[Record]) -> int | None:

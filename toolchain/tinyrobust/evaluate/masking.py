@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 SIGN, NONE, UNKNOWN = "sign", "no sign", "not measured"
 
 Figures = Mapping[str, Any]
@@ -30,8 +32,13 @@ class Check:
         return asdict(self) | {"texts": list(self.texts)}
 
 
-def checks(attacked: Sequence[Figures], probed: Figures | None = None) -> list[Check]:
+def checks(
+    attacked: Sequence[Figures], probed: Figures | None = None, survivors: Sequence[Figures] = ()
+) -> list[Check]:
     """Every check, in a fixed order.
+
+    ``survivors``: per size, how many images the strong white-box attacks left (``tried``) and how
+    many of these a stronger one, ``title``, broke (``broken``); see ``survivors_of``.
 
     ``attacked``: series, each with ``attack``, ``kind``, ``eps_255``, ``correct``, ``samples``,
     ``title``, and, where known, ``norm``, ``targeted``, ``iterative``, ``strong``, ``log``.
@@ -47,13 +54,16 @@ def checks(attacked: Sequence[Figures], probed: Figures | None = None) -> list[C
         _pairs("attacks are stronger than noise", plain, _below_floor),
         _pairs("larger changes do more harm", plain, _rises),
         _temperatures(plain),
+        _survivors(survivors),
         *_probed(probed),
     ]
 
 
-def warnings(attacked: Sequence[Figures], probed: Figures | None = None) -> list[str]:
+def warnings(
+    attacked: Sequence[Figures], probed: Figures | None = None, survivors: Sequence[Figures] = ()
+) -> list[str]:
     """The texts of all signs."""
-    return [t for c in checks(attacked, probed) if c.status == SIGN for t in c.texts]
+    return [t for c in checks(attacked, probed, survivors) if c.status == SIGN for t in c.texts]
 
 
 # -- series against series -------------------------------------------------------------------
@@ -172,6 +182,54 @@ def _temperatures(attacked: Sequence[Figures]) -> Check:
                 "through it"
             )
     return Check(name, SIGN if signs else NONE if tried else UNKNOWN, tuple(signs))
+
+
+# -- what a stronger attack breaks of the survivors -------------------------------------------
+
+_BROKEN_SHARE = 20  # one in so many
+
+
+def _survivors(survivors: Sequence[Figures]) -> Check:
+    """A sign when a stronger attack breaks more than one in 20 of what the others left, and at
+    least two images: their figure then is far from the worst case."""
+    signs = tuple(
+        f"{_name(s)} breaks {s['broken']} of the {s['tried']} images that "
+        f"{', '.join(s['others'])} leave: more such attacks would break more"
+        for s in survivors
+        if s["broken"] >= 2 and s["broken"] * _BROKEN_SHARE > s["tried"]
+    )
+    name = "a stronger attack breaks few of the survivors"
+    return Check(name, SIGN if signs else NONE if survivors else UNKNOWN, signs)
+
+
+def survivors_of(
+    series: Sequence[Figures], right: Mapping[str, Any], clean: Any
+) -> list[dict[str, Any]]:
+    """``survivors`` for ``checks``, of ``series`` (figures with ``key``): what each attack that
+    ``verifies`` broke of the images that all other strong white-box ones of its norm and size left.
+
+    ``right``: by key, bool (n,) which images were classified correctly; ``clean``: without attack.
+    """
+    made = []
+    for s in series:
+        others = [
+            o for o in series
+            if _strong(o) and not o.get("verifies") and not o.get("targeted")
+            and (o["norm"], o["eps_255"]) == (s["norm"], s["eps_255"])
+        ]  # fmt: skip
+        if not s.get("verifies") or s.get("targeted") or not others:
+            continue
+        count = min(len(right[o["key"]]) for o in (s, *others))
+        left = np.asarray(clean[:count], bool)
+        for o in others:
+            left = left & right[o["key"]][:count]
+        broken = left & ~right[s["key"]][:count]
+        made.append({
+            "title": s["title"], "norm": s["norm"], "eps_255": s["eps_255"],
+            "others": [o["title"] for o in others], "tried": int(left.sum()),
+            "broken": int(broken.sum()),
+        })  # fmt: skip
+    return made
 
 
 # -- the probe -------------------------------------------------------------------------------

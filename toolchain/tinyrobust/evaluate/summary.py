@@ -45,7 +45,11 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
         s["samples"] == config["samples"] for s in [clean, *attacked]
     )
     probed = newest.get("masking", {}).get("probe")
-    judged = masking.checks([s for s in attacked if s["samples"] == clean["samples"]], probed)
+    whole = [s for s in attacked if s["samples"] == clean["samples"]]
+    survivors = masking.survivors_of(whole, {
+        key: _joined(batches[key]) for key in (s["key"] for s in whole)
+    }, _joined(batches["clean"]))  # fmt: skip
+    judged = masking.checks(whole, probed, survivors)
     return {
         "schema": SCHEMA,
         "complete": complete,
@@ -64,6 +68,7 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
         if "memory" in newest else {},
         "masking": [check.as_json() for check in judged],
         "probe": probed,
+        "survivors": survivors,
         "warnings": [text for c in judged if c.status == masking.SIGN for text in c.texts],
         "seconds": _seconds(batches),
         "repeat": {
@@ -109,6 +114,7 @@ def _series(series: Series, batches: Mapping[int, Record], config: Record) -> di
             + (", targeted" if series.targeted else ""),
             "kind": attack.kind if attack else "unknown",
             "strong": attack.strong if attack else False,
+            "verifies": attack.verifies if attack else False,
             "iterative": attack.iterative if attack else None,
             "minimum": attack.minimum if attack else False,
             "paper": attack.paper if attack else "",
@@ -125,6 +131,10 @@ def _series(series: Series, batches: Mapping[int, Record], config: Record) -> di
 
 def _correct(batch: Record) -> Any:
     return np.asarray(batch["labels"]) == np.asarray(batch["predicted"])
+
+
+def _joined(batches: Mapping[int, Record]) -> Any:
+    return np.concatenate([_correct(batches[first]) for first in sorted(batches)])
 
 
 def _worst(batches: Mapping[str, Mapping[int, Record]], config: Record) -> list[dict[str, Any]]:

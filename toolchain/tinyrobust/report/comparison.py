@@ -13,6 +13,7 @@ from tinyrobust.units import count, kib, percent
 
 Figures = Mapping[str, Any]
 NOT_MEASURED = "not measured"
+NOTHING = "measures nothing here"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def table(figures: Figures) -> list[Row]:
             _series(column),
             tuple(_accuracy(cell) for cell in cells),
             tuple(bool(cell and cell["signs"]) for cell in cells),
-            _best(column),
+            _note(column),
         ))  # fmt: skip
     for norm, eps in _sizes(figures):
         found = [_at(m["worst"], norm, eps) for m in models]
@@ -45,8 +46,10 @@ def table(figures: Figures) -> list[Row]:
         rows.append(Row("worst of the suite, per image", name, tuple(map(_accuracy, found))))
     rows.append(Row("gradient masking", "signs (listed below)", tuple(map(_sign_count, models))))
     rows += _queries(figures)
+    rows += _black_box(figures)
     rows += _costs(models, figures)
     if figures["baseline"]:
+        rows += _advantages(figures)
         for kind in ("white-box", "black-box"):
             rows.append(Row(
                 f"average advantage over {figures['baseline']}, points", kind,
@@ -64,8 +67,9 @@ def _accuracy(cell: Figures | None) -> str:
     return text if cell.get("complete", True) else f"{text}, {cell['samples']:,} images so far"
 
 
-def _best(column: Figures) -> str:
-    return f"the best {column['best']} only" if column["best"] else ""
+def _note(column: Figures) -> str:
+    notes = [f"the best {column['best']} only"] if column["best"] else []
+    return "; ".join([*notes, *([NOTHING] if column.get("measures") is False else [])])
 
 
 def _series(column: Figures) -> str:
@@ -99,6 +103,55 @@ def _queries(figures: Figures) -> list[Row]:
                 tuple(NOT_MEASURED if cell is None or cell["queries_per_image"] is None
                       else f"{cell['queries_per_image']:,.0f}" for cell in cells),
             ))  # fmt: skip
+    return rows
+
+
+def _black_box(figures: Figures) -> list[Row]:
+    """What black-box attacks break of correctly classified images, and how near a search for the
+    nearest image has come after some queries."""
+    rows: list[Row] = []
+    searches: dict[tuple[str, str], tuple[Figures, list[Figures | None]]] = {}
+    for column in figures["columns"]:
+        if column["kind"] != "black-box":
+            continue
+        cells = [m["cells"][column["key"]] for m in figures["models"]]
+        rows.append(Row(
+            "share of correctly classified images broken", _series(column),
+            tuple(NOT_MEASURED if cell is None or cell["broken"] is None
+                  else percent(cell["broken"]) for cell in cells), note=_note(column),
+        ))  # fmt: skip
+        searches.setdefault((column["attack"], column["norm"]), (column, cells))
+    for column, cells in searches.values():
+        counts = {count for cell in cells if cell for count in cell["after"]}
+        for queries in sorted(counts, key=int):
+            rows.append(Row(
+                f"median distance, {'L2' if column['norm'] == 'l2' else 'Linf'}, of 255",
+                f"{column['title']} after {int(queries):,} queries",
+                tuple(_far(cell, queries) for cell in cells),
+            ))  # fmt: skip
+    return rows
+
+
+def _far(cell: Figures | None, queries: str) -> str:
+    if cell is None or queries not in cell["after"]:
+        return NOT_MEASURED
+    found = cell["after"][queries]
+    return "no success" if found is None else f"{found:.0f}"
+
+
+def _advantages(figures: Figures) -> list[Row]:
+    """The advantage under each attack by itself."""
+    section = f"advantage over {figures['baseline']}, points"
+    rows = []
+    for column in figures["columns"]:
+        if column["kind"] in ("white-box", "black-box"):
+            cells = [
+                "baseline" if m["title"] == figures["baseline"]
+                else NOTHING if column["measures"] is False
+                else _points((m["cells"][column["key"]] or {}).get("advantage"))
+                for m in figures["models"]
+            ]  # fmt: skip
+            rows.append(Row(section, _series(column), tuple(cells)))
     return rows
 
 
@@ -140,7 +193,10 @@ def _cost(costs: Figures | None, key: str, form: Any) -> str:
 def _advantage(model: Figures, kind: str, baseline: str) -> str:
     if model["title"] == baseline:
         return "baseline"
-    found = model["advantage"].get(kind)
+    return _points(model["advantage"].get(kind))
+
+
+def _points(found: Figures | None) -> str:
     if found is None:
         return NOT_MEASURED
     return f"{found['points']:+.1f} ({found['low']:+.1f} to {found['high']:+.1f})"
@@ -173,10 +229,17 @@ def statements(figures: Figures) -> list[str]:
     ]
     if figures["baseline"]:
         lines.append(
-            f"The average advantage is the mean over all attacks and sizes of a kind of accuracy "
-            f"minus that of {figures['baseline']}, on the same images, with a 95 % interval of "
-            "the paired differences."
+            f"The advantage is accuracy minus that of {figures['baseline']} on the same images, "
+            "with a 95 % interval of the paired differences; the average one is the mean over all "
+            "attacks and sizes of a kind that measure something."
         )
+        nothing = [_series(c) for c in figures["columns"] if c.get("measures") is False]
+        if nothing:
+            lines.append(
+                f"'{NOTHING}': {', '.join(nothing)} broke at most one in 20 of the images that the "
+                "undefended baseline classifies correctly, so their figures tell no defence from "
+                "none, and no mean has them."
+            )
     if figures["papers"]:
         lines.append("Beside it, what the papers report: " + "; ".join(
             f"{p['points']:.1f} points {p['kind']} {p['about']}" for p in figures["papers"]
