@@ -68,7 +68,7 @@ def _execute(graph: Graph, images: UInt8, *, keep: bool) -> dict[str, Array]:
     last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     for i, node in enumerate(graph.nodes):
         inputs = [values[name] for name in node.inputs] or [images]
-        values[node.output] = _OPS[node.op](graph, node, inputs)
+        values[node.output] = OPS[node.op](graph, node, inputs)
         if not keep:
             for name in set(node.inputs):
                 if last_use[name] == i:
@@ -164,7 +164,7 @@ def _reshape(graph: Graph, node: Node, inputs: list[Array]) -> Array:
     return inputs[0].reshape(len(inputs[0]), *graph.tensor[node.output].shape)
 
 
-_OPS: Mapping[str, Callable[[Graph, Any, list[Array]], Array]] = {
+OPS: Mapping[str, Callable[[Graph, Any, list[Array]], Array]] = {
     "input": _input,
     "conv2d": _conv,
     "depthwise_conv2d": _depthwise,

@@ -96,27 +96,36 @@ def _finish(node: int8.Weighted, acc: Array) -> Array:
     return _clamp(node, multiply(total, node.multipliers, node.shifts))
 
 
-def _conv(graph: Graph, node: int8.Conv2DInt8, inputs: list[Array]) -> Array:
-    x = _hwc(inputs[0]).astype(np.float64) - node.input_zero
+def sums(node: int8.Weighted, x: Array) -> Array:
+    """What bias and scale of a weighted node are applied to: its exact sums (N, ..., OC) of int8
+    ``x`` (N, *shape) less the zero point, in float64 that hold integers."""
+    if isinstance(node, int8.Conv2DInt8):
+        return _conv_sums(node, x)
+    if isinstance(node, int8.DepthwiseConv2DInt8):
+        return _depthwise_sums(node, x)
+    rows = x.reshape(-1, node.weights.shape[1]).astype(np.float64) - node.input_zero
+    return np.asarray(rows @ node.weights.astype(np.float64).T)
+
+
+def _conv_sums(node: int8.Conv2DInt8, x: Array) -> Array:
+    x = _hwc(x).astype(np.float64) - node.input_zero
     view = _windows(x, node.weights.shape[1:3], node, 0).transpose(0, 1, 2, 4, 5, 3)
     matrix = node.per_channel.astype(np.float64).T
     acc = view.reshape(-1, len(matrix)) @ matrix
-    return _finish(node, acc.reshape(*view.shape[:3], -1))
+    return np.asarray(acc.reshape(*view.shape[:3], -1))
 
 
-def _depthwise(graph: Graph, node: int8.DepthwiseConv2DInt8, inputs: list[Array]) -> Array:
-    x = _hwc(inputs[0]).astype(np.float64) - node.input_zero
+def _depthwise_sums(node: int8.DepthwiseConv2DInt8, x: Array) -> Array:
+    x = _hwc(x).astype(np.float64) - node.input_zero
     view = _windows(x, node.weights.shape[:2], node, 0)
     channels = x.shape[-1]
     weights = node.weights.astype(np.float64).reshape(*node.weights.shape[:2], channels, -1)
     acc = np.einsum("nyxcij,ijcm->nyxcm", view, weights, optimize=False)
-    return _finish(node, acc.reshape(*acc.shape[:3], -1))
+    return np.asarray(acc.reshape(*acc.shape[:3], -1))
 
 
-def _dense(graph: Graph, node: int8.DenseInt8, inputs: list[Array]) -> Array:
-    rows = inputs[0].reshape(-1, node.weights.shape[1]).astype(np.float64) - node.input_zero
-    acc = rows @ node.weights.astype(np.float64).T
-    return _finish(node, acc).reshape(len(inputs[0]), *graph.tensor[node.output].shape)
+def _weighted(graph: Graph, node: int8.Weighted, inputs: list[Array]) -> Array:
+    return _finish(node, sums(node, inputs[0]))
 
 
 def _average_pool(graph: Graph, node: int8.AveragePool2DInt8, inputs: list[Array]) -> Array:
@@ -230,9 +239,9 @@ def _shaped(run: _Run) -> _Run:
 _RUNS: Mapping[str, _Run] = {
     "input_int8": _input,
     "scores_int8": _scores,
-    "conv2d_int8": _conv,
-    "depthwise_conv2d_int8": _depthwise,
-    "dense_int8": _dense,
+    "conv2d_int8": _weighted,
+    "depthwise_conv2d_int8": _weighted,
+    "dense_int8": _weighted,
     "average_pool_int8": _average_pool,
     "max_pool_int8": _max_pool,
     "mean_int8": _mean,
