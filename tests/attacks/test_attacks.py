@@ -463,6 +463,7 @@ def test_the_qkeras_model_is_a_victim(tmp_path: Path) -> None:
 
 # ZOO spends L2 on few values: in Linf it is no match for anything.
 DECISIONS = ("boundary", "hopskipjump", "zoo")
+QUERIES = {"boundary": 1000, "hopskipjump": 1000, "zoo": 5000}
 
 
 def _slow(name: str) -> list[Any]:
@@ -484,7 +485,7 @@ def test_attacks_beat_noise_on_a_trained_network(name: str, norm: str) -> None:
     slow = name in DECISIONS
     eps = {"linf": 60 if slow else 8, "l2": 1200 if slow else 700}[norm]
     settings = Settings(
-        norm=norm, queries=(1000 if slow else 400) if attack.queries else None,
+        norm=norm, queries=QUERIES.get(name, 400) if attack.queries else None,
         steps=20 if attack.steps else None,
         surrogate="shapes-small" if attack.needs_surrogate else None,
     )  # fmt: skip

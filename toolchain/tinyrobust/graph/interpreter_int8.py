@@ -142,10 +142,14 @@ def _max_pool(graph: Graph, node: int8.MaxPool2DInt8, inputs: list[Array]) -> Ar
     return np.clip(largest, node.lo, node.hi).astype(np.int8)
 
 
-def _mean(graph: Graph, node: int8.MeanInt8, inputs: list[Array]) -> Array:
+def mean_sums(node: int8.MeanInt8, x: Array) -> Array:
+    """The sums of a mean, which its multiplier scales, of int8 ``x`` (N, *shape)."""
     axes = tuple(i + 1 for i, reduced in enumerate(node.axes) if reduced)
-    total = (_hwc(inputs[0]).astype(np.int64) - node.input_zero).sum(axis=axes)
-    mean = multiply(total, node.multiplier, node.shift) + node.output_zero
+    return np.asarray((_hwc(x).astype(np.int64) - node.input_zero).sum(axis=axes))
+
+
+def _mean(graph: Graph, node: int8.MeanInt8, inputs: list[Array]) -> Array:
+    mean = multiply(mean_sums(node, inputs[0]), node.multiplier, node.shift) + node.output_zero
     return np.clip(mean, -128, 127).astype(np.int8)
 
 
@@ -174,9 +178,13 @@ def _add(graph: Graph, node: int8.AddInt8, inputs: list[Array]) -> Array:
 
 
 def _mul(graph: Graph, node: int8.MulInt8, inputs: list[Array]) -> Array:
+    return _clamp(node, multiply(product(node, inputs), node.multiplier, node.shift))
+
+
+def product(node: int8.MulInt8, inputs: list[Array]) -> Array:
+    """The products of a MUL, which its multiplier scales."""
     first, second = _operands(node, inputs)
-    product = (first - node.input_zeros[0]) * (second - node.input_zeros[1])
-    return _clamp(node, multiply(product, node.multiplier, node.shift))
+    return (first - node.input_zeros[0]) * (second - node.input_zeros[1])
 
 
 def _minimum(graph: Graph, node: int8.MinimumInt8, inputs: list[Array]) -> Array:
