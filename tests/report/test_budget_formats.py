@@ -46,7 +46,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
         file.save(net(channels), path)
         out = str(folder / str(channels))
         assert run(["build", "--board", BOARD, "--model", str(path), "--no-code-in-ram",
-                    "--out", out]) == 0  # fmt: skip
+                    "--optimize", "speed", "--out", out]) == 0  # fmt: skip
     assert run(["budget", str(folder / "8"), "--save", str(folder / "base.json")]) == 0
     wide = next(node.name for node in net(24).nodes if node.output == net(24).nodes[3].output)
     return folder / "base.json", folder / "24", wide
