@@ -1,4 +1,5 @@
-"""Files that are never half-written, and hashes of what an artefact was made from."""
+"""Text and JSON through the one writer (``writing.py``), locks, and hashes of what an artefact was
+made from."""
 
 from __future__ import annotations
 
@@ -6,11 +7,15 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from tinyrobust.errors import TinyRobustError
+from tinyrobust.writing import write_bytes
+
+__all__ = [
+    "canonical_json", "sha256", "try_lock", "write_bytes", "write_json", "write_text",
+]  # fmt: skip
 
 
 def try_lock(path: Path) -> int | None:
@@ -31,35 +36,6 @@ def try_lock(path: Path) -> int | None:
         os.close(handle)
         return None
     return handle
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to a temporary file beside ``path``, then rename it into place.
-
-    Raises TinyRobustError (nothing is left behind) when the disk is full or not writable.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise TinyRobustError(
-            f"cannot write {path}: {error.strerror}", "check the folder and its permissions"
-        ) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # noqa: PTH101  (mkstemp made it private)
-        Path(name).replace(path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise TinyRobustError(
-            f"cannot write {path}: {error.strerror}", "free some disk space and run again"
-        ) from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,9 +7,7 @@ and in what they prove. The engine is several times faster than the others.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -21,6 +19,7 @@ from tinyrobust.graph import run
 from tinyrobust.graph.batches import cores, in_batches
 from tinyrobust.graph.interpreter import check_images
 from tinyrobust.graph.nodes import Graph
+from tinyrobust.writing import scratch
 
 UInt8 = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
@@ -97,8 +96,8 @@ class HostOracle:
 
         self._classes = graph.output.size
         self._models: SimpleQueue[HostModel] = SimpleQueue()
-        with tempfile.TemporaryDirectory(prefix="tinyrobust-oracle-") as folder:
-            library = host_library(graph, Path(folder), tuned=graph.family == "tflite")
+        with scratch("oracle") as folder:
+            library = host_library(graph, folder, tuned=graph.family == "tflite")
             for _ in range(cores()):  # a loaded model has one arena
                 self._models.put(HostModel(library))
 

@@ -288,6 +288,7 @@ def _tell_github(document: dict[str, Any]) -> None:
     import os
 
     from tinyrobust.report.budget import github, markdown
+    from tinyrobust.writing import append
 
     for variable, text in (
         (github.STEP_SUMMARY, markdown.render(document)),
@@ -295,5 +296,4 @@ def _tell_github(document: dict[str, Any]) -> None:
     ):
         name = os.environ.get(variable)
         if name:
-            with Path(name).open("a", encoding="utf-8") as file:
-                file.write(text)
+            append(Path(name), text.encode())

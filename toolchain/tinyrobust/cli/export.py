@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tinyrobust.boards import Board
     from tinyrobust.library import Library
     from tinyrobust.memory import Aim
+    from tinyrobust.writing import scratch
 
 CORE = "cortex-m4"
 
@@ -189,7 +190,6 @@ def _measured(
     written: Library, board: Board, graph: Any, force: dict[str, str], aim: Aim, kind: str
 ) -> dict[str, Any]:
     """Bytes of the library and, for a board, of the firmware of the same plan."""
-    import tempfile
 
     from tinyrobust import image, library
     from tinyrobust.errors import BuildError
@@ -207,9 +207,9 @@ def _measured(
                     "arena_bytes": taken.arena_bytes, "data_bytes": taken.data_bytes},
     }  # fmt: skip
     if board.port != "none":
-        with tempfile.TemporaryDirectory(prefix="tinyrobust-export-") as folder:
+        with scratch("export") as folder:
             built = image.build(
-                graph, board, Path(folder) / "firmware", model_name=written.package.name,
+                graph, board, folder / "firmware", model_name=written.package.name,
                 force=force, aim=library.aim_of(aim, kind),
             )  # fmt: skip
         memory = built.memory

@@ -16,7 +16,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from tinyrobust.convert.simulation import MANIFEST
 from tinyrobust.errors import ConvertError
 from tinyrobust.graph import Graph, Input, Reshape
 from tinyrobust.graph.interpreter import check_images
+from tinyrobust.writing import scratch
 
 PROJECT = "oracle"
 _SOURCES = (
@@ -103,8 +103,8 @@ class Oracle:
         assert isinstance(node, Input)
         values = (images >> node.shift) * 2.0**-self.graph.input.frac_bits
         parts = np.array_split(values, max(1, min(self.processes, len(values))))
-        with tempfile.TemporaryDirectory(prefix="tinyrobust-oracle-") as name:
-            folder = Path(name)
+        with scratch("oracle") as name:
+            folder = name
             workers = []
             try:
                 for i, part in enumerate(parts):

@@ -10,7 +10,6 @@ processor; the report says how many. The integers are proved by hls4ml's simulat
 from __future__ import annotations
 
 import json
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from tinyrobust.errors import ConvertError, TinyRobustError
 from tinyrobust.graph import GlobalAveragePool, Graph, Requantize, interpreter
 from tinyrobust.graph.nodes import TERNARY
 from tinyrobust.statistics import wilson
+from tinyrobust.writing import scratch
 
 PIECES = ("recipe.yaml", "weights.npz", "training.json")
 REQUIRED_AGREEMENT = 0.995
@@ -110,9 +110,9 @@ def convert_trained(folder: Path) -> Converted:
         raise ConvertError(
             f"{folder}/weights.npz is damaged or truncated ({error})", "train again"
         ) from error
-    with tempfile.TemporaryDirectory(prefix="tinyrobust-convert-") as out:
+    with scratch("convert") as out:
         lowered = lowered_of(from_keras(
-            model, output_dir=Path(out), model_name=recipe.name, task=recipe.task,
+            model, output_dir=out, model_name=recipe.name, task=recipe.task,
             labels=task.labels, made_from=artefact.sha256((folder / "weights.npz").read_bytes()),
         ))  # fmt: skip
     return Converted(

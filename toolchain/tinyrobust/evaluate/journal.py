@@ -28,7 +28,6 @@ A later record of the same series and ``first`` (or type) takes the place of an 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,6 +36,7 @@ from typing import Any
 from tinyrobust.artefact import canonical_json, write_bytes
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.evaluate.config import Config
+from tinyrobust.writing import append
 
 SCHEMA = "tinyrobust.records/1"
 FILE = "records.jsonl"
@@ -85,19 +85,10 @@ class Journal:
         """Write one record and force it to the disk; on failure nothing of it stays."""
         line = _line(record)
         try:
-            with self.path.open("ab") as file:
-                size = file.tell()
-                try:
-                    file.write(line)
-                    file.flush()
-                    os.fsync(file.fileno())
-                except BaseException:
-                    os.truncate(self.path, size)
-                    raise
-        except OSError as error:
+            append(self.path, line)
+        except TinyRobustError as error:
             raise TinyRobustError(
-                f"cannot write {self.path}: {error.strerror}",
-                "free some disk space and run the same command to go on",
+                error.message, "free some disk space and run the same command to go on"
             ) from error
         self.records.append(json.loads(line))
 

@@ -7,12 +7,8 @@ when all is well, so a failed build leaves the earlier one as it was.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import platform
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +32,7 @@ from tinyrobust.image.memory_report import (
 from tinyrobust.image.objects import Object, Source, compile_all
 from tinyrobust.image.ports import core_folders
 from tinyrobust.image.uf2 import uf2
+from tinyrobust.writing import discard, folder_beside, put_folder
 
 SCHEMA = "tinyrobust.image/1"
 KERNEL_FLAGS = ("-O3",)
@@ -94,7 +91,7 @@ def build(
     generated = codegen.generate(plan)
     compiler = compilers.for_board(board)
     _refuse_foreign(out)
-    work = temporary_beside(out)
+    work = folder_beside(out)
     try:
         objects = compile_all(
             _sources(board, plan, generated, work), compiler, _include(board, generated),
@@ -121,13 +118,13 @@ def build(
         write_json(work / "memory.json", report.as_json())
         write_json(work / "plan.json", plan.as_json())
         write_json(work / "image.json", meta)
-        replace_folder(work, out)
+        put_folder(work, out)
     except OSError as error:
         raise TinyRobustError(
             f"cannot write {out}: {error.strerror}", "check the disk and the folder's permissions"
         ) from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        discard(work)
     return Image(out, meta, report)
 
 
@@ -201,35 +198,6 @@ def _refuse_foreign(out: Path) -> None:
         raise TinyRobustError(
             f"{out} exists and is not a build folder", "give another folder with --out"
         )
-
-
-def temporary_beside(out: Path) -> Path:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # absolute: the compiler runs in other folders
-        return Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent)).resolve()
-    except OSError as error:
-        raise TinyRobustError(
-            f"cannot write {out.parent}: {error.strerror}", "give another folder with --out"
-        ) from error
-
-
-def replace_folder(work: Path, out: Path) -> None:
-    """Put ``work`` in the place of ``out``, whatever another build of it does meanwhile."""
-    work.chmod(0o755)
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-    try:
-        for attempt in range(10):
-            with contextlib.suppress(FileNotFoundError):
-                out.rename(old / str(attempt))
-            try:
-                work.rename(out)
-                return
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == 9:
-                    raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _include(board: Board, generated: codegen.Generated) -> list[Path]:

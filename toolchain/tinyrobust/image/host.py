@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tinyrobust.image import compilers
 from tinyrobust.image.build import firmware_source, model_sources
 from tinyrobust.image.objects import compile_all
 from tinyrobust.kernels.layouts import dense
+from tinyrobust.writing import discard, make_scratch, scratch
 
 LIBRARY = "libmodel.so"
 SCHEMA = "tinyrobust.hostlibrary/1"
@@ -48,7 +48,7 @@ def host_library(
     generated = codegen.generate(plan)
     compiler = compilers.host(sanitize=sanitize, shared=True, tuned=tuned)
     out.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".host-", dir=out)).resolve()
+    work = make_scratch("host", out)
     try:
         firmware = resources.root() / "firmware"
         sources = model_sources(plan, generated, work)
@@ -61,7 +61,7 @@ def host_library(
         # one would see its code change: rename, never overwrite.
         (work / LIBRARY).replace(out / LIBRARY)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        discard(work)
     write_json(
         out / f"{LIBRARY}.json",
         {
@@ -93,8 +93,8 @@ class HostModel:
         try:
             self.meta = json.loads(description.read_text())
             # Loading goes by name and inode; a private copy keeps two builds of one name apart.
-            with tempfile.TemporaryDirectory(prefix="tinyrobust-") as folder:
-                copy = Path(folder) / path.name
+            with scratch("host") as folder:
+                copy = folder / path.name
                 shutil.copyfile(path, copy)
                 self._library = ctypes.CDLL(str(copy))
         except (OSError, ValueError) as error:

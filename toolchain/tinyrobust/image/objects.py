@@ -12,7 +12,6 @@ import hashlib
 import os
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ import platformdirs
 from tinyrobust import resources
 from tinyrobust.errors import BuildError, TinyRobustError
 from tinyrobust.image.compilers import Compiler
+from tinyrobust.writing import discard, make_scratch
 
 JOBS = 2
 KEEP_ENTRIES = 2000
@@ -134,7 +134,7 @@ def _compile_into(
     """Compile in a temporary folder beside ``entry``, check, and rename it there."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
+        work = make_scratch("new", entry.parent)
     except OSError as error:
         raise TinyRobustError(
             f"cannot write the object cache {entry.parent}: {error.strerror}",
@@ -162,7 +162,7 @@ def _compile_into(
             "free some disk space, or set XDG_CACHE_HOME to a folder that can be written",
         ) from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        discard(work)
 
 
 def _prune(cache: Path) -> None:

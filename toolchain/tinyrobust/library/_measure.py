@@ -6,15 +6,14 @@ the compiler asks of the C library (memcpy, memset), which the program has anywa
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from tinyrobust.boards import Board
 from tinyrobust.image import compilers
 from tinyrobust.image.elf import Elf
 from tinyrobust.image.objects import Source, compile_all
 from tinyrobust.library._write import Library
+from tinyrobust.writing import scratch
 
 _FUNCTIONS = ("init", "input", "invoke", "scores", "argmax", "label", "status_text")
 FLAGS = ("-O3",)
@@ -47,8 +46,8 @@ def measure(library: Library, board: Board) -> Taken:
     """
     made = library.package
     compiler = compilers.for_board(board)
-    with tempfile.TemporaryDirectory(prefix="tinyrobust-library-") as folder:
-        work = Path(folder)
+    with scratch("library") as folder:
+        work = folder
         for name, content in made.sources.items():
             (work / name).write_text(content)
         sources = [

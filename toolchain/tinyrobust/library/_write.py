@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +19,12 @@ from tinyrobust.artefact import canonical_json, sha256, write_json, write_text
 from tinyrobust.boards import Board
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.graph.nodes import Graph
-from tinyrobust.image.build import replace_folder, temporary_beside
 from tinyrobust.kernels.variables import FEATURES
 from tinyrobust.library._format import formats
 from tinyrobust.library._names import identifier
 from tinyrobust.library._package import Package, package
 from tinyrobust.registry import nearest
+from tinyrobust.writing import replacing
 
 SCHEMA = "tinyrobust.library/1"
 MANIFEST = "tinyrobust.json"
@@ -166,15 +165,7 @@ def _manifest(made: Package, format: str, files: Mapping[str, str]) -> dict[str,
 
 def _put(out: Path, files: Mapping[str, str], manifest: Mapping[str, Any]) -> None:
     """All of it beside ``out``, then in its place."""
-    work = temporary_beside(out)
-    try:
+    with replacing(out) as work:
         for path, content in files.items():
             write_text(work / path, content)
         write_json(work / MANIFEST, manifest)
-        replace_folder(work, out)
-    except OSError as error:
-        raise TinyRobustError(
-            f"cannot write {out}: {error.strerror}", "check the disk and the folder's permissions"
-        ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import shutil
-import tempfile
 from functools import cache
 from pathlib import Path
 
 from tinyrobust.errors import BuildError
 from tinyrobust.image import compilers
 from tinyrobust.image.objects import Source, compile_all
+from tinyrobust.writing import scratch
 
 _SOURCE = Path(__file__).with_name("engine.cpp")
 # Contraction: products of integers are exact either way, and gradients need no more than floats.
@@ -34,8 +34,8 @@ def check() -> None:
 def library() -> ctypes.CDLL:
     """The engine; raises BuildError where there is no C++ compiler or it fails."""
     compiler = compilers.host(shared=True, tuned=True)
-    with tempfile.TemporaryDirectory(prefix="tinyrobust-native-") as name:
-        folder = Path(name).resolve()
+    with scratch("native") as name:
+        folder = name.resolve()
         source = Source(_SOURCE, "native/engine.cpp", _FLAGS)
         (made,) = compile_all([source], compiler, [], folder)
         target = folder / "engine.so"

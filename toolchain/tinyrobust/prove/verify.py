@@ -8,7 +8,6 @@ check, the count after one weight was changed on purpose.
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from tinyrobust.graph.verify import accumulator_range
 from tinyrobust.kernels.layouts import dense
 from tinyrobust.prove.inputs import Images, load_images, read_inputs
 from tinyrobust.tflite import importer
+from tinyrobust.writing import scratch
 
 INTERPRETER, HOST = "numpy interpreter", "host build"
 ORACLES = {"fixed": "hls4ml C simulation", "tflite": "TensorFlow Lite reference"}
@@ -127,8 +127,8 @@ def verify(
     expected = _expected(net, images, progress)
     layers = graph.trace(net, images[:traced])
     columns = [_run_oracle(model, images, expected, layers, traced, progress)]
-    with tempfile.TemporaryDirectory(prefix="tinyrobust-verify-") as name:
-        work = Path(name)
+    with scratch("verify") as name:
+        work = name
         columns.append(
             _run_host(net, images, expected, layers, traced, work / "library", force, progress)
         )

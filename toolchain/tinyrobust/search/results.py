@@ -7,7 +7,6 @@ In: a Folder. Out: figures under schema ``tinyrobust.search/1``; ``search.json``
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from tinyrobust.report.plots import CLEAN, GRID, PALETTE, _figure, _svg
 from tinyrobust.search.study import Folder, is_refused
 from tinyrobust.search.worker import MODEL, RECIPE
 from tinyrobust.units import count, kib, percent
+from tinyrobust.writing import replacing
 
 SCHEMA = "tinyrobust.search/1"
 COSTS = ("flash_bytes", "ram_bytes", "instructions")
@@ -99,12 +99,12 @@ def write(folder: Folder) -> dict[str, Any]:
     write_json(folder.path / "search.json", made)
     write_text(folder.path / "search.md", markdown(made, folder.path))
     write_text(folder.path / "search.svg", plot(made))
-    shutil.rmtree(folder.path / "front", ignore_errors=True)
-    for number in made["front"]:
-        text = (folder.trial_folder(number) / RECIPE).read_text()
-        write_text(folder.path / "front" / f"{number:04d}.yaml", text)
-        if number == made["best"]:
-            write_text(folder.path / "best.yaml", text)
+    with replacing(folder.path / "front") as front:
+        for number in made["front"]:
+            text = (folder.trial_folder(number) / RECIPE).read_text()
+            write_text(front / f"{number:04d}.yaml", text)
+            if number == made["best"]:
+                write_text(folder.path / "best.yaml", text)
     return made
 
 

@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ import platformdirs
 
 from tinyrobust import units
 from tinyrobust.errors import TaskError
+from tinyrobust.writing import discard, make_scratch
 
 ENVIRONMENT = "TINYROBUST_DATA"
 TIMEOUT_S = 20.0
@@ -142,7 +142,7 @@ def _verify(archive: Archive, part: Path, task: str) -> None:
 
 def _unpack(part: Path, target: Path, members: Sequence[str], task: str) -> None:
     """Unpack exactly ``members``, each renamed into place when it is whole."""
-    scratch = Path(tempfile.mkdtemp(dir=target, prefix=".unpack-"))
+    scratch = make_scratch("unpack", target)
     try:
         with tarfile.open(part, "r:gz") as tar:
             for name in members:
@@ -160,4 +160,4 @@ def _unpack(part: Path, target: Path, members: Sequence[str], task: str) -> None
             "download it again, from the address that tinyrobust tasks shows",
         ) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        discard(scratch)

@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -28,6 +27,7 @@ from tinyrobust.virtual.hooks import Clock, Requests, Span, State
 from tinyrobust.virtual.mpu import Mpu
 from tinyrobust.virtual.peripherals import RegisterMap, Role
 from tinyrobust.virtual.rules import RuleKind
+from tinyrobust.writing import scratch
 
 _SOURCES = tuple(Path(__file__).with_name(name) for name in ("hooks.c", "cycles.h"))
 _REGIONS = 16
@@ -194,8 +194,8 @@ def build() -> Path:
     command = [cc, *flags, f"-I{package / 'include'}", str(_SOURCES[0]), str(library)]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            output = Path(folder) / target.name
+        with scratch("hooks", target.parent) as folder:
+            output = folder / target.name
             done = subprocess.run(
                 [*command, "-o", str(output)], capture_output=True, text=True, timeout=120
             )

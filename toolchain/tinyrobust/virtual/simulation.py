@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from tinyrobust.virtual.debug_target import DebugTarget
 from tinyrobust.virtual.flash_array import ERASED
 from tinyrobust.virtual.probe import ProbeServer
 from tinyrobust.virtual.terminal import Terminal
+from tinyrobust.writing import discard, make_scratch
 
 _SETTLE_S = 0.3  # a debugger resets several times; start the firmware when it has let go
 
@@ -47,7 +47,7 @@ class Simulation:
         self._board, self._elf, self._strict = board, elf, strict
         self._changed = threading.Condition()
         self._wish: tuple[float, bytes | None] | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="tinyrobust-")
+        self._folder = make_scratch("virtual")
         self._running: VirtualBoard | None = None
         self.probe: ProbeServer | None = None
         self._gdb: socket.socket | None = None
@@ -55,7 +55,7 @@ class Simulation:
         try:
             if flash_file is not None and flash_offset:
                 content = bytes([ERASED]) * flash_offset + _read(flash_file)
-                flash_file = Path(self._folder.name) / "start.bin"
+                flash_file = self._folder / "start.bin"
                 flash_file.write_bytes(content)
             if probe_port is not None:
                 content = _read(flash_file) if flash_file else b""
@@ -98,7 +98,7 @@ class Simulation:
             if wish is not None:
                 self._stop()
                 if wish[1] is not None:
-                    file = Path(self._folder.name) / "flash.bin"
+                    file = self._folder / "flash.bin"
                     file.write_bytes(wish[1])
                     self._start(file)
             elif self._running is not None:
@@ -137,7 +137,7 @@ class Simulation:
                 os.close(descriptor)
             except OSError:
                 continue  # closed before
-        self._folder.cleanup()
+        discard(self._folder)
 
     def __enter__(self) -> Simulation:
         return self

@@ -7,21 +7,15 @@ schema, generator, version, seed, graph_sha256), ``images`` uint8 (N, H, W, C), 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import tinyrobust
-from tinyrobust.errors import ConvertError
 from tinyrobust.graph import Graph, interpreter
 
 GOLDEN_SCHEMA = "tinyrobust.golden/1"
@@ -54,25 +48,3 @@ def golden(graph: Graph, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.i
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
-
-
-@contextlib.contextmanager
-def replacing(out: Path) -> Any:
-    """A folder beside ``out`` that takes its place when the block ends well, else is removed."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    except OSError as error:
-        raise ConvertError(
-            f"cannot write {out}: {error.strerror}", "check the folder and its permissions"
-        ) from error
-    try:
-        fresh.chmod(0o755)
-        yield fresh
-        old = Path(f"{fresh}.old")
-        if out.exists():
-            os.replace(out, old)  # noqa: PTH105
-        os.replace(fresh, out)  # noqa: PTH105
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)

@@ -20,8 +20,9 @@ from tinyrobust.convert.models import MODEL_FILE, TWIN_FILE, named
 from tinyrobust.convert.qkeras import PIECES, check_trained
 from tinyrobust.errors import ConvertError
 from tinyrobust.graph import Graph
+from tinyrobust.writing import replacing
 from tinyrobust.zoo import card
-from tinyrobust.zoo.folder import Say, golden, replacing
+from tinyrobust.zoo.folder import Say, golden
 
 
 def make(

@@ -32,8 +32,9 @@ from tinyrobust.convert.qkeras import (
 from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, file, interpreter
 from tinyrobust.graph.reorder import reorder
+from tinyrobust.writing import replacing
 from tinyrobust.zoo import card, int8
-from tinyrobust.zoo.folder import Say, golden, replacing
+from tinyrobust.zoo.folder import Say, golden
 
 _TWIN_IMAGES = 2000  # int8 takes longer in the interpreter
 _REORDER_CHECKED = 500  # images whose scores are compared before and after
