@@ -137,6 +137,8 @@ def test_an_input_is_never_a_command(runner: Runner) -> None:
             assert done.returncode in (1, 2) and "gotcha" in done.stderr
     done = runner.step(CHECK, {"board": "nucleo-h743", "max-region": "DTCM=1M *"})
     assert "'*' is not NAME=BYTES" in done.stderr  # and no file's name
+    done = runner.step(CHECK, {"board": "nucleo-h743", "max-region": "DTCM=1M\n  ITCM=64K\n\n*"})
+    assert "'*' is not NAME=BYTES" in done.stderr  # every line is read
     assert not (runner.workspace / "gotcha").exists()
 
 

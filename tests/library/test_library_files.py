@@ -50,6 +50,31 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_models_name_is_never_code(format: str, tmp_path: Path) -> None:
+    model = 'a"; $(shell,touch pwned)\nmessage(FATAL_ERROR pwned)\nname=*/ <b>`x`\x1b[31m\\'
+    built = export(tmp_path / "lib", format, model=model, name="tiny")
+    plain = export(tmp_path / "plain", format, model="plain", name="tiny")
+    for path, content in plain.package.placed("").items():
+        assert built.package.placed("")[path] == content  # no name in the sources
+    for path in sorted(p for p in built.folder.rglob("*") if p.is_file()):
+        text = path.read_text()
+        if path.name in ("tinyrobust.json", "library.json"):
+            json.loads(text)
+            continue
+        lines = text.count("\n")
+        assert lines == (tmp_path / "plain" / path.relative_to(built.folder)).read_text().count(
+            "\n"
+        )
+        assert "\x1b" not in text and "\nmessage(" not in text and "\nname=*/" not in text
+        if path.name == "Kconfig":
+            assert "$(shell" not in text and text.count('"') == 2
+        if path.suffix == ".md":
+            assert "<b>" not in text
+        if path.suffix == ".yaml":
+            assert "Network" in text or YAML(typ="safe").load(text)["sample"]["description"]
+
+
 def test_the_manifest_names_graph_versions_and_every_file(made: tuple) -> None:
     format, built = made
     manifest = json.loads((built.folder / "tinyrobust.json").read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from tests.evaluation import GRAPH, MEMORY, FakeSession, config, samples
 from tinyrobust import report
 from tinyrobust.cli.main import run as tinyrobust
+from tinyrobust.errors import TinyRobustError
 from tinyrobust.evaluate import evaluate, journal, summarise
 from tinyrobust.report import html, junit, markdown, plots, words
 
@@ -85,6 +87,54 @@ def test_markdown_holds_the_tables(figures: dict[str, Any]) -> None:
     assert "no time was measured" in text
     widths = {line.count("|") for line in re.findall(r"(?:^\|.*\n)+", text, re.M)[0].splitlines()}
     assert len(widths) == 1
+
+
+HOSTILE = '"><script>alert(1)</script>|`x`\n::error::y]]>&\x1b[31m$x_1$'
+
+
+def _texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the texts of a record are."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        if isinstance(item, (dict, list)):
+            yield from _texts(item, (*path, key))
+        elif isinstance(item, str):
+            yield (*path, key)
+
+
+def _rendered_safely(records: list[dict[str, Any]]) -> None:
+    figures = summarise(records)
+    assert "<script" not in markdown.render(figures)
+    assert "script" not in _tags(html.render(figures))
+    Xml.fromstring(junit.render(figures))
+
+
+def _tags(page: str) -> list[str]:
+    outside = Outside()
+    outside.feed(page)
+    return outside.tags
+
+
+def test_no_text_of_a_record_becomes_markup(tmp_path: Path) -> None:
+    """Each text in turn, wherever a record has one; those that the tool refuses are as good."""
+    make(tmp_path)
+    records = journal.read(tmp_path)
+    changed = 0
+    for number, record in enumerate(records):
+        for path in _texts(record):
+            if path in (("type",), ("schema",)):
+                continue
+            hostile = json.loads(json.dumps(records))
+            target = hostile[number]
+            for key in path[:-1]:
+                target = target[key]
+            target[path[-1]] = HOSTILE
+            try:
+                _rendered_safely(hostile)
+            except TinyRobustError:
+                continue
+            changed += 1
+    assert changed > 20
 
 
 def test_a_real_board_is_reported_with_milliseconds(tmp_path: Path) -> None:

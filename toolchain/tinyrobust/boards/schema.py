@@ -115,7 +115,9 @@ class Flasher(_Strict):
     fqbn: Annotated[str, Field(pattern=r"^[^:\s]+:[^:\s]+:[^:\s]+(:[^:\s]+)?$")] | None = None
     volume: str | None = None  # uf2: label of the boot loader's drive
     family: Address | None = None  # uf2: family id (the UF2 specification's families.json)
-    remote: Annotated[str, Field(pattern=r"^\S+:\d+$")] | None = None  # gdb: HOST:PORT of the stub
+    remote: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:\[\]-]+:\d+$")] | None = (
+        None  # gdb: HOST:PORT of the stub
+    )
 
     @model_validator(mode="after")
     def _keys_of_this_flasher(self) -> Flasher:

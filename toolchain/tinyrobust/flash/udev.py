@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyrobust.boards.schema import Board, UsbId
+from tinyrobust.escaping import hash_comment
 
 FILE = "/etc/udev/rules.d/99-tinyrobust.rules"
 GROUP = "dialout"  # Debian's, Ubuntu's and Fedora's group of serial ports; Arch calls it uucp
@@ -81,7 +82,7 @@ def rules(boards: Sequence[Board]) -> str:
     for board in boards:
         new = [need for need in needs(board) if (need.vid, need.pid) not in told]
         if new:
-            lines += ["", f"# {board.id}: {board.title}"]
+            lines += ["", f"# {board.id}: {hash_comment(board.title)}"]
         for need in new:
             told.add((need.vid, need.pid))
             lines += _rules_for(need)
@@ -95,7 +96,7 @@ def _rules_for(need: Need) -> list[str]:
     usb = f'ATTR{{idVendor}}=="{need.vid:04x}", ATTR{{idProduct}}=="{need.pid:04x}"'
     above = usb.replace("ATTR{", "ATTRS{")
     return [
-        f"# {need.name} {need.what}",
+        f"# {hash_comment(need.name)} {hash_comment(need.what)}",
         f'SUBSYSTEM=="usb", {usb}, {_OPEN}, {_NO_MODEM}',
         f'SUBSYSTEM=="tty", {above}, {_OPEN}, {_NO_MODEM}',
     ]

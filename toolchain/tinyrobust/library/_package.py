@@ -14,7 +14,7 @@ from typing import Any
 
 import jinja2
 
-from tinyrobust import __version__, codegen, memory, resources
+from tinyrobust import __version__, codegen, escaping, memory, resources
 from tinyrobust.boards import Board
 from tinyrobust.boards.schema import Budget, Memory, Serial
 from tinyrobust.codegen import text
@@ -237,8 +237,11 @@ def _render(template: str, facts: Mapping[str, Any]) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    for escape in (escaping.hash_comment, escaping.kconfig, escaping.markdown):
+        made.filters[escape.__name__] = escape
+    return made

@@ -6,6 +6,7 @@ the sources ask for -O3 themselves. https://arduino.github.io/arduino-cli/latest
 
 from __future__ import annotations
 
+from tinyrobust.escaping import properties as properties_text
 from tinyrobust.library._format import Format
 from tinyrobust.library._package import Package
 
@@ -25,7 +26,7 @@ def _files(package: Package) -> dict[str, str]:
         "version": facts["version"],
         "author": "tinyrobust",
         "maintainer": "tinyrobust",
-        "sentence": f"The network {facts['model']}, with its kernels.",
+        "sentence": f"The network {properties_text(facts['model'])}, with its kernels.",
         "paragraph": f"{facts['input_bytes']} bytes in, {facts['classes']} scores out, an arena of "
         f"{facts['arena_bytes']} bytes. Integers only, no heap.",
         "category": "Data Processing",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+from tinyrobust.escaping import line
 from tinyrobust.library._format import Format
 from tinyrobust.library._package import Package
 
@@ -55,7 +56,7 @@ def _files(package: Package) -> dict[str, str]:
         "assets/schema/library.json",
         "name": f"tinyrobust_{name}",
         "version": facts["version"],
-        "description": f"The network {facts['model']}, with its kernels: "
+        "description": f"The network {line(facts['model'])}, with its kernels: "
         f"{facts['input_bytes']} bytes in, {facts['classes']} scores out, integers only",
         "keywords": ["machine learning", "tinyml", "neural network"],
         "license": "Apache-2.0",

@@ -5,6 +5,7 @@ https://docs.zephyrproject.org/latest/develop/modules.html
 
 from __future__ import annotations
 
+from tinyrobust.escaping import yaml
 from tinyrobust.library._format import Format
 from tinyrobust.library._package import Package
 
@@ -36,9 +37,10 @@ def _files(package: Package) -> dict[str, str]:
         "CONFIG_SERIAL=y\nCONFIG_CONSOLE=y\nCONFIG_UART_CONSOLE=y\nCONFIG_PRINTK=y\n"
         "CONFIG_MAIN_STACK_SIZE=8192\n"
     )
+    description = f"The network {facts['model']} on inputs from the console"
     sample = (
         f"# SPDX-License-Identifier: Apache-2.0\nsample:\n  name: {words['package']}\n"
-        f"  description: The network {facts['model']} on inputs from the console\n"
+        f"  description: {yaml(description)}\n"
         f"tests:\n  sample.{words['package']}:\n    build_only: true\n    tags: tinyml\n"
     )
     return {

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tinyrobust import escaping
 from tinyrobust.units import count, kib, percent
 
 Figures = Mapping[str, Any]
@@ -275,6 +276,8 @@ def signs(figures: Figures) -> list[str]:
 
 def markdown(figures: Figures) -> str:
     """The Markdown report."""
+    repeat = figures["repeat"]
+    figures = escaping.every(figures, escaping.markdown)
     parts = [f"# {figures['suite']}: models under attack", "", figures["description"], ""]
     heads = ["", *(m["title"] for m in figures["models"])]
     section = None
@@ -296,9 +299,11 @@ def markdown(figures: Figures) -> str:
     parts += ["## Attacks", ""]
     for title, paper, settings in attack_lines(figures):
         parts.append(f"- {title}: {settings}. {paper}.")
-    repeat = figures["repeat"]
-    parts += ["", "## To repeat it", "", "```", str(repeat["command"]), "```", ""]
-    parts += ["Versions: " + ", ".join(f"{k} {v or '-'}" for k, v in repeat["versions"].items())]
+    parts += ["", "## To repeat it", "", *escaping.markdown_block(repeat["command"]), ""]
+    parts += [
+        "Versions: "
+        + escaping.markdown(", ".join(f"{k} {v or '-'}" for k, v in repeat["versions"].items()))
+    ]
     return "\n".join(parts) + "\n"
 
 
@@ -313,9 +318,5 @@ def attack_lines(figures: Figures) -> list[tuple[str, str, str]]:
 
 
 def _lines(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(map(_cell, head)) + " |", "|" + " --- |" * len(head)]
-    return lines + ["| " + " | ".join(map(_cell, row)) + " |" for row in body]
-
-
-def _cell(text: str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
+    lines = ["| " + " | ".join(map(str, head)) + " |", "|" + " --- |" * len(head)]
+    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in body]

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as Xml
 
+from tinyrobust.escaping import every, xml
 from tinyrobust.report.words import effort_rows, interval, masking_rows, memory_rows, size
 from tinyrobust.units import percent
 
 
 def render(figures: Mapping[str, Any]) -> str:
     """The XML document."""
+    figures = every(figures, xml)
     name = f"{figures['model']}.{figures['board']}"
     suite = Xml.Element("testsuite", name=f"tinyrobust evaluate {name}")
     different = figures["score_differences"]

@@ -1,6 +1,7 @@
 """The Markdown report.
 
-In: the evaluation's figures. Out: Markdown text, for terminals and code hosts.
+In: the evaluation's figures. Out: Markdown text, for terminals and code hosts. Every text in the
+figures is escaped before anything is made of it, so that no field can be forgotten.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tinyrobust.escaping import every, markdown, markdown_block, markdown_code
 from tinyrobust.report.words import (
     cost,
     effort_rows,
@@ -23,7 +25,8 @@ from tinyrobust.units import count, kib, percent
 
 def render(figures: Mapping[str, Any]) -> str:
     """The report."""
-    repeat = figures["repeat"]
+    plain, figures = figures, every(figures, markdown)
+    repeat = plain["repeat"]
     parts = [f"# {figures['model']} on {figures['board']}", ""]
     parts += [f"> **Warning:** {text}" for text in figures["warnings"]]
     parts += ["", "## Accuracy, classified by the board", ""]
@@ -66,17 +69,18 @@ def render(figures: Mapping[str, Any]) -> str:
         )
     parts += ["", "## What was measured", ""]
     parts += [f"- {text}" for text in statements(figures)]
-    parts += ["", "## To repeat it", "", "```", str(repeat["command"]), "```", ""]
+    parts += ["", "## To repeat it", "", *markdown_block(repeat["command"]), ""]
     parts += _table(
         ["what", "value"],
-        ([key.replace("_", " "), f"`{repeat[key]}`"] for key in (
+        ([key.replace("_", " "), markdown_code(repeat[key])] for key in (
             "graph_sha256", "image_sha256", "data_sha256", "adversarial_sha256", "config_sha256",
             "seed", "started", "finished",
         ) if repeat[key] is not None),
     )  # fmt: skip
     parts += [
         "",
-        "Versions: " + ", ".join(f"{k} {v or '-'}" for k, v in repeat["versions"].items()),
+        "Versions: "
+        + markdown(", ".join(f"{k} {v or '-'}" for k, v in repeat["versions"].items())),
     ]
     for series in figures["attacks"]:
         settings = ", ".join(f"{k} {v}" for k, v in series["parameters"].items())
@@ -86,8 +90,4 @@ def render(figures: Mapping[str, Any]) -> str:
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    return lines + ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in body]
-
-
-def _cell(text: str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
+    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in body]

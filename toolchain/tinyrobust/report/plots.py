@@ -26,6 +26,7 @@ _STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "tinyrobust", "font.family": "sans-serif",
     "font.sans-serif": ["Inter", "Segoe UI", "Helvetica Neue", "Arial", "DejaVu Sans"],
     "font.size": 10.5, "axes.edgecolor": "#b9c4cf", "axes.labelcolor": FAINT,
+    "text.parse_math": False,  # a name may have dollar signs
     "text.color": INK, "xtick.color": FAINT, "ytick.color": FAINT, "axes.spines.top": False,
     "axes.spines.right": False, "axes.axisbelow": True, "axes.linewidth": 0.8,
 }  # fmt: skip

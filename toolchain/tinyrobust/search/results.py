@@ -13,6 +13,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from tinyrobust import escaping
 from tinyrobust.artefact import write_json, write_text
 from tinyrobust.report.plots import CLEAN, GRID, PALETTE, _figure, _svg
 from tinyrobust.search.study import Folder, is_refused
@@ -139,6 +140,7 @@ def _short(value: Any) -> str:
 
 def markdown(made: Figures, path: Path) -> str:
     """The result for people."""
+    made = escaping.every(made, escaping.markdown)
     settings, states = made["settings"], made["states"]
     parts = [
         f"{k.removesuffix('_bytes')} {v:,}{' B' if k.endswith('_bytes') else ''}"

@@ -9,8 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tinyrobust import artefact
+from tinyrobust import artefact, escaping
 from tinyrobust.errors import GraphError
+from tinyrobust.escaping import every
 from tinyrobust.units import count
 from tinyrobust.zoo import card_attacks
 
@@ -74,7 +75,8 @@ def markdown(card: dict[str, Any]) -> str:
 
 
 def page(card: dict[str, Any]) -> str:
-    """``card.md`` of either kind of model."""
+    """``card.md`` of either kind of model; every text in the card escaped."""
+    card = every(card, escaping.markdown)
     return markdown_int8(card) if "keras" in card else markdown(card)
 
 
@@ -140,6 +142,7 @@ def histogram_lines(differences: dict[str, dict[str, int]]) -> list[str]:
     lines = ["| tensor | " + " | ".join(f"{d:+d}" if d else "0" for d in columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
     for name, row in differences.items():
+        name = escaping.markdown(name)
         cells = " | ".join(f"{row.get(str(d), 0):,}" for d in columns)
         lines.append(f"| {name} | {cells} |")
     return lines

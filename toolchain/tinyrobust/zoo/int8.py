@@ -52,7 +52,7 @@ def make(
         artefact.write_bytes(folder / "golden.npz", golden(graph, images, labels))
         figures = _card(graph, made, recipe, training, data_note)
         artefact.write_json(folder / "card.json", figures)
-        artefact.write_text(folder / "card.md", card.markdown_int8(figures))
+        artefact.write_text(folder / "card.md", card.page(figures))
     return graph, figures
 
 

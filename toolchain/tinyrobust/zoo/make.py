@@ -111,7 +111,7 @@ def make(
             few = min(len(images), _TWIN_IMAGES)
             figures["int8_twin"] = int8.write_twin(trained, folder, samples=few, say=say)
         artefact.write_json(folder / "card.json", figures)
-        artefact.write_text(folder / "card.md", card.markdown(figures))
+        artefact.write_text(folder / "card.md", card.page(figures))
         _keep_adversarial(out, folder, graph)
     return Made(out, graph, figures)
 

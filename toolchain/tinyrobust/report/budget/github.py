@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tinyrobust.escaping import github, github_line, github_property
 from tinyrobust.report.budget import _rows
 
 STEP_SUMMARY, STEP_OUTPUT = "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"  # files named by the runner
@@ -17,15 +18,17 @@ _COMMANDS = {"failed": "error", "warning": "warning"}
 
 def render(document: Mapping[str, Any]) -> str:
     """One command for each check that failed or is worth a warning, and one line for people."""
-    lines = [_rows.headline(document)]
+    lines = [github_line(_rows.headline(document))]
     for check in _rows.levels(document, "failed", "warning"):
         title = f"Memory of {document['title']}"
         lines.append(
-            f"::{_COMMANDS[check['level']]} title={_property(title)}::{_text(check['message'])}"
+            f"::{_COMMANDS[check['level']]} title={github_property(title)}"
+            f"::{github(check['message'])}"
         )
     if "difference" in document and any(document["difference"]["totals"].values()):
         lines.append(
-            f"::notice title={_property('Memory has changed')}::{_text(_rows.headline(document))}"
+            f"::notice title={github_property('Memory has changed')}"
+            f"::{github(_rows.headline(document))}"
         )
     return "\n".join(lines) + "\n"
 
@@ -39,11 +42,3 @@ def outputs(document: Mapping[str, Any]) -> str:
         values["flash-change"] = document["difference"]["totals"]["flash"]
         values["ram-change"] = document["difference"]["totals"]["RAM"]
     return "".join(f"{name}={value}\n" for name, value in values.items())
-
-
-def _text(value: str) -> str:
-    return value.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(value: str) -> str:
-    return _text(value).replace(":", "%3A").replace(",", "%2C")

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as Xml
 
+from tinyrobust.escaping import every, xml
 from tinyrobust.report.budget import _rows
 
 
 def render(document: Mapping[str, Any]) -> str:
     """The XML document."""
+    document = every(document, xml)
     failed = len(_rows.levels(document, "failed"))
     counts: dict[str, Any] = {
         "tests": str(len(document["checks"])),

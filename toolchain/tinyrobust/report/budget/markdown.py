@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tinyrobust import escaping
 from tinyrobust.report.budget import _rows
 
 _MARKS = {"failed": "**failed**", "warning": "warning", "passed": "passed"}
@@ -12,13 +13,14 @@ _MARKS = {"failed": "**failed**", "warning": "warning", "passed": "passed"}
 
 def render(document: Mapping[str, Any]) -> str:
     """The report."""
+    document = escaping.every(document, escaping.markdown)
     verdict = "fits" if document["fits"] else "does not fit"
-    parts = [f"## Memory of {_cell(document['title'])}: {verdict}", ""]
+    parts = [f"## Memory of {document['title']}: {verdict}", ""]
     if "baseline" in document:
-        parts += [f"Compared with {_cell(document['baseline']['title'])}.", ""]
+        parts += [f"Compared with {document['baseline']['title']}.", ""]
     parts += _table(["", "used", "of", "share", "change"], _rows.totals(document), 1)
     parts += ["", "| check | |", "|---|---|"]
-    parts += [f"| {_MARKS[c['level']]} | {_cell(c['message'])} |" for c in document["checks"]]
+    parts += [f"| {_MARKS[c['level']]} | {c['message']} |" for c in document["checks"]]
     if "difference" in document:
         parts += _difference(document)
     parts += ["", "<details><summary>Every byte by owner</summary>", ""]
@@ -44,9 +46,4 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]], words: int) -> li
     numbers = ["---:" if name != "what" else "---" for name in head[words:]]
     rule = "|" + "|".join(["---"] * words + numbers) + "|"
     lines = ["| " + " | ".join(head) + " |", rule]
-    return lines + ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in body]
-
-
-def _cell(text: str) -> str:
-    escaped = str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-    return escaped.replace("<", "&lt;").replace("_", "\\_").replace("*", "\\*")
+    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in body]
