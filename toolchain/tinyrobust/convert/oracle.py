@@ -24,12 +24,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 
-from tinyrobust import artefact
+from tinyrobust import artefact, codecache
 from tinyrobust.convert import order
 from tinyrobust.convert.plugin import from_keras, quiet
-from tinyrobust.convert.simulation import MANIFEST
+from tinyrobust.convert.simulation import MANIFEST, intact
 from tinyrobust.errors import ConvertError
 from tinyrobust.graph import Graph, Input, Reshape
 from tinyrobust.graph.interpreter import check_images
@@ -177,6 +176,7 @@ def compile(
     library = next((out_dir / "firmware").glob("*.so")).relative_to(out_dir)
     artefact.write_json(out_dir / MANIFEST, {
         "project": PROJECT, "library": str(library), "layers": layers,
+        "library_sha256": artefact.sha256((out_dir / library).read_bytes()),
         "classes": graph.output.size,
     })  # fmt: skip
     return Oracle(out_dir, graph)
@@ -197,7 +197,7 @@ def for_model(folder: Path, graph: Graph) -> Oracle:
         )
     target = _cache() / _key(trained)
     with _locked(target.with_suffix(".lock")):
-        if not (target / MANIFEST).is_file():
+        if not intact(target):
             from tinyrobust.convert.qkeras import convert_trained
 
             shutil.rmtree(target, ignore_errors=True)
@@ -207,7 +207,7 @@ def for_model(folder: Path, graph: Graph) -> Oracle:
 
 
 def _cache() -> Path:
-    return Path(platformdirs.user_cache_dir("tinyrobust")) / "oracle"
+    return codecache.folder("oracle")
 
 
 def _key(trained: Path) -> str:

@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyrobust import codecache
+from tinyrobust.errors import BuildError
+
 MANIFEST = "simulation.json"
 _DOUBLE = ctypes.c_double
 
@@ -28,6 +31,8 @@ class _Traced(ctypes.Structure):
 def simulate(folder: Path, values: npt.NDArray[np.float64], trace: bool) -> dict[str, Any]:
     """Real values of ``scores`` (and of every traced layer) for inputs (N, H, W, C), one by one."""
     manifest = json.loads((folder / MANIFEST).read_text())
+    if not intact(folder):
+        raise SystemExit(f"{folder / manifest['library']} is not the library that was compiled")
     library = ctypes.CDLL(str(folder / manifest["library"]))
     top = getattr(library, f"{manifest['project']}_double")
     top.restype = None
@@ -48,6 +53,16 @@ def simulate(folder: Path, values: npt.NDArray[np.float64], trace: bool) -> dict
             data = ctypes.cast(record.data, ctypes.POINTER(_DOUBLE))
             out[name][i] = np.ctypeslib.as_array(data, shape=tuple(shapes[name]))
     return out
+
+
+def intact(folder: Path) -> bool:
+    """Whether the library in ``folder`` is there, the user's own and what was compiled."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        codecache.trusted(folder / manifest["library"], manifest["library_sha256"])
+    except (OSError, ValueError, KeyError, TypeError, BuildError):
+        return False
+    return True
 
 
 def main() -> None:

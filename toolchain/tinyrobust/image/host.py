@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust import boards, codegen, memory, resources
-from tinyrobust.artefact import write_json
+from tinyrobust import boards, codecache, codegen, memory, resources
+from tinyrobust.artefact import sha256, write_json
 from tinyrobust.errors import BuildError, GraphError
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.image import compilers
@@ -66,6 +65,7 @@ def host_library(
         out / f"{LIBRARY}.json",
         {
             "schema": SCHEMA,
+            "library_sha256": sha256((out / LIBRARY).read_bytes()),
             "graph_sha256": graph.sha256,
             "input_shape": list(graph.input.shape),
             "classes": graph.output.size,
@@ -95,9 +95,9 @@ class HostModel:
             # Loading goes by name and inode; a private copy keeps two builds of one name apart.
             with scratch("host") as folder:
                 copy = folder / path.name
-                shutil.copyfile(path, copy)
+                copy.write_bytes(codecache.trusted(path, str(self.meta["library_sha256"])))
                 self._library = ctypes.CDLL(str(copy))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BuildError(f"cannot load {path}: {error}", "build the library again") from error
         self.input_shape = tuple(int(d) for d in self.meta["input_shape"])
         self.classes = int(self.meta["classes"])

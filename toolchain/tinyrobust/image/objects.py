@@ -1,7 +1,7 @@
 """Sources to objects, two at a time, each compiled once per content.
 
 In: sources and a compiler. Out: objects with the stack usage and call graph that GCC wrote. The
-cache (under the user's cache folder) is keyed by the content of the source and of every firmware
+cache (``codecache.py``) is keyed by the content of the source and of every firmware
 header, the flags and the compiler's version; paths do not matter and are mapped out of the object.
 """
 
@@ -18,16 +18,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
-from tinyrobust import resources
+from tinyrobust import codecache, resources
 from tinyrobust.errors import BuildError, TinyRobustError
 from tinyrobust.image.compilers import Compiler
 from tinyrobust.writing import discard, make_scratch
 
 JOBS = 2
 KEEP_ENTRIES = 2000
-LAYOUT = "2"  # changes when the same source and flags give another object, as by other path maps
+LAYOUT = "3"  # changes when the same source and flags give another object, as by other path maps
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Object:
 
 def cache_folder() -> Path:
     """Where objects are kept between builds."""
-    return platformdirs.user_cache_path("tinyrobust") / "objects"
+    return codecache.folder("objects")
 
 
 def compile_all(
@@ -62,15 +60,16 @@ def compile_all(
     """
     folder.mkdir(parents=True, exist_ok=True)
     headers = _headers_digest(include)
+    kept = cache_folder()
     with ThreadPoolExecutor(JOBS) as pool:
-        jobs = [pool.submit(_compile, s, compiler, include, headers, folder) for s in sources]
+        jobs = [pool.submit(_compile, s, compiler, include, headers, kept, folder) for s in sources]
         try:
             objects = [job.result() for job in jobs]
         except BaseException:
             for job in jobs:
                 job.cancel()
             raise
-    _prune(cache_folder())
+    _prune(kept)
     return objects
 
 
@@ -89,8 +88,9 @@ def _headers_digest(include: list[Path]) -> bytes:
 
 
 def _compile(
-    source: Source, compiler: Compiler, include: list[Path], headers: bytes, folder: Path
-) -> Object:
+    source: Source, compiler: Compiler, include: list[Path], headers: bytes, cache: Path,
+    folder: Path,
+) -> Object:  # fmt: skip
     flags = [*compiler.flags, *source.flags]
 
     def key(headers: bytes) -> str:
@@ -99,14 +99,21 @@ def _compile(
         return hashlib.sha256(content).hexdigest()
 
     name = key(headers)
-    entry = cache_folder() / name[:2] / name
+    entry = cache / name[:2] / name
 
     def check_unchanged() -> None:  # else an object of other content would be kept under this name
         if key(_headers_digest(include)) != name:
             raise BuildError(f"{source.name} changed while it was compiled", "build again")
 
-    if not entry.is_dir():
+    for attempt in range(3):  # damaged, or pruned by another build meanwhile: compiled anew
+        kept = codecache.intact(entry)
+        if kept is not None:
+            break
+        if attempt or entry.exists():
+            codecache.remove(entry)
         _compile_into(entry, source, compiler, flags, include, check_unchanged)
+    else:
+        raise BuildError(f"the object cache entry {entry} is damaged", f"rm -r {entry}")
     stem = source.name.replace("/", "_")
     target = folder / f"{stem}.o"
     try:
@@ -117,9 +124,10 @@ def _compile(
             f"the object cache entry {entry} is damaged ({error.strerror})",
             f"rm -r {shlex.quote(str(entry))}",
         ) from error
+    calls = kept.get("object.ci", b"").decode()
     with contextlib.suppress(FileNotFoundError):  # another build may have pruned it by now
         os.utime(entry)
-    target.write_bytes(content)
+    target.write_bytes(kept["object.o"])
     return Object(source, target, calls)
 
 
@@ -151,11 +159,9 @@ def _compile_into(
         ]
         compiler.run(arguments, work, source.name)
         check_unchanged()
-        try:
-            work.rename(entry)
-        except OSError:
-            if not entry.is_dir():  # else another build was quicker with the same content
-                raise
+        names = ("object.o", "object.ci")
+        codecache.seal(work, *(name for name in names if (work / name).is_file()))
+        codecache.put(work, entry)
     except OSError as error:
         raise TinyRobustError(
             f"cannot write {entry}: {error.strerror}",

@@ -16,9 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from tinyrobust.errors import BuildError
+from tinyrobust import codecache
+from tinyrobust.errors import BuildError, TinyRobustError
 from tinyrobust.virtual import code_ram, cycles, peripherals, thumb
 from tinyrobust.virtual.code_ram import CodeRange
 from tinyrobust.virtual.engine import UcError, unicorn
@@ -160,6 +159,9 @@ def _definitions() -> list[str]:
     ]
 
 
+_LIBRARY = "hooks.so"
+
+
 def compiler() -> str | None:
     """The host's C compiler: ``$CC``, else cc, gcc or clang; None when there is none."""
     for name in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
@@ -188,13 +190,16 @@ def build() -> Path:
         b"\0".join([*(s.read_bytes() for s in _SOURCES), *(f.encode() for f in flags), cc.encode(),
                     unicorn.__version__.encode(), str(library).encode()])
     ).hexdigest()[:20]  # fmt: skip
-    target = Path(platformdirs.user_cache_dir("tinyrobust")) / "virtual" / f"hooks-{key}.so"
-    if target.exists():
+    try:
+        kept = codecache.folder("virtual")
+    except TinyRobustError as error:
+        raise BuildError(f"cannot compile the virtual board's hooks: {error.message}") from error
+    target = kept / f"hooks-{key}" / _LIBRARY
+    if codecache.intact(target.parent) is not None:
         return target
     command = [cc, *flags, f"-I{package / 'include'}", str(_SOURCES[0]), str(library)]
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with scratch("hooks", target.parent) as folder:
+        with scratch("hooks", kept) as folder:
             output = folder / target.name
             done = subprocess.run(
                 [*command, "-o", str(output)], capture_output=True, text=True, timeout=120
@@ -205,7 +210,8 @@ def build() -> Path:
                     + (done.stderr.strip().splitlines() or ["no message"])[0],
                     "check that its C library headers are installed (apt-get install libc6-dev)",
                 )
-            output.replace(target)
+            codecache.seal(folder, target.name)
+            codecache.put(folder, target.parent)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(
             f"cannot compile the virtual board's hooks into {target.parent}: {error}",
@@ -220,7 +226,7 @@ def _load() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
     except OSError:  # damaged in the cache: make it again, once
-        path.unlink(missing_ok=True)
+        codecache.remove(path.parent)
         library = ctypes.CDLL(str(build()))
     library.tr_attach.restype = ctypes.c_void_p
     library.tr_attach.argtypes = [
