@@ -91,9 +91,9 @@ def test_an_intact_entry_of_another_run_stays(cache: Path) -> None:
 
 def test_a_changed_object_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "a.c").write_text("int one(void) { return 1; }\n")
+    (tmp_path / "a.cpp").write_text("int one();\nint one() { return 1; }\n")
     compiler = compilers.host(shared=True)
-    source = objects.Source(tmp_path / "a.c", "a.c", ("-xc",))
+    source = objects.Source(tmp_path / "a.cpp", "a.cpp")
     (first,) = objects.compile_all([source], compiler, [], tmp_path / "out")
     good = first.path.read_bytes()
     (kept,) = (tmp_path / "cache").rglob("object.o")
