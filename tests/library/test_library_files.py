@@ -55,8 +55,11 @@ def test_a_models_name_is_never_code(format: str, tmp_path: Path) -> None:
     model = 'a"; $(shell,touch pwned)\nmessage(FATAL_ERROR pwned)\nname=*/ <b>`x`\x1b[31m\\'
     built = export(tmp_path / "lib", format, model=model, name="tiny")
     plain = export(tmp_path / "plain", format, model="plain", name="tiny")
-    for path, content in plain.package.placed("").items():
-        assert built.package.placed("")[path] == content  # no name in the sources
+    for path, content in plain.package.sources.items():
+        hostile = built.package.sources[path]
+        assert [hostile.count(end) for end in ("\n", "*/")] == [
+            content.count(end) for end in ("\n", "*/")
+        ]
     for path in sorted(p for p in built.folder.rglob("*") if p.is_file()):
         text = path.read_text()
         if path.name in ("tinyrobust.json", "library.json"):

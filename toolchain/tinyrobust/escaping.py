@@ -22,6 +22,20 @@ _KCONFIG = {"\\": "/", '"': "'", "$": "_"}  # $( is a macro, also in strings, an
 _CMAKE = {"\\": "/", '"': "'", "$": "_", ";": ",", "@": "_"}
 
 
+class Foreign(str):
+    """A text from outside. ``finalize`` of a template environment refuses to print one that no
+    escape was applied to."""
+
+    __slots__ = ()
+
+
+def finalize(value: Any) -> Any:
+    """For a ``jinja2.Environment``: ``value``, unless it is a Foreign text as it came."""
+    if isinstance(value, Foreign):
+        raise TypeError("a template prints a text from outside without an escape")
+    return value
+
+
 def line(text: object) -> str:
     """One line without characters that cannot be seen: those as ``\\x1b``, ``\\u202e``."""
     return "".join(map(_seen, str(text)))

@@ -174,15 +174,14 @@ def discard(work: Path) -> None:
 def replacing(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` that takes its place when the block ends well, else is removed.
 
-    Raises TinyRobustError where that folder cannot be made or put there.
+    Raises TinyRobustError where that folder, or something in it, cannot be written.
     """
     work = folder_beside(out)
     try:
         yield work
-        try:
-            put_folder(work, out)
-        except OSError as error:
-            raise _failed(out, error) from error
+        put_folder(work, out)
+    except OSError as error:
+        raise _failed(out, error) from error
     finally:
         discard(work)
 

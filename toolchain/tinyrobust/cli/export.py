@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tinyrobust.boards import Board
     from tinyrobust.library import Library
     from tinyrobust.memory import Aim
-    from tinyrobust.writing import scratch
 
 CORE = "cortex-m4"
 
@@ -193,6 +192,7 @@ def _measured(
 
     from tinyrobust import image, library
     from tinyrobust.errors import BuildError
+    from tinyrobust.writing import scratch
 
     try:
         taken = library.measure(written, board)

@@ -135,7 +135,7 @@ def _facts(plan: memory.Plan, name: str, model: str, version: str) -> dict[str, 
     return {
         "name": name,
         "NAME": name.upper(),
-        "model": model,
+        "model": escaping.Foreign(model),
         "version": version,
         "tool_version": __version__,
         "graph": graph,
@@ -240,8 +240,8 @@ def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=escaping.finalize,
     )  # fmt: skip
-    for escape in (escaping.hash_comment, escaping.kconfig, escaping.markdown):
+    for escape in (escaping.comment, escaping.hash_comment, escaping.kconfig, escaping.markdown):
         made.filters[escape.__name__] = escape
     return made
