@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import stat
 from pathlib import Path
@@ -87,7 +88,7 @@ def put(work: Path, entry: Path) -> None:
             if intact(entry) is not None:
                 return
             remove(entry)
-    raise BuildError(f"cannot replace {entry}", f"rm -r {entry}")
+    raise BuildError(f"cannot replace {entry}", f"rm -r {shlex.quote(str(entry))}")
 
 
 def intact(entry: Path) -> dict[str, bytes] | None:

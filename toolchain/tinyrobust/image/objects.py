@@ -113,17 +113,11 @@ def _compile(
             codecache.remove(entry)
         _compile_into(entry, source, compiler, flags, include, check_unchanged)
     else:
-        raise BuildError(f"the object cache entry {entry} is damaged", f"rm -r {entry}")
+        raise BuildError(
+            f"the object cache entry {entry} is damaged", f"rm -r {shlex.quote(str(entry))}"
+        )
     stem = source.name.replace("/", "_")
     target = folder / f"{stem}.o"
-    try:
-        content = (entry / "object.o").read_bytes()
-        calls = (entry / "object.ci").read_text() if (entry / "object.ci").is_file() else ""
-    except OSError as error:
-        raise BuildError(
-            f"the object cache entry {entry} is damaged ({error.strerror})",
-            f"rm -r {shlex.quote(str(entry))}",
-        ) from error
     calls = kept.get("object.ci", b"").decode()
     with contextlib.suppress(FileNotFoundError):  # another build may have pruned it by now
         os.utime(entry)
