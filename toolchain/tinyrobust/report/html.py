@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tinyrobust.escaping import every, line
 from tinyrobust.report import plots
 from tinyrobust.report.words import (
     cost,
@@ -27,6 +28,7 @@ def render(figures: Mapping[str, Any]) -> str:
     """The page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    figures = every(figures, line)  # Jinja escapes what is markup
     environment = Environment(
         loader=PackageLoader("tinyrobust.report", "."), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
