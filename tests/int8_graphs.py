@@ -248,6 +248,41 @@ class Int8Builder:
         return self.add(int8.ResizeNearestInt8, (source,), (len(rows), len(columns), channels),
                         rows=rows, columns=columns)  # fmt: skip
 
+    def bilinear(self, source: Tensor) -> Tensor:
+        height, width, channels = aligned(source.shape)
+        fields = {}
+        for name, n in (("rows", height), ("columns", width)):
+            first = np.sort(self.rng.integers(0, n, self.some(1, 2 * n)))
+            second = np.minimum(first + self.rng.integers(0, 2, len(first)), n - 1)
+            weight = self.rng.integers(0, 1025, len(first))
+            weight[first == second] += self.rng.integers(-512, 512)
+            fields[name] = np.stack([first, second, weight], axis=1).astype(np.int32)
+        shape = (len(fields["rows"]), len(fields["columns"]), channels)
+        return self.add(int8.ResizeBilinearInt8, (source,), shape, **fields)
+
+    def rearrange(self, source: Tensor) -> Tensor:
+        """The axes of the source, some cut in two, in any order; some turned, repeated or cut."""
+        axes = []
+        step = source.size
+        for n in source.shape:
+            step //= n
+            parts = [k for k in range(1, n + 1) if n % k == 0]
+            inner = int(self.rng.choice(parts))
+            axes += [(n // inner, step * inner), (inner, step)]
+        begin, found = 0, []
+        for size, move in axes:
+            if self.rng.random() < 0.2:
+                begin, move = begin + (size - 1) * move, -move
+            found.append((self.some(1, size) if self.rng.random() < 0.2 else size, move))
+        if len(found) < 6 and self.rng.random() < 0.5:
+            found.append((self.some(1, 3), 0))
+        if self.rng.random() < 0.7:  # else long runs of what lies together
+            found = [found[i] for i in self.rng.permutation(len(found))]
+        found = [(1, 0)] * (6 - len(found)) + found
+        return self.add(int8.RearrangeInt8, (source,), (math.prod(n for n, _ in found),),
+                        sizes=tuple(n for n, _ in found), steps=tuple(m for _, m in found),
+                        begin=begin)  # fmt: skip
+
     def lookup(self, source: Tensor) -> Tensor:
         table = self.rng.integers(-128, 128, 256).astype(np.int8)
         return self.add(int8.LookupInt8, (source,), source.shape, table=table)
@@ -280,7 +315,7 @@ def random_int8_graph(seed: int, operations: int = 60, reach: int = 9) -> Graph:
     pool = [b.x]
     unary: list[Callable[[Tensor], Tensor]] = [
         b.conv, b.depthwise, b.dense, b.pool, b.pool, b.mean, b.pad, b.concat, b.slice, b.resize,
-        b.lookup, b.softmax,
+        b.lookup, b.softmax, b.bilinear, b.rearrange,
     ]  # fmt: skip
     for i in range(operations):
         at = int(rng.integers(len(pool)))

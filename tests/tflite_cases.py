@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tests import tflite_lowered_cases
 from tests.tflite_models import Op, T, constant, write
 
 Rng = np.random.Generator
@@ -519,4 +520,5 @@ CASES: Mapping[str, Callable[[Rng], bytes]] = {
     "SPACE_TO_BATCH_ND, convolution": split_dilation,
     "SHAPE, PACK, GATHER": shape_arithmetic,
     "uint8 and float edges": edges,
+    **tflite_lowered_cases.CASES,
 }

@@ -123,6 +123,23 @@ struct ResizeI8 {
   const uint16_t* columns;
 };
 
+// Output pixel (y, x) is between rows `rows[3 * y]` and `[3 * y + 1]`, the second with a weight of
+// `[3 * y + 2]` / 1024; columns likewise.
+struct BilinearI8 {
+  uint16_t in_w, channels;
+  uint16_t out_h, out_w;
+  const int16_t* rows;
+  const int16_t* columns;
+};
+
+// Six nested loops over the output in order, the outermost first, and how far the input moves from
+// one element to the next in each; `from`: the first element read.
+struct RearrangeI8 {
+  uint32_t size[6];
+  int32_t step[6];
+  uint32_t from;
+};
+
 // out = table[in + 128].
 struct LookupI8 {
   const int8_t* table;

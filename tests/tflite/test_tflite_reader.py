@@ -71,13 +71,13 @@ def test_packed_int4_weights() -> None:
 
 def test_everything_unsupported_is_listed_at_once() -> None:
     tensors = [X, T(X.shape, 0.1, name="middle"), T(X.shape, 0.1, 0, "INT16", name="wide"), Y]
-    ops = [Op("EXP", [0], [1]), Op("RELU", [1], [2]), Op("COS", [2], [3])]
+    ops = [Op("SIN", [0], [1]), Op("RELU", [1], [2]), Op("COS", [2], [3])]
     text = refused(write(tensors, ops, [0], [3]))
     assert "3 things are not supported" in text
-    assert "operator 0 EXP ('in' -> 'middle'): this operator is not supported" in text
+    assert "operator 0 SIN ('in' -> 'middle'): this operator is not supported" in text
     assert "operator 1 RELU ('middle' -> 'wide'): 'wide' is INT16; need INT8" in text
     assert "operator 2 COS ('wide' -> 'out')" in text
-    assert "supported: ADD, AVERAGE_POOL_2D, CONCATENATION, CONV_2D" in text
+    assert "supported: ABS, ADD, AVERAGE_POOL_2D, BATCH_TO_SPACE_ND" in text
 
 
 def test_alike_things_are_one_line_with_their_count() -> None:
@@ -173,7 +173,8 @@ def test_inspect_lists_the_operators_of_what_is_refused(
          "is FLOAT32 and read by RELU: the model is not fully quantised"),
         (conv(weights=constant(np.ones((2, 1, 1, 2), np.int8), 0.1, 4)), "zero points of 0"),
         (conv(weights=T((2, 1, 1, 2), 0.1)), "'t1' is not made before it is read"),
-        (conv(weights=constant(np.ones((2, 1, 1, 1), np.int8), 0.1)), "grouped convolution"),
+        (conv(weights=constant(np.ones((2, 1, 1, 3), np.int8), 0.1)),
+         "the channels are no whole number of groups"),
         (conv(weights=constant(np.ones((2, 1, 1, 2), np.int8), [0.1, 0.2], axis=3)),
          "quantised along axis 3"),
         (conv(FusedActivationFunction=4), "fused activation 4; supported: NONE, RELU"),
@@ -182,9 +183,6 @@ def test_inspect_lists_the_operators_of_what_is_refused(
         (conv(out=T((1, 3, 4, 2), 0.2)), "has shape (3, 4, 2), its inputs make (4, 4, 2)"),
         (conv(bias=constant(np.array([2**31 - 1, 0], np.int32), 0.01)),
          "channel 0: the sum reaches 2,147,483,895, over int32"),
-        (write([X, T((1, 2, 2, 2), 0.1), constant(np.array([0, 2, 1, 3], np.int32)), Y],
-               [Op("TRANSPOSE", [0, 2], [3], "TransposeOptions")], [0], [3]),
-         "only axes of 1 may move"),
         (write([X, Y], [Op("SOFTMAX", [0], [1], "SoftmaxOptions", {"Beta": 1.0})], [0], [1]),
          "need scale 1/256, zero point -128"),
         (write([X, Y], [Op("CONV_2D", [0], [1])], [0], [1]), "has 1 inputs and 1 outputs"),
@@ -196,8 +194,8 @@ def test_inspect_lists_the_operators_of_what_is_refused(
         (write([X, Y], [Op("RELU", [0], [1])], [0], [1], version=2), "schema version 2, not 3"),
         (write([X, Y], [Op("RELU", [7], [1])], [0], [1]), "reads tensor 7 of 2"),
         (write([X, T((1, 5, 5, 5, 5), 0.1)], [Op("RELU", [0], [1])], [0], [1]),
-         "at most 3 axes beside a batch of 1"),
-        (write([T((2, 4, 4, 2), 0.1), Y], [Op("RELU", [0], [1])], [0], [1]), "at most 3 axes"),
+         "has shape (25, 5, 5), its inputs make (4, 4, 2)"),
+        (write([T((2, 4, 4, 2), 0.1), Y], [Op("RELU", [0], [1])], [0], [1]), "its inputs make (8, 4, 2)"),
     ],
 )  # fmt: skip
 def test_what_is_refused_is_named(data: bytes, words: str) -> None:
@@ -261,11 +259,11 @@ def test_the_command_line_takes_the_file(
 ) -> None:
     good, bad = tmp_path / "good.tflite", tmp_path / "bad.tflite"
     good.write_bytes(conv())
-    bad.write_bytes(write([X, Y], [Op("EXP", [0], [1])], [0], [1]))
+    bad.write_bytes(write([X, Y], [Op("SIN", [0], [1])], [0], [1]))
     assert run(["plan", "--model", str(good), "--board", "nucleo-h743"]) == 0
     assert "conv_2d_0" in capsys.readouterr().out
     assert run(["plan", "--model", str(bad), "--board", "nucleo-h743"]) == 1
-    assert "operator 0 EXP ('in' -> 'out')" in capsys.readouterr().err
+    assert "operator 0 SIN ('in' -> 'out')" in capsys.readouterr().err
 
 
 def test_scores_are_the_outputs_own_codes() -> None:

@@ -45,6 +45,8 @@ _STRUCTS = {
     "strided_slice_int8": "CopyI8",
     "concat_int8": "ConcatI8",
     "resize_nearest_int8": "ResizeI8",
+    "resize_bilinear_int8": "BilinearI8",
+    "rearrange_int8": "RearrangeI8",
     "lookup_int8": "LookupI8",
     "softmax_int8": "SoftmaxI8",
 }
@@ -102,6 +104,8 @@ def arrays(layer: Layer, graph: Graph) -> Arrays:
         return {"bytes": np.array(bytes_, np.uint32)}
     if isinstance(node, int8.ResizeNearestInt8):
         return {"rows": node.rows.astype(np.uint16), "columns": node.columns.astype(np.uint16)}
+    if isinstance(node, int8.ResizeBilinearInt8):
+        return {"rows": node.rows.astype(np.int16), "columns": node.columns.astype(np.int16)}
     if isinstance(node, int8.LookupInt8):
         return {"table": node.table}
     if isinstance(node, int8.SoftmaxInt8):
@@ -201,6 +205,10 @@ def _resize(node: int8.ResizeNearestInt8, graph: Graph, names: Names) -> list[An
     return [*aligned(sources[0])[1:], *aligned(out)[:2], names["rows"], names["columns"]]
 
 
+def _rearrange(node: int8.RearrangeInt8, graph: Graph, names: Names) -> list[Any]:
+    return [list(node.sizes), list(node.steps), node.begin]
+
+
 def _lookup(node: int8.LookupInt8, graph: Graph, names: Names) -> list[Any]:
     return [names["table"], graph.tensor[node.output].size]
 
@@ -221,6 +229,8 @@ _INITIALISERS: dict[str, Callable[[Any, Graph, Names], list[Any]]] = {
     "CopyI8": _copy,
     "ConcatI8": _concat,
     "ResizeI8": _resize,
+    "BilinearI8": _resize,
+    "RearrangeI8": _rearrange,
     "LookupI8": _lookup,
     "SoftmaxI8": _softmax,
 }

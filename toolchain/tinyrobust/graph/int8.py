@@ -260,6 +260,36 @@ class ResizeNearestInt8(Node):
 
 
 @dataclass(frozen=True)
+class ResizeBilinearInt8(Node):
+    """RESIZE_BILINEAR in the reference's 10-bit fixed point.
+
+    ``rows``: int32 (out rows, 3), of each the two source rows and the weight ``f`` of the second,
+    in 1/1024; ``columns`` likewise. With ``a``, ``b`` the two rows at the two columns ``v = sum of
+    q * (1024 - f or f of the row) * (1024 - f or f of the column)``; ``q = (v + 2**19) / 2**20``
+    for ``v`` above 0, else ``(v - 2**19) / 2**20``, cut off towards zero.
+    """
+
+    op: ClassVar[str] = "resize_bilinear_int8"
+    rows: Int32 = field(default_factory=_no_int32)
+    columns: Int32 = field(default_factory=_no_int32)
+
+
+@dataclass(frozen=True)
+class RearrangeInt8(Node):
+    """Values elsewhere: TRANSPOSE, TILE, BROADCAST_TO, SPACE_TO_DEPTH, ...
+
+    Output element ``(i0, ..., i5)`` of the loops ``sizes``, counted in C order, is element ``begin
+    + sum of i * steps`` of the input, both flat. A step is 0 where elements repeat, negative where
+    they run backwards.
+    """
+
+    op: ClassVar[str] = "rearrange_int8"
+    sizes: tuple[int, int, int, int, int, int] = (1, 1, 1, 1, 1, 1)
+    steps: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0)
+    begin: int = 0
+
+
+@dataclass(frozen=True)
 class LookupInt8(Node):
     """Any function of one int8 value: ``q_out = table[q + 128]``, int8 (256,)."""
 
@@ -292,5 +322,6 @@ class SoftmaxInt8(Node):
 NODES: tuple[type[Node], ...] = (
     InputInt8, Conv2DInt8, DepthwiseConv2DInt8, DenseInt8, AveragePool2DInt8, MaxPool2DInt8,
     MeanInt8, AddInt8, SubInt8, MulInt8, MinimumInt8, MaximumInt8, PadInt8, ConcatInt8,
-    StridedSliceInt8, ResizeNearestInt8, LookupInt8, SoftmaxInt8, ScoresInt8,
+    StridedSliceInt8, ResizeNearestInt8, ResizeBilinearInt8, RearrangeInt8, LookupInt8,
+    SoftmaxInt8, ScoresInt8,
 )  # fmt: skip

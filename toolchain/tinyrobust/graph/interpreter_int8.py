@@ -217,6 +217,30 @@ def _resize(graph: Graph, node: int8.ResizeNearestInt8, inputs: list[Array]) -> 
     return _hwc(inputs[0])[:, node.rows][:, :, node.columns]
 
 
+def _bilinear(graph: Graph, node: int8.ResizeBilinearInt8, inputs: list[Array]) -> Array:
+    x = _hwc(inputs[0]).astype(np.int64)
+    (y0, y1, fy), (x0, x1, fx) = node.rows.T, node.columns.T
+    fy, fx = fy.astype(np.int64)[:, None, None], fx.astype(np.int64)[:, None]
+    rows = x[:, y0] * (1024 - fy) + x[:, y1] * fy
+    v = rows[:, :, x0] * (1024 - fx) + rows[:, :, x1] * fx
+    magnitude = (np.abs(v) + (1 << 19)) >> 20
+    return np.asarray(np.where(v > 0, magnitude, -magnitude).astype(np.int8))
+
+
+def rearranged(node: int8.RearrangeInt8) -> npt.NDArray[np.int64]:
+    """For every element of the output that of the input, both flat."""
+    index = np.full((1,) * 6, node.begin, np.int64)
+    for axis, (size, step) in enumerate(zip(node.sizes, node.steps, strict=True)):
+        along = [1] * 6
+        along[axis] = size
+        index = index + (np.arange(size, dtype=np.int64) * step).reshape(along)
+    return index.reshape(-1)
+
+
+def _rearrange(graph: Graph, node: int8.RearrangeInt8, inputs: list[Array]) -> Array:
+    return inputs[0].reshape(len(inputs[0]), -1)[:, rearranged(node)]
+
+
 def _lookup(graph: Graph, node: int8.LookupInt8, inputs: list[Array]) -> Array:
     return np.asarray(node.table[inputs[0].astype(np.int16) + 128])
 
@@ -262,6 +286,8 @@ _RUNS: Mapping[str, _Run] = {
     "concat_int8": _concat,
     "strided_slice_int8": _slice,
     "resize_nearest_int8": _resize,
+    "resize_bilinear_int8": _bilinear,
+    "rearrange_int8": _rearrange,
     "lookup_int8": _lookup,
     "softmax_int8": _softmax,
 }

@@ -5,6 +5,7 @@ In: a node with its tensors. Out: nothing, or GraphError naming the node and the
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -267,6 +268,45 @@ def _resize(node: int8.ResizeNearestInt8, sources: list[Tensor], out: Tensor) ->
     _shape(node, out, (height, width, limits[2]))
 
 
+def _bilinear(node: int8.ResizeBilinearInt8, sources: list[Tensor], out: Tensor) -> None:
+    inputs(node, sources, 1)
+    height, width, _ = aligned(out.shape)
+    limits = aligned(sources[0].shape)
+    for name, size, limit in (("rows", height, limits[0]), ("columns", width, limits[1])):
+        _array(node, name, np.int32, (size, 3))
+        values: npt.NDArray[np.int32] = getattr(node, name)
+        need(
+            int(values[:, :2].min()) >= 0 and int(values[:, :2].max()) < limit, _where(node),
+            f"{name} leave 0..{limit - 1}",
+        )  # fmt: skip
+        weights = values[:, 2]
+        need(
+            int(weights.min()) >= -1024 and int(weights.max()) <= 2048, _where(node),
+            f"{name} have weights {int(weights.min())}..{int(weights.max())}",
+        )  # fmt: skip
+        # Weights outside 0..1024 come with one source twice: the result stays within the inputs.
+        outside = (weights < 0) | (weights > 1024)
+        need(
+            not np.any(outside & (values[:, 0] != values[:, 1])), _where(node),
+            f"{name} extrapolate",
+        )  # fmt: skip
+    _shape(node, out, (height, width, limits[2]))
+
+
+def _rearrange(node: int8.RearrangeInt8, sources: list[Tensor], out: Tensor) -> None:
+    inputs(node, sources, 1)
+    need(min(node.sizes) >= 1, _where(node), f"sizes are {node.sizes}")
+    made = math.prod(node.sizes)
+    need(made == out.size, _where(node), f"makes {made:,} elements, the output has {out.size:,}")
+    reach = [(n - 1) * step for n, step in zip(node.sizes, node.steps, strict=True)]
+    low = node.begin + sum(min(r, 0) for r in reach)
+    high = node.begin + sum(max(r, 0) for r in reach)
+    need(
+        low >= 0 and high < sources[0].size, _where(node),
+        f"reads elements {low}..{high} of {sources[0].size}",
+    )  # fmt: skip
+
+
 def _lookup(node: int8.LookupInt8, sources: list[Tensor], out: Tensor) -> None:
     inputs(node, sources, 1)
     _array(node, "table", np.int8, (256,))
@@ -303,6 +343,8 @@ CHECKS: dict[str, Any] = {
     "concat_int8": _concat,
     "strided_slice_int8": _slice,
     "resize_nearest_int8": _resize,
+    "resize_bilinear_int8": _bilinear,
+    "rearrange_int8": _rearrange,
     "lookup_int8": _lookup,
     "softmax_int8": _softmax,
 }

@@ -152,6 +152,42 @@ def logistic(x: float) -> float:
     return float(_f32(1) / (_f32(1) + e))
 
 
+def exponential(x: float) -> float:
+    """std::exp of a float32."""
+    return math.exp(x) if x < 88.8 else math.inf
+
+
+def logarithm(x: float) -> float:
+    """std::log of a float32; of 0 and below what is smaller than every code, as on x86."""
+    return math.log(x) if x > 0 else -1e9
+
+
+def elu(x: float) -> float:
+    """ELU of a float32."""
+    return math.expm1(x) if x < 0 else x
+
+
+def gelu(x: float) -> float:
+    """GELU by the error function, in float32."""
+    inner = _f32(math.erf(float(_f32(x) * _f32(math.sqrt(0.5)))))
+    return float(_f32(0.5) * _f32(x) * (_f32(1) + inner))
+
+
+def gelu_tanh(x: float) -> float:
+    """GELU by its approximation with tanh, in float32."""
+    real = _f32(x)
+    cube = _f32(0.044715) * real * real * real
+    inner = _f32(math.tanh(float(_f32(math.sqrt(2 / math.pi)) * (real + cube))))
+    return float(_f32(0.5) * real * (_f32(1) + inner))
+
+
+def abs_table(scale: float, zero: int, out_scale: float, out_zero: int) -> Table:
+    """ABS: the ratio of the scales is a float32."""
+    m, s = quantize_multiplier(float(_f32(scale) / _f32(out_scale)))
+    magnitude = np.abs(_CODES - zero)
+    return _table((magnitude if scale == out_scale else multiply(magnitude, m, s)) + out_zero)
+
+
 def hard_swish_table(scale: float, zero: int, out_scale: float, out_zero: int) -> Table:
     """HARD_SWISH: 16-bit fixed point, as reference_ops::HardSwish.
 
@@ -199,6 +235,22 @@ def nearest_indices(size: int, out: int, *, align: bool, half: bool) -> npt.NDAr
     position = (np.arange(out, dtype=_f32) + _f32(0.5 if half else 0.0)) * ratio
     index = np.floor(position + _f32(0.5)) if align else np.floor(position)
     return np.clip(index.astype(np.int64), 0, size - 1).astype(np.int32)
+
+
+def bilinear_weights(size: int, out: int, *, align: bool, half: bool) -> npt.NDArray[np.int32]:
+    """RESIZE_BILINEAR: of every element along one axis both sources and the weight of the second
+    in 1/1024, int32 (out, 3). Raises ValueError where the reference would leave the input."""
+    scale = (1024 * size + out // 2) // out
+    if align and out > 1:
+        scale = (1024 * (size - 1) + (out - 1) // 2) // (out - 1)
+    position = np.arange(out, dtype=np.int64) * scale + ((scale // 2 - 512) if half else 0)
+    toward = np.where(position < 0, -(-position // 1024), position // 1024)  # as C divides
+    above = position + 1023
+    first = np.maximum(toward, 0)
+    second = np.minimum(np.where(above < 0, -(-above // 1024), above // 1024), size - 1)
+    if int(first.max()) >= size or int(second.min()) < 0:
+        raise ValueError(f"{out} elements of {size}, whose last lies outside")
+    return np.stack([first, second, position - 1024 * first], axis=1).astype(np.int32)
 
 
 def softmax_exponentials(beta: float, scale: float) -> npt.NDArray[np.int32]:

@@ -6,6 +6,7 @@ options; Unsupported where something is not what can be converted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,15 +25,27 @@ class Unsupported(Exception):
 
 
 def graph_shape(tensor: FileTensor) -> tuple[int, ...]:
-    """The tensor's shape without a batch of 1. Raises Unsupported."""
+    """The tensor's shape without a batch of 1; axes beyond three are one with the first. Raises
+    Unsupported."""
     if tensor.dynamic:
         raise Unsupported(f"{quote(tensor)} has a shape that changes: {tensor.shape}")
     shape = tensor.shape[1:] if len(tensor.shape) > 1 and tensor.shape[0] == 1 else tensor.shape
-    if len(shape) > MAX_AXES:
-        raise Unsupported(
-            f"{quote(tensor)} has shape {tensor.shape}; at most {MAX_AXES} axes beside a batch of 1"
-        )
+    extra = len(shape) - MAX_AXES
+    if extra > 0:
+        shape = (math.prod(shape[: extra + 1]), *shape[extra + 1 :])
     return shape or (1,)
+
+
+def plain(tensor: FileTensor) -> bool:
+    """True when the axes of the Graph's tensor are the file's, but for ones in front."""
+    return math.prod(tensor.shape[:-MAX_AXES]) == 1
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """``axis`` counted from the front. Raises Unsupported."""
+    if not -rank <= axis < rank:
+        raise Unsupported(f"axis {axis} of a tensor of {rank} axes")
+    return axis % rank
 
 
 def graph_tensor(name: str, shape: tuple[int, ...], like: FileTensor) -> Tensor:

@@ -13,23 +13,25 @@ from typing import Any
 import numpy as np
 
 from tinyrobust.graph import int8
-from tinyrobust.graph.base import Node, Reshape, aligned
-from tinyrobust.tflite import arithmetic, windows
+from tinyrobust.graph.base import Int32, Node, Reshape, aligned
+from tinyrobust.tflite import arithmetic, moves, reductions, windows
 from tinyrobust.tflite.context import (
     MAX_AXES,
     Context,
     Unsupported,
     activations,
+    axis_of,
     graph_shape,
     int8_values,
     integers,
-    position,
+    plain,
     quote,
-    same_quantisation,
     scale_of,
     triple,
 )
 from tinyrobust.tflite.file import FileTensor
+from tinyrobust.tflite.moves import moved
+from tinyrobust.tflite.steps import Steps, dense
 
 
 def _operands(context: Context) -> tuple[dict[str, Any], FileTensor, FileTensor]:
@@ -42,6 +44,15 @@ def _operands(context: Context) -> tuple[dict[str, Any], FileTensor, FileTensor]
     int8_values(second)
     if first.constant and second.constant:
         raise Unsupported("has two constant operands")
+    for one, other in ((first, second), (second, first)):
+        small = sum(n != 1 for n in one.shape[:-1]) == 0  # a value, or one for each channel
+        if (
+            not plain(one)
+            and other.shape != one.shape
+            and not small
+            and not (sum(n != 1 for n in other.shape[:-1]) == 0)
+        ):
+            raise Unsupported(f"spreads {other.shape} over several samples, {one.shape}")
     fields = context.edges(*(t for t in (first, second) if not t.constant))
     constant = first if first.constant else second
     if constant.constant:
@@ -119,6 +130,63 @@ def _leaky_relu(context: Context) -> Node:
     return _unary(context, arithmetic.leaky_relu_table, context.option("Alpha"))
 
 
+def _abs(context: Context) -> Node:
+    return _unary(context, arithmetic.abs_table)
+
+
+def _exp(context: Context) -> Node:
+    return _unary(context, arithmetic.function_table, arithmetic.exponential)
+
+
+def _log(context: Context) -> Node:
+    return _unary(context, arithmetic.function_table, arithmetic.logarithm)
+
+
+def _elu(context: Context) -> Node:
+    return _unary(context, arithmetic.function_table, arithmetic.elu)
+
+
+def _gelu(context: Context) -> Node:
+    approximate = bool(context.option("Approximate", False))
+    kind = arithmetic.gelu_tanh if approximate else arithmetic.gelu
+    return _unary(context, arithmetic.function_table, kind)
+
+
+def _prelu(context: Context) -> list[Node]:
+    """A table above 0, a product with the slopes below it, and their sum.
+
+    Where one of them is not meant it is the zero point, so that the sum, whose scales cancel, is
+    the other one's code.
+    """
+    context.arity((2,))
+    source, slopes, out = context.tensor(0), context.tensor(1), context.output()
+    activations(source, out)
+    int8_values(slopes)
+    if not slopes.constant:
+        raise Unsupported(f"has computed slopes {quote(slopes)}")
+    (scale, zero), (slope, slope_zero) = scale_of(source), scale_of(slopes)
+    out_scale, out_zero = scale_of(out)
+    above = arithmetic.relu_table(0.0, math.inf, scale, zero, out_scale, out_zero)
+    above[np.arange(256) - 128 < zero] = out_zero
+    multiplier, shift = arithmetic.quantize_multiplier(
+        arithmetic.mul_scale(scale, slope, out_scale)
+    )
+    steps, shape = Steps(context), graph_shape(out)
+    name = steps.read(source)
+    first = steps.add(int8.LookupInt8, [name], shape, table=above)
+    below = steps.add(int8.MinimumInt8, [name], shape, source, constant=np.array([zero], np.int8))
+    second = steps.add(
+        int8.MulInt8, [below], shape, constant=slopes.values.reshape(graph_shape(slopes)),
+        input_zeros=(zero, slope_zero), output_zero=out_zero, multiplier=multiplier, shift=shift,
+    )  # fmt: skip
+    half = 1 << 30
+    steps.add(
+        int8.AddInt8, [first, second], shape, input_zeros=(out_zero, out_zero),
+        output_zero=out_zero, multipliers=(half, half, half), shifts=(0, 0, -18),
+    )  # fmt: skip
+    return steps.done()
+
+
 def _hard_swish(context: Context) -> Node:
     return _unary(context, arithmetic.hard_swish_table)
 
@@ -160,27 +228,13 @@ def _reshape(context: Context) -> Node:
     return _view(context)
 
 
-def _transpose(context: Context) -> Node:
-    context.arity((2,))
-    source = context.tensor(0)
-    rank = len(source.shape)
-    order = [p for p in integers(context.tensor(1), rank) if 0 <= p < rank]
-    if sorted(order) != list(range(rank)):
-        raise Unsupported(f"has no permutation of {rank} axes")
-    moved = [p for p in order if source.shape[p] != 1]
-    if moved != sorted(moved):
-        raise Unsupported(
-            f"moves axes of shape {source.shape} by {tuple(order)}; only axes of 1 may move"
-        )
-    context.expect(tuple(source.shape[p] for p in order))
-    return _view(context)
-
-
 def _squeeze(context: Context) -> Node:
     context.arity((1,))
     shape = context.tensor(0).shape
     found = context.operator.options.get("SqueezeDims", ())
-    gone = {_axis(axis, len(shape)) for axis in found} or {i for i, n in enumerate(shape) if n == 1}
+    gone = {axis_of(axis, len(shape)) for axis in found} or {
+        i for i, n in enumerate(shape) if n == 1
+    }
     if any(shape[i] != 1 for i in gone):
         raise Unsupported(f"takes axes {sorted(gone)} from {shape}")
     context.expect(tuple(n for i, n in enumerate(shape) if i not in gone))
@@ -190,16 +244,9 @@ def _squeeze(context: Context) -> Node:
 def _expand_dims(context: Context) -> Node:
     context.arity((2,))
     shape = context.tensor(0).shape
-    axis = _axis(integers(context.tensor(1), 1)[0], len(shape) + 1)
+    axis = axis_of(integers(context.tensor(1), 1)[0], len(shape) + 1)
     context.expect((*shape[:axis], 1, *shape[axis:]))
     return _view(context)
-
-
-def _axis(axis: int, rank: int) -> int:
-    """``axis`` from the front."""
-    if not -rank <= axis < rank:
-        raise Unsupported(f"axis {axis} of a tensor of {rank} axes")
-    return axis % rank
 
 
 def _pad(context: Context) -> Node:
@@ -223,24 +270,6 @@ def _pad(context: Context) -> Node:
     )
 
 
-def _concatenation(context: Context) -> Node:
-    sources = [context.tensor(i) for i in range(len(context.operator.inputs))]
-    if not sources:
-        raise Unsupported("has no inputs")
-    out = context.output()
-    activations(*sources, out)
-    if context.option("FusedActivationFunction", 0):
-        raise Unsupported("has a fused activation")
-    for source in sources:
-        same_quantisation(source, out)
-        if len(source.shape) != len(out.shape):
-            raise Unsupported(f"{quote(source)} has shape {source.shape}, the output {out.shape}")
-    axis = position(context.option("Axis"), len(out.shape))
-    if axis < 0:
-        raise Unsupported("is along the batch")
-    return int8.ConcatInt8(**context.edges(*sources), axis=axis)
-
-
 def _strided_slice(context: Context) -> Node | list[Node]:
     context.arity((4,))
     source, out = context.tensor(0), context.output()
@@ -260,8 +289,10 @@ def _strided_slice(context: Context) -> Node | list[Node]:
     context.expect(tuple(n for n, gone in zip(counts, dropped, strict=True) if not gone))
     if min(counts) < 1:
         raise Unsupported(f"takes {tuple(counts)} elements")
-    if rank > MAX_AXES and counts[0] != source.shape[0]:
-        raise Unsupported("slices the batch")
+    if not plain(source) or min(strides) < 0:
+        moves = dense(source.shape)
+        loops = [(n, s * m) for n, s, m in zip(counts, strides, moves, strict=True)]
+        return moved(context, source, loops, sum(b * m for b, m in zip(begin, moves, strict=True)))
     edges = context.edges(source)
     fields: dict[str, Any] = {"begin": triple(begin, 0), "strides": triple(strides, 1)}
     taken = triple(counts, 1)
@@ -277,38 +308,34 @@ def _strided_slice(context: Context) -> Node | list[Node]:
 
 def _slice(n: int, begin: int, end: int, stride: int, masks: dict[str, int]) -> tuple[int, int]:
     """(first, count) along one axis of ``n``, as StridedSlice's StartForAxis and StopForAxis."""
-    if stride < 1:
-        raise Unsupported(f"has stride {stride}")
+    if stride == 0:
+        raise Unsupported("has stride 0")
+    if masks["ShrinkAxis"]:
+        first = 0 if masks["Begin"] else begin + n if begin < 0 else begin
+        return min(max(first, 0), n - 1), 1
+    if stride < 0:
+        first = n - 1 if masks["Begin"] else min(max(begin + n if begin < 0 else begin, -1), n - 1)
+        last = -1 if masks["End"] else min(max(end + n if end < 0 else end, -1), n - 1)
+        return first, max(0, -(-(first - last) // -stride))
     first = 0 if masks["Begin"] else min(max(begin + n if begin < 0 else begin, 0), n)
     last = n if masks["End"] else min(max(end + n if end < 0 else end, 0), n)
-    if masks["ShrinkAxis"]:
-        return min(first, n - 1), 1
     return first, max(0, -(-(last - first) // stride))
 
 
-def _split(context: Context) -> list[Node]:
-    context.arity((2,), len(context.operator.outputs))
-    (axis,) = integers(context.tensor(0), 1)
-    source = context.tensor(1)
-    parts = len(context.operator.outputs)
-    activations(source)
-    where = position(axis, len(source.shape))
-    if where < 0 or source.shape[axis] % max(parts, 1) or context.option("NumSplits") != parts:
-        raise Unsupported(f"splits axis {axis} of {source.shape} into {parts}")
-    each = source.shape[axis] // parts
-    nodes: list[Node] = []
-    for i in range(parts):
-        out = context.output(i)
-        activations(out)
-        context.expect((*source.shape[:axis], each, *source.shape[axis:][1:]), i)
-        nodes.append(int8.StridedSliceInt8(
-            f"{context.node_name}.{i}", (context.names[source.index],), context.names[out.index],
-            begin=triple([i * each if axis == where else 0 for axis in range(MAX_AXES)], 0),
-        ))  # fmt: skip
-    return nodes
-
-
 def _resize_nearest_neighbor(context: Context) -> Node:
+    rows, columns = _resized(context, arithmetic.nearest_indices)
+    source = context.tensor(0)
+    return int8.ResizeNearestInt8(**context.edges(source), rows=rows, columns=columns)
+
+
+def _resize_bilinear(context: Context) -> Node:
+    rows, columns = _resized(context, arithmetic.bilinear_weights)
+    source = context.tensor(0)
+    return int8.ResizeBilinearInt8(**context.edges(source), rows=rows, columns=columns)
+
+
+def _resized(context: Context, table: Callable[..., Int32]) -> tuple[Int32, Int32]:
+    """``table`` of the rows and of the columns."""
     context.arity((2,))
     source, out = context.tensor(0), context.output()
     activations(source, out)
@@ -321,42 +348,63 @@ def _resize_nearest_neighbor(context: Context) -> Node:
         bool(context.option("AlignCorners", 0)),
         bool(context.option("HalfPixelCenters", 0)),
     )
+    if not plain(source):
+        raise Unsupported(f"resizes several samples: {source.shape}")
     rows, columns = (
-        arithmetic.nearest_indices(n, m, align=align, half=half)
-        for n, m in zip(source.shape[1:3], size, strict=True)
+        table(n, m, align=align, half=half) for n, m in zip(source.shape[1:3], size, strict=True)
     )
-    return int8.ResizeNearestInt8(**context.edges(source), rows=rows, columns=columns)
+    return rows, columns
 
 
 OPERATORS: Mapping[str, Callable[[Context], Node | list[Node]]] = {
+    "ABS": _abs,
     "ADD": _add,
     "AVERAGE_POOL_2D": windows.average_pool_2d,
-    "CONCATENATION": _concatenation,
+    "BATCH_TO_SPACE_ND": moves.batch_to_space_nd,
+    "BROADCAST_TO": moves.broadcast_to,
+    "CONCATENATION": moves.concatenation,
     "CONV_2D": windows.conv_2d,
     "DEPTHWISE_CONV_2D": windows.depthwise_conv_2d,
+    "DEPTH_TO_SPACE": moves.depth_to_space,
+    "ELU": _elu,
+    "EXP": _exp,
     "EXPAND_DIMS": _expand_dims,
     "FULLY_CONNECTED": windows.fully_connected,
+    "GATHER": moves.gather,
+    "GELU": _gelu,
     "HARD_SWISH": _hard_swish,
     "LEAKY_RELU": _leaky_relu,
+    "LOG": _log,
     "LOGISTIC": _logistic,
     "MAXIMUM": _maximum,
     "MAX_POOL_2D": windows.max_pool_2d,
     "MEAN": windows.mean,
     "MINIMUM": _minimum,
     "MUL": _mul,
+    "PACK": moves.pack,
     "PAD": _pad,
     "PADV2": _pad,
+    "PRELU": _prelu,
     "QUANTIZE": _quantize,
+    "REDUCE_MAX": reductions.reduce_max,
+    "REDUCE_MIN": reductions.reduce_min,
     "RELU": _relu,
     "RELU6": _relu6,
     "RELU_N1_TO_1": _relu_n1_to_1,
     "RESHAPE": _reshape,
+    "RESIZE_BILINEAR": _resize_bilinear,
     "RESIZE_NEAREST_NEIGHBOR": _resize_nearest_neighbor,
     "SOFTMAX": _softmax,
-    "SPLIT": _split,
+    "SPACE_TO_BATCH_ND": moves.space_to_batch_nd,
+    "SPACE_TO_DEPTH": moves.space_to_depth,
+    "SPLIT": moves.split,
+    "SPLIT_V": moves.split_v,
     "SQUEEZE": _squeeze,
     "STRIDED_SLICE": _strided_slice,
     "SUB": _sub,
     "TANH": _tanh,
-    "TRANSPOSE": _transpose,
+    "TILE": moves.tile,
+    "TRANSPOSE": moves.transpose,
+    "TRANSPOSE_CONV": windows.transpose_conv,
+    "UNPACK": moves.unpack,
 }

@@ -1,8 +1,8 @@
 """What converters leave in a file whose batch was open: arithmetic on shapes, split dilation.
 
 In: a File. Out: the same network with a batch of 1 settled: operators that only compute shapes
-are constants, shapes that follow from them are filled in, and SPACE_TO_BATCH_ND, convolution,
-BATCH_TO_SPACE_ND are one dilated convolution. What does not fit these forms stays as it is, to be
+are constants, shapes that follow from them are filled in, and what ``dilation`` finds is one
+dilated convolution. What does not fit these forms stays as it is, to be
 refused by name.
 """
 
@@ -11,23 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tinyrobust.tflite.dilation import MAX_SIZE, is_list, join_dilated
 from tinyrobust.tflite.file import File, FileOperator, FileTensor
 
-MAX_SIZE = 64  # elements of a shape, or a list of them
 Ints = npt.NDArray[np.int64]
 _SAME_SHAPE = frozenset({
     "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "LOGISTIC", "TANH", "HARD_SWISH", "QUANTIZE",
     "DEQUANTIZE", "SOFTMAX",
 })  # fmt: skip
 _BROADCAST = frozenset({"ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM"})
-_DILATED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
-# Options that are 1 in the middle of a split dilated convolution; padding 1 is VALID.
-_PLAIN = ("StrideH", "StrideW", "DilationHFactor", "DilationWFactor", "Padding")
 
 
 def settle(file: File) -> File:
@@ -35,7 +31,7 @@ def settle(file: File) -> File:
     work = _Settle(list(file.tensors), set())
     operators = [op for op in file.operators if not work.takes(op)]
     settled = replace(file, tensors=tuple(work.tensors), operators=tuple(operators))
-    return _join_dilated(settled)
+    return join_dilated(settled)
 
 
 @dataclass
@@ -67,7 +63,7 @@ class _Settle:
         if operator.code == "SHAPE":
             known = len(sources) == 1 and not sources[0].dynamic
             return np.array(sources[0].shape, np.int64) if known else None
-        if not sources or not all(_is_list(t) for t in sources):
+        if not sources or not all(is_list(t) for t in sources):
             return None
         try:
             return _FOLDS[operator.code](operator, [t.values.astype(np.int64) for t in sources])
@@ -77,7 +73,7 @@ class _Settle:
     def _shape(self, operator: FileOperator, sources: list[FileTensor]) -> tuple[int, ...] | None:
         """The output's shape where it follows from a settled one."""
         code = operator.code
-        if code == "RESHAPE" and len(sources) == 2 and _is_list(sources[1]):
+        if code == "RESHAPE" and len(sources) == 2 and is_list(sources[1]):
             return _resolved(sources[0].size, [int(v) for v in sources[1].values.reshape(-1)])
         if not self.changed.intersection(operator.inputs):
             return None
@@ -94,11 +90,6 @@ class _Settle:
                 return (*sources[0].shape[:-1], outputs)
             return (sources[0].size // depth, outputs) if depth else None
         return None
-
-
-def _is_list(tensor: FileTensor) -> bool:
-    small = tensor.constant and tensor.size <= MAX_SIZE
-    return small and tensor.type in ("INT32", "INT64")
 
 
 def _resolved(size: int, wanted: list[int]) -> tuple[int, ...] | None:
@@ -144,55 +135,3 @@ _FOLDS: Mapping[str, Callable[[FileOperator, list[Ints]], Ints]] = {
     "CONCATENATION": lambda operator, inputs: np.concatenate(inputs),
     "MUL": lambda operator, inputs: np.asarray(inputs[0] * inputs[1]),
 }
-
-
-def _join_dilated(file: File) -> File:
-    """SPACE_TO_BATCH_ND, convolution and BATCH_TO_SPACE_ND as one operator."""
-    readers: dict[int, list[FileOperator]] = {}
-    for operator in file.operators:
-        for index in operator.inputs:
-            readers.setdefault(index, []).append(operator)
-    joined: dict[int, FileOperator] = {}
-    gone: set[int] = set()
-    for first in file.operators:
-        if first.code != "SPACE_TO_BATCH_ND" or len(first.inputs) != 3 or len(first.outputs) != 1:
-            continue
-        convolution = _sole(readers, first.outputs[0], _DILATED)
-        last = convolution and _sole(readers, convolution.outputs[0], {"BATCH_TO_SPACE_ND"})
-        if convolution and last and len(last.inputs) == 3:
-            found = _joined(file, first, convolution, last)
-            if found is not None:
-                joined[convolution.index] = found
-                gone |= {first.index, last.index}
-    operators = (joined.get(op.index, op) for op in file.operators if op.index not in gone)
-    return replace(file, operators=tuple(operators))
-
-
-def _sole(readers: dict[int, list[FileOperator]], tensor: int, codes: Any) -> FileOperator | None:
-    found = readers.get(tensor, [])
-    fits = len(found) == 1 and found[0].code in codes and found[0].inputs[:1] == (tensor,)
-    return found[0] if fits and len(found[0].outputs) == 1 else None
-
-
-def _joined(
-    file: File, first: FileOperator, convolution: FileOperator, last: FileOperator
-) -> FileOperator | None:
-    tensors = file.tensors
-    lists = [tensors[i] for i in (*first.inputs[1:], *last.inputs[1:]) if i >= 0]
-    if len(lists) != 4 or not all(_is_list(t) for t in lists):
-        return None
-    block, pads, same, crops = (t.values.astype(int).reshape(-1).tolist() for t in lists)
-    options = convolution.options
-    plain = all(options.get(key, 1) == 1 for key in _PLAIN)
-    result, out = tensors[convolution.outputs[0]], tensors[last.outputs[0]]
-    quantised = (result.scales, result.zero_points) == (out.scales, out.zero_points)
-    if len(block) != 2 or block != same or len(pads) != 4 or len(crops) != 4:
-        return None
-    left = [p - c for p, c in zip(pads, crops, strict=True)]
-    if not plain or not quantised or min(left) < 0 or min(block) < 1:
-        return None
-    return replace(
-        convolution, inputs=(first.inputs[0], *convolution.inputs[1:]), outputs=last.outputs,
-        options={**options, "DilationHFactor": block[0], "DilationWFactor": block[1],
-                 "Pads": tuple(left)},
-    )  # fmt: skip

@@ -431,6 +431,8 @@ def _numbers(node: Any, x: Array, out: tuple[int, ...]) -> Array:
     if isinstance(node, int8.PadInt8):
         widths = tuple(zip(node.before, node.after, strict=True))
         return np.pad(numbers, widths, constant_values=-1)
+    if isinstance(node, int8.RearrangeInt8):
+        return numbers.reshape(-1)[interpreter_int8.rearranged(node)].reshape(out)
     if isinstance(node, int8.ResizeNearestInt8):
         return numbers[node.rows][:, node.columns]
     y, z, c = (
@@ -447,6 +449,25 @@ def _move_back(node: Any, inputs: list[Array], out: Array, flow: Array) -> list[
     real = numbers >= 0
     for row, values in zip(found, flat, strict=True):
         np.add.at(row, numbers[real], values[real])
+    return [found]
+
+
+def _bilinear_smooth(node: Any, inputs: list[Array]) -> Array:
+    x = _hwc(inputs[0])
+    (y0, y1, fy), (x0, x1, fx) = node.rows.T, node.columns.T
+    fy, fx = fy[:, None, None] / 1024.0, fx[:, None] / 1024.0
+    rows = x[:, y0] * (1 - fy) + x[:, y1] * fy
+    return np.asarray(rows[:, :, x0] * (1 - fx) + rows[:, :, x1] * fx)
+
+
+def _bilinear_back(node: Any, inputs: list[Array], out: Array, flow: Array) -> list[Array]:
+    flow, found = _hwc(flow), np.zeros(_hwc(inputs[0]).shape)
+    (y0, y1, fy), (x0, x1, fx) = node.rows.T, node.columns.T
+    for row, along_y in ((y0, 1 - fy / 1024.0), (y1, fy / 1024.0)):
+        for column, along_x in ((x0, 1 - fx / 1024.0), (x1, fx / 1024.0)):
+            part = flow * along_y[:, None, None] * along_x[:, None]
+            at: Any = (slice(None), row[:, None], column)
+            np.add.at(found, at, part)
     return [found]
 
 
@@ -478,6 +499,8 @@ _BOTH: dict[type[Node], tuple[_Smooth | None, _Back]] = {
     int8.PadInt8: (None, _move_back),
     int8.ResizeNearestInt8: (None, _move_back),
     int8.StridedSliceInt8: (None, _move_back),
+    int8.RearrangeInt8: (None, _move_back),
+    int8.ResizeBilinearInt8: (_bilinear_smooth, _bilinear_back),
     int8.ConcatInt8: (None, _concat_back),
     int8.ScoresInt8: (None, _view_back),
     Reshape: (None, _view_back),

@@ -81,6 +81,15 @@ def counts(layer: Layer, graph: Graph, variant: Mapping[str, int]) -> dict[str, 
         case int8.ResizeNearestInt8():
             runs = len(node.rows) * len(node.columns)
             found |= _moves(runs, aligned(out)[2]) | {"runs": runs}
+        case int8.RearrangeInt8():
+            outside, length = node.sizes[:-1], node.sizes[-1]
+            runs = math.prod(outside)
+            if node.steps[-1] == 1:
+                found |= _moves(runs, length)
+            else:
+                found["scattered"] = runs * length
+            carries = [math.prod(outside[:i]) for i in range(1, len(outside))]
+            found |= {"runs": runs, "loops1": sum(carries)}
         case int8.SoftmaxInt8():
             found["known"] = int(np.flatnonzero(node.exponentials)[-1]) + 1
     return found
