@@ -195,7 +195,8 @@ def test_inspect_lists_the_operators_of_what_is_refused(
         (write([X, Y], [Op("RELU", [7], [1])], [0], [1]), "reads tensor 7 of 2"),
         (write([X, T((1, 5, 5, 5, 5), 0.1)], [Op("RELU", [0], [1])], [0], [1]),
          "has shape (25, 5, 5), its inputs make (4, 4, 2)"),
-        (write([T((2, 4, 4, 2), 0.1), Y], [Op("RELU", [0], [1])], [0], [1]), "its inputs make (8, 4, 2)"),
+        (write([T((2, 4, 4, 2), 0.1), Y], [Op("RELU", [0], [1])], [0], [1]),
+         "its inputs make (8, 4, 2)"),
     ],
 )  # fmt: skip
 def test_what_is_refused_is_named(data: bytes, words: str) -> None:
