@@ -7,7 +7,7 @@
 BIN := .venv/bin
 DEMO_SAMPLES ?= 200
 PYTEST_WORKERS ?= 2
-EXTRAS := train,attacks,audio,flash,search,dev
+EXTRAS := train,attacks,audio,flash,search,qonnx,dev
 CXX_FILES = $(shell find firmware tests toolchain -name '*.[ch]' -o -name '*.[ch]pp')
 # tests/train imports TensorFlow when it is collected; all of it is marked train.
 FAST := not slow and not train and not attacks and not audio and not search and not data

@@ -40,6 +40,10 @@ NEEDS: dict[str, tuple[Callable[[pytest.Config], bool], str]] = {
         lambda config: _installed("optuna"),
         "needs the search extra: pip install 'tinyrobust[search]'",
     ),
+    "qonnx": (
+        lambda config: _installed("onnx", "qonnx", "hls4ml"),
+        "needs the qonnx extra: pip install 'tinyrobust[qonnx]'",
+    ),
     "data": (
         lambda config: Path(os.environ.get(REAL_DATA) or os.devnull).is_dir(),
         f"needs real data: set {REAL_DATA} to its folder",

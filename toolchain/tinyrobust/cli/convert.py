@@ -1,4 +1,4 @@
-"""Convert a trained model to an integer Graph through the hls4ml plug-in, or to a .tflite file."""
+"""Convert a trained model, or a QONNX file, to an integer Graph, or a trained one to .tflite."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tinyrobust.convert.export import Export
 
 
-@click.command(short_help="Convert a trained model to an integer Graph, or to int8 .tflite.")
-@click.argument("trained", type=click.Path(path_type=Path), metavar="TRAINED_FOLDER")
+@click.command(short_help="Convert a trained model or QONNX to a Graph, or to int8 .tflite.")
+@click.argument("trained", type=click.Path(path_type=Path), metavar="TRAINED_FOLDER|FILE.onnx")
 @click.option(
     "--to",
     "kind",
@@ -58,10 +58,17 @@ if TYPE_CHECKING:
     help="Leave the channels as they were trained, instead of the order that kernels like.",
 )
 @click.option("--int8-twin", is_flag=True, help="Write int8.tflite too: the same network in int8.")
+@click.option(
+    "--task",
+    "task_name",
+    default=None,
+    metavar="NAME",
+    help="Of FILE.onnx: the task that it was trained for, for classes and test images.",
+)
 @json_option
 def command(
     trained: Path, kind: str, out: Path, samples: int | None, oracle_images: int, data_note: str,
-    keep_order: bool, int8_twin: bool, json_file: str | None,
+    keep_order: bool, int8_twin: bool, task_name: str | None, json_file: str | None,
 ) -> None:  # fmt: skip
     """Convert the trained model in TRAINED_FOLDER to an integer Graph, check it, and write its
     folder: the Graph, train/, golden vectors and a card.
@@ -70,12 +77,22 @@ def command(
     to int8 with training images as representative set, check it with the TensorFlow Lite runtimes
     that are installed, and write the file, which --model of every command takes; where --out is
     no FILE.tflite, a model's folder with it, golden vectors and a card.
+
+    FILE.onnx is QONNX, as Brevitas exports it, with ternary weights: its folder gets the Graph, the
+    file and golden vectors. What is compared: qonnx's own executor and hls4ml's C simulation.
     """
     from rich.table import Table
 
     from tinyrobust.zoo import make as zoo
 
     screen = console(json_file)
+    if trained.suffix == ".onnx":
+        if kind != "graph" or int8_twin or data_note:
+            raise click.UsageError("FILE.onnx is converted to a Graph without twin and card")
+        _of_onnx(screen, trained, out, task_name, samples, oracle_images, keep_order, json_file)
+        return
+    if task_name:
+        raise click.UsageError("--task belongs to FILE.onnx; a recipe names its task")
     if kind == "tflite":
         if keep_order or int8_twin:
             raise click.UsageError("--keep-order and --int8-twin belong to --to graph")
@@ -119,6 +136,44 @@ def command(
     screen.print(steps)
     screen.print(f"wrote {made.folder}")
     write_result(json_file, "convert", {"folder": str(made.folder), "card": card})
+
+
+def _of_onnx(
+    screen: Any, source: Path, out: Path, task: str | None, samples: int | None, oracle: int,
+    keep_order: bool, json_file: str | None,
+) -> None:  # fmt: skip
+    from rich.table import Table
+
+    from tinyrobust.zoo import qonnx
+
+    made = qonnx.make(
+        source, out, task=task, samples=samples, oracle_images=oracle, keep_order=keep_order,
+        say=lambda line: screen.print(line, style="dim"),
+    )  # fmt: skip
+    trits = sum(n.arrays["weights"].size for n in made.graph.nodes if "weights" in n.arrays)
+    table = Table("", made.graph.name, show_header=True)
+    table.add_row("weights", f"{trits:,} trits")
+    if made.accuracy is not None:
+        table.add_row("integers", f"{made.accuracy:.2%} of {made.samples:,}")
+    beside = made.executor
+    table.add_row(
+        "qonnx's executor",
+        f"same class {beside.same_class} of {beside.images}, scores within {beside.worst:.2g}",
+    )
+    table.add_row(
+        "hls4ml's C simulation",
+        "not run"
+        if made.differing is None
+        else f"{made.differing} of {made.compared:,} integers differ",
+    )
+    screen.print(table)
+    screen.print(f"wrote {made.folder}")
+    write_result(
+        json_file, "convert",
+        {"folder": str(made.folder), "graph_sha256": made.graph.sha256, "trits": trits,
+         "accuracy": made.accuracy, "samples": made.samples, "executor": vars(beside),
+         "differing_integers": made.differing, "compared_integers": made.compared},
+    )  # fmt: skip
 
 
 def _to_tflite(

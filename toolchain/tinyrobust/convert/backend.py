@@ -1,8 +1,10 @@
 """The hls4ml back end ``CortexM`` and its writer.
 
-In: an hls4ml ModelGraph. Out: ``write()`` leaves ``model.graph.npz`` and ``hls_config.json``,
-``compile()`` builds the generated C++ as a host library that ``predict()`` runs, ``build()``
-makes the firmware ELF. Both call the one build stage, ``tinyrobust.image``.
+In: an hls4ml ModelGraph. One of Keras is lowered behind hls4ml's ``optimize`` flow; for one of
+ONNX the file itself is read (``convert/qonnx``), since hls4ml's passes know neither depthwise
+convolutions nor scales per channel there. Out: ``write()`` leaves ``model.graph.npz`` and
+``hls_config.json``, ``compile()`` builds the generated C++ as a host library that ``predict()``
+runs, ``build()`` makes the firmware ELF. Both call the one build stage, ``tinyrobust.image``.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from hls4ml.writer.writers import Writer, register_writer
 from tinyrobust.artefact import write_json
 from tinyrobust.convert.lowering import INPUT_BITS, INPUT_SHIFT, Lowered, hls_config, lower
 from tinyrobust.convert.names import BACKEND
+from tinyrobust.convert.qonnx import reader as qonnx
 from tinyrobust.errors import ConvertError
 from tinyrobust.graph import Graph, file
 
@@ -33,10 +36,8 @@ class CortexM(FPGABackend):
 
     def __init__(self) -> None:
         super().__init__(BACKEND)
-        lowering = register_flow(
-            "lower", ["cortexm:lower_to_graph"], requires=["optimize"], backend=BACKEND
-        )
-        self._flow = register_flow("ip", None, requires=["optimize", lowering], backend=BACKEND)
+        lowering = register_flow("lower", ["cortexm:lower_to_graph"], backend=BACKEND)
+        self._flow = register_flow("ip", None, requires=[lowering], backend=BACKEND)
         self._writer_flow = register_flow(
             "write", ["cortexm:write_graph"], requires=[self._flow], backend=BACKEND
         )
@@ -63,12 +64,24 @@ class CortexM(FPGABackend):
     def lower_to_graph(self, model: Any) -> bool:
         """Flow step: the integer Graph, kept with the model; see ``graph_of``."""
         get = model.config.get_config_value
+        name, task, labels = get("ModelName") or get("ProjectName"), get("Task"), get("Labels")
+        if "PytorchModel" in model.config.config:
+            raise ConvertError(
+                f"{BACKEND} takes no PyTorch modules, whose numbers are floats",
+                "train with Brevitas, export QONNX, and use convert_from_onnx_model",
+            )
+        if "OnnxModel" in model.config.config:
+            onnx_model = model.config.config["OnnxModel"]
+            graph = qonnx.convert(onnx_model, name=name, task=task, labels=tuple(labels))
+            model.config.config[_LOWERED] = Lowered(graph, {}, {})
+            return False
+        model.apply_flow("optimize")
         classes = int(np.prod(model.get_output_variables()[0].shape))
         lowered = lower(
             model,
-            name=get("ModelName") or get("ProjectName"),
-            task=get("Task"),
-            labels=tuple(get("Labels")) or tuple(str(i) for i in range(classes)),
+            name=name,
+            task=task,
+            labels=tuple(labels) or tuple(str(i) for i in range(classes)),
             made_from=get("MadeFrom"),
         )
         _check_wanted(model, lowered)

@@ -51,12 +51,14 @@ Ints = npt.NDArray[np.int64]
 @dataclass(frozen=True)
 class Oracle:
     """A compiled C simulation; ``graph`` gives names and binary scales of the tensors, no more,
-    ``orders`` the order of its channels where that is not the simulation's (``order.py``)."""
+    ``orders`` the order of its channels where that is not the simulation's (``order.py``),
+    ``names`` the simulation's layer of a tensor where it has another name."""
 
     folder: Path
     graph: Graph
     processes: int = 2
     orders: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def scores(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         """Scores int32 (N, classes) of uint8 images (N, H, W, C).
@@ -72,9 +74,10 @@ class Oracle:
         out: dict[str, Ints] = {}
         for node in self.graph.nodes:
             name = node.output
-            if name in values:
+            layer = self.names.get(name, name)
+            if layer in values:
                 tensor = self.graph.tensor[name]
-                exact = self._integers(name, values[name]).reshape(-1, *tensor.shape)
+                exact = self._integers(name, values[layer]).reshape(-1, *tensor.shape)
                 moved = self.orders.get(name)
                 out[name] = exact if moved is None else exact[..., moved]
             elif isinstance(node, Input):
@@ -149,10 +152,19 @@ def compile(
         from tinyrobust.convert.backend import graph_of
 
         graph = graph_of(from_keras(keras_model, hls_config=config, output_dir=out_dir))
-    if shutil.which("g++") is None:
-        raise ConvertError("hls4ml's C simulation needs g++", "apt-get install g++")
     hls = from_keras(keras_model, backend="Vivado", hls_config=config, output_dir=out_dir,
                      project_name=PROJECT, io_type="io_stream")  # fmt: skip
+    return build(hls, out_dir, graph)
+
+
+def build(hls: Any, out_dir: Path, graph: Graph, names: Mapping[str, str] | None = None) -> Oracle:
+    """Write and compile hls4ml's project of ``hls``, a ModelGraph of back end Vivado.
+
+    ``names``: the layer of each tensor of ``graph`` where it has another name. Raises ConvertError
+    when the compiler fails.
+    """
+    if shutil.which("g++") is None:
+        raise ConvertError("hls4ml's C simulation needs g++", "apt-get install g++")
     for layer in hls.get_layers():
         for weight in layer.weights.values():
             weight.data = np.nan_to_num(weight.data, nan=0.0)  # see dead_channels_to_zero
@@ -179,7 +191,7 @@ def compile(
         "library_sha256": artefact.sha256((out_dir / library).read_bytes()),
         "classes": graph.output.size,
     })  # fmt: skip
-    return Oracle(out_dir, graph)
+    return Oracle(out_dir, graph, names=names or {})
 
 
 def for_model(folder: Path, graph: Graph) -> Oracle:
@@ -195,8 +207,8 @@ def for_model(folder: Path, graph: Graph) -> Oracle:
             f"{folder} has no train/weights.npz, so hls4ml's simulation cannot be made",
             "use a zoo model, or convert the trained folder again",
         )
-    target = _cache() / _key(trained)
-    with _locked(target.with_suffix(".lock")):
+    target = cache() / _key(trained)
+    with locked(target.with_suffix(".lock")):
         if not intact(target):
             from tinyrobust.convert.qkeras import convert_trained
 
@@ -206,7 +218,8 @@ def for_model(folder: Path, graph: Graph) -> Oracle:
     return Oracle(target, graph, orders=order.load(folder, graph))
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """Where compiled simulations are kept."""
     return codecache.folder("oracle")
 
 
@@ -221,7 +234,7 @@ def _key(trained: Path) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold the lock file ``path``, so that two runs do not compile into one folder."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -190,9 +190,14 @@ def _hls4ml(
 ) -> tuple[Scores, Tensors] | str:
     """Scores and layers of hls4ml's C simulation, or why there are none."""
     try:
-        from tinyrobust.convert import oracle
+        from tinyrobust.convert import oracle, rebuilt
 
-        simulation = oracle.for_model(model.folder, model.graph)
+        trained = (model.folder / "train").is_dir()
+        simulation = (
+            oracle.for_model(model.folder, model.graph)
+            if trained
+            else rebuilt.for_graph(model.graph)
+        )
     except (TinyRobustError, ImportError) as error:
         complete = find_spec("hls4ml") is not None and find_spec("tensorflow") is not None
         if complete and (model.folder / "train").is_dir():
