@@ -164,24 +164,22 @@ def cases() -> list[Case]:
     return made
 
 
-def run(name: str, folder: Path, case: Case | None = None, *, portable: bool = False) -> str:
+def run(name: str, folder: Path, case: Case | None = None) -> str:
     """What comes of the firmware of board ``name``, with a fault or without: the report of the
-    virtual board, ``"sound"``, or what is wrong with what it said. ``portable``: on the hooks in
-    Python."""
+    virtual board, ``"sound"``, or what is wrong with what it said."""
     own = board = boards.load(name)
     if case is not None and case.fault.set:
         board = changed(board, case.fault.set)
     as_it_was = case is not None and case.fault.linked == "as it was"
-    return boot(board, folder, own if as_it_was else board, case, portable=portable)
+    return boot(board, folder, own if as_it_was else board, case)
 
 
 def boot(
-    board: Board, folder: Path, linked_for: Board | None = None, case: Case | None = None, *,
-    portable: bool = False,
+    board: Board, folder: Path, linked_for: Board | None = None, case: Case | None = None
 ) -> str:  # fmt: skip
     """Build for ``linked_for`` (else ``board``), run on ``board``; as ``run``."""
     elf = build(linked_for or board, folder, case)
-    return _boot(board, elf, Elf(elf).flash_image()[1], portable)
+    return _boot(board, elf, Elf(elf).flash_image()[1])
 
 
 def changed(board: Board, facts: dict[str, Any]) -> Board:
@@ -238,14 +236,14 @@ def plant(path: Path, folder: Path, case: Case | None) -> Path:
     return copy
 
 
-def _boot(board: Board, elf: Path, image: bytes, portable: bool) -> str:
+def _boot(board: Board, elf: Path, image: bytes) -> str:
     """Run it in a process of its own until it faults or starts again."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     terminal = Terminal.open()
     os.write(terminal.user, SENT)
     content = b"\xff" * (board.image_origin - board.flash.origin) + image
-    arguments = (theirs, board, elf, content, terminal.device, portable)
+    arguments = (theirs, board, elf, content, terminal.device)
     process = context.Process(target=_run, args=arguments)
     process.start()
     theirs.close()
@@ -264,10 +262,8 @@ def _boot(board: Board, elf: Path, image: bytes, portable: bool) -> str:
     return "sound" if said == wanted else f"the line carried {said!r} instead of {wanted!r}"
 
 
-def _run(
-    answer: Connection, board: Board, elf: Path, content: bytes, device: int, portable: bool
-) -> None:
-    machine = Machine(board, content, device, elf=elf, strict=True, portable=portable)
+def _run(answer: Connection, board: Board, elf: Path, content: bytes, device: int) -> None:
+    machine = Machine(board, content, device, elf=elf, strict=True)
     report = machine.run(max_resets=0)
     machine.hooks.flush()
     answer.send("" if report is None else report.summary())

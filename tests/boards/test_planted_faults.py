@@ -78,24 +78,6 @@ def test_a_planted_fault_is_caught_and_named(
     assert caught, report
 
 
-# One fault of each board's port, one that does not wait for long: the rules themselves are held
-# against each other in tests/virtual/test_virtual_rules.py.
-ONE = {
-    c.board: c
-    for c in CASES
-    if c.folder == boards.load(c.board).port
-    and not c.fault.set
-    and "never ended" not in c.fault.caught
-}
-
-
-@pytest.mark.parametrize("case", list(ONE.values()), ids=str)
-def test_the_portable_hooks_say_the_same(case: Case, tmp_path: Path) -> None:
-    assert planted.run(case.board, tmp_path / "sound", portable=True) == "sound"
-    said = [planted.run(case.board, tmp_path / str(p), case, portable=p) for p in (False, True)]
-    assert said[0] == said[1] != "sound"
-
-
 def test_every_port_of_a_virtual_board_has_planted_faults() -> None:
     """At least the faults that any family can have: a clock, a pin, and the core's."""
     with_faults = set(planted.files())

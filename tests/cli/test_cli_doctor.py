@@ -35,7 +35,13 @@ def _json(capsys: Captured) -> dict[str, list[dict[str, object]]]:
 def test_a_bare_machine_is_told_what_to_type(programs: Path, capsys: Captured) -> None:
     assert run(["doctor"]) == 1
     text = capsys.readouterr().out
-    for package in ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi", "qemu-system-arm", "g++"):
+    for package in (
+        "gcc-arm-none-eabi",
+        "libnewlib-arm-none-eabi",
+        "qemu-system-arm",
+        "gcc",
+        "g++",
+    ):
         assert f"apt-get install {package}\n" in text or f"apt-get install {package} " in text
     assert "not ready" in text
 

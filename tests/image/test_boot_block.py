@@ -84,8 +84,7 @@ def test_another_section_is_no_boot_block(built: image.Image, tmp_path: Path) ->
         boot_block.seal(other, smaller)
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["native", "portable"])
-def test_what_was_left_running_does_not_matter(built: image.Image, portable: bool) -> None:
+def test_what_was_left_running_does_not_matter(built: image.Image) -> None:
     """A reset of the core alone, or a debugger, leaves clocks, PLL and UART as they were."""
     left = {
         0x40008030: 2, 0x4000803C: 1, 0x40008048: 0x800, 0x4000C000: 0x018EEDBF & ~0x600000,
@@ -93,7 +92,7 @@ def test_what_was_left_running_does_not_matter(built: image.Image, portable: boo
         0x4005802C: 0x20C, 0x40014004: 5, 0x40034030: 0x301, 0x40034024: 1,
     }  # fmt: skip
     with (
-        virtual.start(PICO, built, strict=not portable, portable=portable, overrides=left) as run,
+        virtual.start(PICO, built, strict=True, overrides=left) as run,
         device.Session.open(run.port, timeout_s=PATIENCE_S, fault=run.raise_if_faulted) as session,
     ):
         assert session.hello.clock_hz == 133_000_000 and session.hello.is_virtual

@@ -48,17 +48,11 @@ SINS = {
 }
 
 
-@pytest.fixture(params=["native", "portable"])
-def portable(request: pytest.FixtureRequest) -> bool:
-    """Both kinds of hooks."""
-    return bool(request.param == "portable")
-
-
 @pytest.fixture
-def line(portable: bool) -> Iterator[Line]:
+def line() -> Iterator[Line]:
     """A running board in strict mode, with a serial program on it."""
-    with virtual.start(H743, firmware(), strict=True, portable=portable) as board:
-        assert board.helper == ("portable" if portable else "native")
+    with virtual.start(H743, firmware(), strict=True) as board:
+        assert board.helper == "native"
         yield Line(board.port)
 
 
@@ -80,15 +74,14 @@ def test_identity(line: Line) -> None:
 def test_counts_are_exact_and_the_same_everywhere() -> None:
     counts = set()
     for strict in (False, True):
-        for portable in (False, True):
-            with virtual.start(H743, firmware(), strict=strict, portable=portable) as board:
-                line = Line(board.port)
-                one, value = line.ask32(b"w\x01", 2)
-                two, _ = line.ask32(b"w\x02", 2)
-                line.ask(b"v", 2)  # opens the stack guard's page, which must not count twice
-                again, _ = line.ask32(b"w\x01", 2)
-                assert one == again
-                counts.add((one, two, value))
+        with virtual.start(H743, firmware(), strict=strict) as board:
+            line = Line(board.port)
+            one, value = line.ask32(b"w\x01", 2)
+            two, _ = line.ask32(b"w\x02", 2)
+            line.ask(b"v", 2)  # opens the stack guard's page, which must not count twice
+            again, _ = line.ask32(b"w\x01", 2)
+            assert one == again
+            counts.add((one, two, value))
     assert len(counts) == 1
     one, two, _ = counts.pop()
     listing = subprocess.run(
@@ -103,16 +96,17 @@ def test_counts_are_exact_and_the_same_everywhere() -> None:
     assert two - one == 1000 * (branch - start + 1)  # the loop's instructions, 1000 more times
 
 
-def test_code_in_ram_is_counted_by_content(portable: bool) -> None:
-    with virtual.start(H743, firmware(), portable=portable) as board:
+def test_code_in_ram_is_counted_by_content() -> None:
+    with virtual.start(H743, firmware()) as board:
         line = Line(board.port)
         narrow, wide, again = line.ask32(b"Q", 3)
         assert (wide, again) == (narrow - 1, narrow)
 
 
-def _catch(letter: str, portable: bool) -> None:
+@pytest.mark.parametrize("letter", SINS)
+def test_sins_are_caught(letter: str) -> None:
     kind, _ = SINS[letter]
-    with virtual.start(H743, firmware(), strict=True, portable=portable) as board:
+    with virtual.start(H743, firmware(), strict=True) as board:
         line = Line(board.port)
         line.serial.write(letter.encode())
         with pytest.raises(DeviceFault) as caught:
@@ -129,19 +123,8 @@ def _catch(letter: str, portable: bool) -> None:
             line.read(1)
 
 
-@pytest.mark.parametrize("letter", SINS)
-def test_sins_are_caught(letter: str) -> None:
-    _catch(letter, portable=False)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("letter", SINS)
-def test_sins_are_caught_by_portable_hooks(letter: str) -> None:
-    _catch(letter, portable=True)
-
-
-def test_the_guard_holds_while_its_page_is_open(portable: bool) -> None:
-    with virtual.start(H743, firmware(), portable=portable) as board:
+def test_the_guard_holds_while_its_page_is_open() -> None:
+    with virtual.start(H743, firmware()) as board:
         line = Line(board.port)
         assert line.ask(b"v", 2)[1:] == b"k"  # reads just above the guard
         line.serial.write(b"D")
@@ -186,10 +169,10 @@ def test_another_silicon_revision() -> None:
         virtual.start(H743, firmware(), overrides={0x5C001234: 1})
 
 
-def test_fault_replaces_the_silent_port(portable: bool) -> None:
+def test_fault_replaces_the_silent_port() -> None:
     with (
         pytest.raises(DeviceFault, match="write to flash"),
-        virtual.start(H743, firmware(), portable=portable) as board,
+        virtual.start(H743, firmware()) as board,
     ):
         line = Line(board.port)
         line.serial.write(b"B")

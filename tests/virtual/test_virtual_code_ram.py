@@ -1,5 +1,5 @@
 """Code that firmware writes into RAM: run only when the core is sure to see it, and when the MPU
-lets it run. Both kinds of hooks."""
+lets it run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ import serial
 
 from tests.virtual.sinner import Line, SmallImage
 from tinyrobust import boards, virtual
-from tinyrobust.virtual.code_ram import CodeRam, CodeRange, Stale
-from tinyrobust.virtual.peripherals import CacheOperation
 
 H743 = boards.load("nucleo-h743")
 ITCM, AXI = 0x00000000, 0x24000000
+UNEVEN = AXI + 16
 HERE = Path(__file__).parent / "virtual_firmware"
 NO_BARRIER, NOT_CLEANED, NOT_INVALIDATED = (
     "no DSB and ISB", "data cache was not cleaned", "instruction cache was not invalidated"
@@ -52,9 +51,9 @@ def coder(code: int) -> SmallImage:
     return image
 
 
-def faults(code: int, steps: bytes, *, portable: bool, strict: bool = False) -> tuple[bytes, str]:
+def faults(code: int, steps: bytes, *, strict: bool = False) -> tuple[bytes, str]:
     """What the firmware answered to ``steps``, and the kind and detail of its fault."""
-    with virtual.start(H743, coder(code), strict=strict, portable=portable) as board:
+    with virtual.start(H743, coder(code), strict=strict) as board:
         line = Line(board.port)
         said = b""
         line.serial.write(steps + b"n")
@@ -66,12 +65,6 @@ def faults(code: int, steps: bytes, *, portable: bool, strict: bool = False) -> 
             report = board.fault()
     assert report is not None
     return said, f"{report.kind}: {report.summary()}"
-
-
-@pytest.fixture(params=["native", pytest.param("portable", marks=pytest.mark.slow)])
-def portable(request: pytest.FixtureRequest) -> bool:
-    """Both kinds of hooks."""
-    return bool(request.param == "portable")
 
 
 @pytest.mark.parametrize(
@@ -93,20 +86,22 @@ def portable(request: pytest.FixtureRequest) -> bool:
         (AXI, b"D7bxbcbj", b"", NOT_INVALIDATED),  # the wrong order: old content was fetched
         (AXI, b"D7bcbxj", b"", NOT_INVALIDATED),  # no barrier at the end
         (AXI, b"D7bcbxbj8bcbxbj", b"78", ""),
+        (UNEVEN, b"D7bcbxbj8bcbxbj", b"78", ""),  # neither begins nor ends with a cache line
+        (UNEVEN, b"D7bsbybj", b"7", ""),
+        (UNEVEN, b"D7bj", b"", NOT_CLEANED),
+        (UNEVEN, b"D7bcbj", b"", NOT_INVALIDATED),
     ],
 )
-def test_code_runs_once_the_core_sees_it(
-    code: int, steps: bytes, said: bytes, reason: str, portable: bool
-) -> None:
-    heard, fault = faults(code, steps, portable=portable)
+def test_code_runs_once_the_core_sees_it(code: int, steps: bytes, said: bytes, reason: str) -> None:
+    heard, fault = faults(code, steps)
     assert heard == said
     assert fault.startswith("stale_code") if reason else not fault
     assert reason in fault
 
 
-def test_a_slow_reader_hears_what_was_said_before_a_fault(portable: bool) -> None:
+def test_a_slow_reader_hears_what_was_said_before_a_fault() -> None:
     """A terminal that is hung up loses what nobody has read."""
-    with virtual.start(H743, coder(ITCM), portable=portable) as board:
+    with virtual.start(H743, coder(ITCM)) as board:
         line = Line(board.port)
         line.serial.write(b"7bj9jn")
         time.sleep(0.3)
@@ -123,29 +118,7 @@ def test_a_slow_reader_hears_what_was_said_before_a_fault(portable: bool) -> Non
         (b"WM7Rbj8", True, b"7", "protection"),
     ],
 )
-def test_code_is_writable_or_executable(
-    steps: bytes, strict: bool, said: bytes, kind: str, portable: bool
-) -> None:
-    heard, fault = faults(ITCM, steps, portable=portable, strict=strict)
+def test_code_is_writable_or_executable(steps: bytes, strict: bool, said: bytes, kind: str) -> None:
+    heard, fault = faults(ITCM, steps, strict=strict)
     assert heard == said
     assert fault.partition(":")[0] == kind
-
-
-def test_lines_at_the_ends_of_the_range() -> None:
-    live, control = bytearray(200), [3 << 16]
-    ram = CodeRam(CodeRange(0x1010, 0x1010 + 200, True),
-                  lambda low, high: bytes(live[low - 0x1010 : high - 0x1010]),
-                  lambda: control[0])  # fmt: skip
-    live[:] = bytes(range(200))
-    for line in range(0x1000, 0x1100, 32):
-        ram.cache_operation(CacheOperation.DCCMVAU, line)
-        ram.cache_operation(CacheOperation.ICIMVAU, line)
-    assert ram.stale(0x1010, 8) is Stale.NOT_INVALIDATED
-    ram.synchronise()
-    assert ram.stale(0x1010, 200) is None
-    live[199] = 0
-    assert ram.stale(0x1010, 64) is None
-    assert ram.stale(0x1010 + 192, 64) is Stale.NOT_CLEANED
-    control[0] = 0
-    ram.synchronise()
-    assert ram.stale(0x1010, 200) is None

@@ -100,7 +100,7 @@ def sink() -> int:
     return os.open(os.devnull, os.O_RDWR)
 
 
-def fault(core: Core, text: str, folder: Path, sink: int, portable: bool) -> FaultReport:
+def fault(core: Core, text: str, folder: Path, sink: int) -> FaultReport:
     """What stops ``text``, run strictly on a board with ``core``; a breakpoint ends it."""
     head = ".word 0x20001000, start + 1\n.balign 4\nstart:\n"
     # the engine runs everything: let the assembler accept everything, too
@@ -109,15 +109,11 @@ def fault(core: Core, text: str, folder: Path, sink: int, portable: bool) -> Fau
     origin = boards.load("nucleo-h743").flash.origin
     flash = bytearray(code)
     flash[4:8] = (origin + 8 + 1).to_bytes(4, "little")
-    found = Machine(board_with(core), bytes(flash), sink, strict=True, portable=portable).run()
+    found = Machine(board_with(core), bytes(flash), sink, strict=True).run()
     assert found is not None
     return found
 
 
-BOTH = pytest.mark.parametrize("portable", [False, True])
-
-
-@BOTH
 @pytest.mark.parametrize(
     ("core", "text", "kind"),
     [
@@ -137,10 +133,8 @@ BOTH = pytest.mark.parametrize("portable", [False, True])
          "udiv r0, r0, r2", "division"),
     ],
 )  # fmt: skip
-def test_what_a_core_faults_on(
-    core: Core, text: str, kind: str, portable: bool, tmp_path: Path, sink: int
-) -> None:
-    assert fault(core, text, tmp_path, sink, portable).kind == kind
+def test_what_a_core_faults_on(core: Core, text: str, kind: str, tmp_path: Path, sink: int) -> None:
+    assert fault(core, text, tmp_path, sink).kind == kind
 
 
 MPU_V8 = """
@@ -165,7 +159,6 @@ ldr r3, [r2]
 SECOND = "movs r1, #1\nstr r1, [r0]\nldr r1, =0x24000041\nstr r1, [r0, #4]\nldr r1, =0x24000041\n"
 
 
-@BOTH
 @pytest.mark.parametrize(
     ("limit", "more", "address", "store", "kind"),
     [
@@ -177,11 +170,11 @@ SECOND = "movs r1, #1\nstr r1, [r0]\nldr r1, =0x24000041\nstr r1, [r0, #4]\nldr 
     ],
 )  # fmt: skip
 def test_regions_of_armv8m(
-    limit: int, more: str, address: int, store: str, kind: str, portable: bool, tmp_path: Path,
+    limit: int, more: str, address: int, store: str, kind: str, tmp_path: Path,
     sink: int,
 ) -> None:  # fmt: skip
     text = MPU_V8.format(limit=hex(limit), more=more, address=hex(address), store=store)
-    assert fault("cortex-m33", text, tmp_path, sink, portable).kind == kind
+    assert fault("cortex-m33", text, tmp_path, sink).kind == kind
 
 
 def test_pieces_of_armv8m_regions() -> None:
@@ -217,12 +210,9 @@ ldr r6, [r0, #8]
 """
 
 
-@BOTH
 @pytest.mark.parametrize("control", [5, 1])
-def test_systick_counts_down_with_the_cores_clock(
-    control: int, portable: bool, tmp_path: Path, sink: int
-) -> None:
-    found = fault("cortex-m0plus", SYSTICK.format(control=control), tmp_path, sink, portable)
+def test_systick_counts_down_with_the_cores_clock(control: int, tmp_path: Path, sink: int) -> None:
+    found = fault("cortex-m0plus", SYSTICK.format(control=control), tmp_path, sink)
     first, then = found.registers["r5"], found.registers["r6"]
     assert found.registers["r4"] == 0
     if control == 1:  # the external clock, which there is not

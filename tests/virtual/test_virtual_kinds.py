@@ -11,7 +11,7 @@ import pytest
 from tests.patience import PATIENCE_S
 from tests.virtual.sinner import Line, firmware
 from tinyrobust import boards, virtual
-from tinyrobust.errors import BoardError, DeviceFault
+from tinyrobust.errors import BuildError, DeviceFault
 
 AN500 = boards.load("mps2-an500")
 HOST = boards.load("host")
@@ -102,7 +102,7 @@ def _parent(entry: Path) -> int | None:
 def test_missing_qemu_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     image = firmware("mps2")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BoardError, match="qemu-system-arm") as caught:
+    with pytest.raises(BuildError, match="qemu-system-arm") as caught:
         virtual.start(AN500, image)
     assert caught.value.hint == "apt-get install qemu-system-arm"
 
@@ -127,5 +127,5 @@ def test_a_process_that_cannot_run(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELF nonsense")
     program.chmod(0o755)
-    with pytest.raises(BoardError, match="cannot run"):
+    with pytest.raises(BuildError, match="cannot run"):
         virtual.start(HOST, None, flash_file=program)

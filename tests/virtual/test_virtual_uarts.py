@@ -1,4 +1,4 @@
-"""The UARTs of the nRF52840 and the PL011 on virtual boards: both kinds of hooks, the same."""
+"""The UARTs of the nRF52840 and the PL011 on virtual boards."""
 
 from __future__ import annotations
 
@@ -33,31 +33,27 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def answers(
-    board: Board, made: image.Image, portable: bool, left: Mapping[int, int] | None = None
-) -> tuple[np.ndarray, list[int], int]:
+    board: Board, made: image.Image, left: Mapping[int, int] | None = None
+) -> tuple[list[int], int]:
     x = np.random.default_rng(2).integers(0, 256, (2, *tiny_graph().input.shape), dtype=np.uint8)
     with (
-        virtual.start(board, made, strict=not portable, portable=portable, overrides=left) as run,
+        virtual.start(board, made, strict=True, overrides=left) as run,
         device.Session.open(run.port, timeout_s=PATIENCE_S, fault=run.raise_if_faulted) as session,
     ):
-        assert run.helper == ("portable" if portable else "native")
         found = session.infer_many(x)
         assert np.array_equal(found.scores, graph.run(tiny_graph(), x))
-        return found.scores, [int(c) for c in found.cycles], session.baud
+        return [int(c) for c in found.cycles], session.baud
 
 
-def test_both_hooks_hear_speak_and_count_the_same(built: Any) -> None:
+def test_it_hears_speaks_and_negotiates_its_rate(built: Any) -> None:
     board, made = built
-    native, portable = answers(board, made, False), answers(board, made, True)
-    assert np.array_equal(native[0], portable[0])
-    assert native[1] == portable[1]
-    assert native[2] == portable[2] == board.serial.baud_max  # negotiated up, on both ends
+    assert answers(board, made)[1] == board.serial.baud_max  # negotiated up, on both ends
 
 
 def test_what_a_bootloader_left_on_does_not_matter(built: Any) -> None:
     board, made = built
     if board.id == NANO:
-        assert answers(board, made, False, LEFT_ON)[1] == answers(board, made, False)[1]
+        assert answers(board, made, LEFT_ON)[0] == answers(board, made)[0]
 
 
 def test_a_watchdog_that_runs_is_fed(built: Any) -> None:
@@ -65,9 +61,9 @@ def test_a_watchdog_that_runs_is_fed(built: Any) -> None:
     board, made = built
     if board.id != NANO:
         return
-    answers(board, made, False, {0x40010400: 1})
+    answers(board, made, {0x40010400: 1})
     with pytest.raises(Exception, match="WDT"):  # RR1 is not there: strict mode says who wrote it
-        answers(board, made, False, {0x40010400: 1, 0x40010508: 3})
+        answers(board, made, {0x40010400: 1, 0x40010508: 3})
 
 
 def test_another_rate_garbles_in_strict_mode(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def tools() -> list[Item]:
         Item("Python", True, version, "everything", "", required=True),
         _program("arm-none-eabi-g++", "building firmware", "gcc-arm-none-eabi", required=True),
         _newlib(),
+        _c_compiler(),
         _host_compiler(),
         _program("qemu-system-arm", "virtual mps2-an386 and mps2-an500", "qemu-system-arm"),
         _program("openocd", "flashing a real board (the second choice)", "openocd"),
@@ -144,14 +145,22 @@ def _newlib() -> Item:
     )  # fmt: skip
 
 
+def _c_compiler() -> Item:
+    from tinyrobust.virtual import native
+
+    path = native.compiler()
+    detail = _first_line(_run([path, "--version"])) if path else ""
+    return Item("C compiler", bool(path), detail, "virtual boards", _apt("gcc", bool(path)))
+
+
 def _host_compiler() -> Item:
     name = next((n for n in ("c++", "g++", "clang++") if shutil.which(n)), None)
     if name is None:
         return Item(
-            "host C++ compiler", False, "", "--board host, verify, fast virtual boards",
+            "host C++ compiler", False, "", "--board host, verify",
             _apt("g++", False),
         )  # fmt: skip
-    item = _program(name, "--board host, verify, fast virtual boards", "g++")
+    item = _program(name, "--board host, verify", "g++")
     return Item("host C++ compiler", True, item.detail, item.needed_for, "")
 
 

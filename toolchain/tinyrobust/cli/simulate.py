@@ -103,8 +103,6 @@ def command(
             load = command_line("tinyrobust", "flash", "--board", board.id, "--flasher", "gdb",
                                 "--probe", running.gdb, "--port", link or running.port)  # fmt: skip
             screen.print(f"GDB stub: {running.gdb}; load it: {load}")
-        if running.helper == "portable":
-            screen.print("slow: no C compiler for the fast hooks (apt-get install gcc)")
         write_result(json_file, "simulate", {
             "board": board.id, "flash": str(flash) if flash else None, "gdb": running.gdb,
             "port": running.port, "helper": running.helper,

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from tinyrobust.boards.schema import Board
-from tinyrobust.errors import BoardError, DeviceFault, TinyRobustError
+from tinyrobust.errors import EXIT_DEVICE, BoardError, BuildError, DeviceFault, TinyRobustError
 from tinyrobust.virtual.child import Job
 from tinyrobust.virtual.faults import FaultReport
 from tinyrobust.virtual.hooks import Clock
@@ -77,13 +77,8 @@ class VirtualBoard:
 
     @property
     def helper(self) -> str:
-        """``native`` or ``portable`` (Unicorn), ``qemu``, ``process``."""
+        """What runs it: ``native`` (Unicorn, hooks in C), ``qemu``, ``process``."""
         return str(self._ready["helper"])
-
-    @property
-    def note(self) -> str:
-        """Why the helper is not the fast one, or nothing."""
-        return str(self._ready["note"])
 
     @property
     def pid(self) -> int:
@@ -179,7 +174,8 @@ class VirtualBoard:
                 case "fault":
                     self._fault = FaultReport.from_dict(event["report"])
                 case "error":
-                    self._error = BoardError(event["message"], event["hint"])
+                    kind = BuildError if event["code"] == EXIT_DEVICE else BoardError
+                    self._error = kind(event["message"], event["hint"])
         return bool(data)
 
 
@@ -190,7 +186,6 @@ def start(
     strict: bool = False,
     flash_file: Path | None = None,
     elf: Path | None = None,
-    portable: bool = False,
     overrides: Mapping[int, int] | None = None,
     terminal: Terminal | None = None,
     clock: Clock | None = None,
@@ -199,12 +194,13 @@ def start(
     """Run ``image``, or what ``flash_file`` holds, on a virtual ``board``.
 
     ``elf`` (else the image's) names functions in fault reports. ``strict`` adds the checks of
-    ``machine.py``; ``portable`` leaves the C hooks out; ``overrides`` changes reset values of
+    ``machine.py``; ``overrides`` changes reset values of
     registers by address, for example to be another silicon revision; ``terminal`` is one to use
     again. ``clock`` asks for a board that counts exactly, and says what its cycle counter counts:
     a board that QEMU models otherwise then runs on Unicorn, if its file has that section. ``gdb``
     is a socket that listens for a debugger: the board (QEMU's) waits for it, and may be empty.
-    Raises BoardError when the board has no virtual kind, cannot count, or does not start.
+    Raises BoardError when the board has no virtual kind, cannot count, or does not start, and
+    BuildError when a program that it needs is missing, a C compiler above all.
     """
     if board.virtual is None:
         raise BoardError(
@@ -232,7 +228,6 @@ def start(
         flash=str(flash) if flash else None,
         elf=str(elf) if elf else None,
         strict=strict,
-        portable=portable,
         overrides=list((overrides or {}).items()),
         terminal=(terminal.device, terminal.user) if terminal else None,
         kind="" if clock is None else "unicorn",

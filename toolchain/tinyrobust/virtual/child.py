@@ -44,7 +44,6 @@ class Job:
     flash: str | None
     elf: str | None
     strict: bool = False
-    portable: bool = False
     overrides: list[tuple[int, int]] = field(default_factory=list)
     terminal: tuple[int, int] | None = None
     kind: str = ""  # of virtual board, when not the board file's
@@ -126,7 +125,7 @@ def main() -> None:
         module = importlib.import_module(KINDS[job.kind or str(board.virtual)])
         module.run(job, board, terminal)
     except TinyRobustError as error:
-        tell("error", message=error.message, hint=error.hint)
+        tell("error", message=error.message, hint=error.hint, code=error.exit_code)
     leave(0)
 
 

@@ -2,8 +2,9 @@
  *
  * In: a Unicorn engine, the board's memories and register rows (peripherals.py). It counts
  * instructions, answers peripheral accesses, moves bytes between the UART and a descriptor, and in
- * strict mode checks single instructions. portable.py does the same in Python, and the tests hold
- * the two against each other. Roles, faults and check bits come from Python as -D definitions.
+ * strict mode checks single instructions. The rules of single instructions stand in thumb.py and
+ * cycles.py too, and the tests hold the two against each other. Roles, faults and check bits come
+ * from Python as -D definitions.
  */
 #include <poll.h>
 #include <stddef.h>

@@ -1,18 +1,14 @@
-"""Stage ``virtual``: what the machine needs of its hooks, in C (``native.py``) or Python.
+"""Stage ``virtual``: what the machine and its hooks in C (``native.py``) tell each other.
 
-In: an engine, a ``RegisterMap``, the memories as spans of host memory, a descriptor for the UART.
-Out: an object that counts instructions, answers peripherals and says why the engine stopped.
+In: the memories as spans of host memory, what a cycle counter counts. Out: why the engine stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Protocol
 
 from tinyrobust.virtual.faults import Fault
-from tinyrobust.virtual.mpu import Mpu
 
 
 class Clock(IntEnum):
@@ -51,22 +47,3 @@ class State:
     address: int
     size: int
     is_write: bool
-
-
-class Hooks(Protocol):
-    """Counting, peripherals and checks of one engine."""
-
-    kind: str
-
-    @property
-    def count(self) -> int: ...
-    @property
-    def cycles(self) -> int: ...
-    def take(self) -> State: ...
-    def mpu(self) -> Mpu: ...
-    def reset(self) -> None: ...
-    def flush(self) -> None: ...
-    def rewind(self, pc: int) -> None: ...
-    def rearm(self, instructions: int) -> None: ...
-    def peek(self, address: int) -> int: ...
-    def guard(self, pieces: Sequence[tuple[int, int, bool, bool]]) -> None: ...

@@ -17,7 +17,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,13 @@ from typing import Any
 from tinyrobust.boards.boot_block import CRC_BYTES, crc, is_sealed
 from tinyrobust.boards.cores import CORES, Core
 from tinyrobust.boards.schema import Board, BootBlock, Memory
-from tinyrobust.errors import BuildError
 from tinyrobust.virtual import mpu
 from tinyrobust.virtual.code_ram import STALE_TEXT, CodeRange, Stale
 from tinyrobust.virtual.engine import UcError, arm_const, unicorn, unicorn_const
 from tinyrobust.virtual.faults import TEXT, Fault, FaultReport, Symbols
-from tinyrobust.virtual.hooks import Clock, Hooks, Requests, Span, State
-from tinyrobust.virtual.peripherals import RegisterMap, register_map
+from tinyrobust.virtual.hooks import Clock, Requests, Span, State
+from tinyrobust.virtual.native import NativeHooks
+from tinyrobust.virtual.peripherals import register_map
 from tinyrobust.virtual.thumb import Level
 
 _PAGE = 1024  # the granularity of rights in Unicorn's M-profile
@@ -94,34 +94,6 @@ def level_of(core: Core) -> Level:
     return Level.ALL if "dsp" in CORES[core].features else Level.NO_DSP
 
 
-def attach(
-    uc: Any,
-    registers: RegisterMap,
-    spans: Sequence[Span],
-    fd: int,
-    *,
-    strict: bool,
-    portable: bool = False,
-    clock: Clock = Clock.INSTRUCTIONS,
-    code: CodeRange | None = None,
-    level: Level = Level.ALL,
-) -> tuple[Hooks, str]:
-    """The fast hooks, or the Python ones with the reason why; ``portable`` asks for Python.
-    ``code``: where firmware writes code; ``level``: which instructions the core has."""
-    if not portable:
-        from tinyrobust.virtual.native import NativeHooks
-
-        try:
-            return NativeHooks(uc, registers, spans, fd, strict, clock, code, level), ""
-        except BuildError as error:
-            reason = str(error)
-    else:
-        reason = "asked for"
-    from tinyrobust.virtual.portable import PortableHooks
-
-    return PortableHooks(uc, registers, spans, fd, strict, clock, code, level), reason
-
-
 class Machine:
     """One virtual microcontroller. Create it in the process that runs it."""
 
@@ -133,7 +105,6 @@ class Machine:
         *,
         elf: Path | None = None,
         strict: bool = False,
-        portable: bool = False,
         overrides: Mapping[int, int] | None = None,
         clock: Clock = Clock.INSTRUCTIONS,
     ) -> None:
@@ -152,14 +123,12 @@ class Machine:
         self._watching = False
         self._refused: _Access | None = None
         self._no_start: tuple[Fault, None, str, int, str] = (Fault.NO_IMAGE, None, "", 0, "")
-        self.hooks: Hooks
         symbols = Symbols(elf)
         self._table = symbols.value("tr_vectors")
         self._code = self._code_range(symbols)
-        self.hooks, self.helper_note = attach(
-            self._uc, self._map, self._spans, fd, strict=strict, portable=portable, clock=clock,
-            code=self._code, level=level_of(board.core),
-        )  # fmt: skip
+        self.hooks = NativeHooks(
+            self._uc, self._map, self._spans, fd, strict, clock, self._code, level_of(board.core)
+        )
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)
 

@@ -1,6 +1,6 @@
 """Stage ``virtual``: the hooks in C, compiled on first use against the unicorn package itself.
 
-In: ``hooks.c``, the host's C compiler. Out: a ``Hooks`` object (see ``hooks.py``). The library is
+In: ``hooks.c``, the host's C compiler. Out: a ``NativeHooks`` object. The library is
 kept in the user's cache under the hash of everything it was made from.
 """
 
@@ -180,10 +180,12 @@ def build() -> Path:
     cc = compiler()
     if cc is None or library is None:
         raise BuildError(
-            "no C compiler for the virtual board's fast hooks"
+            "no C compiler, which virtual boards need"
             if cc is None
             else f"no shared library in {package / 'lib'}",
-            "install one (apt-get install gcc), or go on with the slower Python hooks",
+            "install one: apt-get install gcc libc6-dev"
+            if cc is None
+            else "install it again: pip install --force-reinstall unicorn",
         )
     flags = ["-O2", "-shared", "-fPIC", "-Wall", "-Wextra", *_definitions()]
     key = hashlib.sha256(
@@ -278,7 +280,7 @@ def cost(first: int, second: int) -> int:
 
 
 class NativeHooks:
-    """The hooks in C; see ``hooks.Hooks``."""
+    """Counting, peripherals and checks of one engine, in C."""
 
     kind = "native"
 

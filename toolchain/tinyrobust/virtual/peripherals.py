@@ -1,8 +1,8 @@
 """Stage ``virtual``: what the processor sees outside its memories, as plain rows of registers.
 
 In: ``board.unicorn.peripherals`` (names, addresses, reset values, bits that follow other bits:
-the board's YAML file says them). Out: a ``RegisterMap`` that both kinds of hooks (``hooks.c`` and
-``portable.py``) carry out. The behaviour behind a ``model`` name is written out here, once.
+the board's YAML file says them). Out: a ``RegisterMap`` that the hooks (``hooks.c``)
+carry out. The behaviour behind a ``model`` name is written out here, once.
 """
 
 from __future__ import annotations

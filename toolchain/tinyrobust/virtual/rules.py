@@ -1,9 +1,9 @@
 """Stage ``virtual``: what depends on other registers.
 
 In: a board's peripherals with their ``needs``, ``transmits``, ``receives`` and ``shows``. Out:
-``Rule`` rows, which both kinds of hooks (``hooks.c`` and ``portable.py``) carry out. Where silicon
-would hang, drop a write or run beyond its limits without a word, the virtual board stops and says
-what is missing: a peripheral wants its clock, a UART its pins, a clock switch its wait states.
+``Rule`` rows, which the hooks (``hooks.c``) carry out. Where silicon would hang, drop a write or
+run beyond its limits without a word, the virtual board stops and says what is missing: a
+peripheral wants its clock, a UART its pins, a clock switch its wait states.
 """
 
 from __future__ import annotations
@@ -56,11 +56,6 @@ class Rule:
     access: int = READS | WRITES
     why: str = ""
     of: str = ""
-
-    def concerns(self, address: int, access: int) -> bool:
-        """True when such an access is looked at."""
-        inside = self.base <= address < self.base + self.size
-        return self.kind is RuleKind.NEEDS and inside and bool(self.access & access)
 
     def is_broken(self, read: Callable[[Condition], int]) -> bool:
         """True when the access must not be; ``read`` gives the word of a register."""

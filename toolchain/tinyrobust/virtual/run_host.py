@@ -27,7 +27,7 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
         raise BuildError(
             f"cannot run {program}: {error.strerror}", "build it again: tinyrobust build"
         ) from error
-    tell("ready", port=terminal.port, helper="process", note="")
+    tell("ready", port=terminal.port, helper="process")
     _, said = process.communicate()
     last = said.decode(errors="replace").strip().splitlines()[-1:] or [""]
     if process.returncode < 0:

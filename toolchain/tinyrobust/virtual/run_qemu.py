@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tinyrobust.boards.schema import Board
-from tinyrobust.errors import BoardError
+from tinyrobust.errors import BuildError
 from tinyrobust.virtual.child import Job, launch, tell, tell_fault
 from tinyrobust.virtual.faults import TEXT, Fault, FaultReport, Symbols
 from tinyrobust.virtual.terminal import Terminal
@@ -57,7 +57,7 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
     """Run until QEMU ends or the firmware takes an exception."""
     program = shutil.which("qemu-system-arm")
     if program is None:
-        raise BoardError(
+        raise BuildError(
             f"the virtual {board.id} needs qemu-system-arm", "apt-get install qemu-system-arm"
         )
     ours, theirs = socket.socketpair()
@@ -77,7 +77,7 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=tuple(descriptors)
     )
     theirs.close()
-    tell("ready", port=terminal.port, helper="qemu", note="")
+    tell("ready", port=terminal.port, helper="qemu")
     log = _Pump(process, terminal, halted=job.gdb >= 0).run()
     report = _report(log, process, ours, Symbols(Path(job.elf) if job.elf else None))
     tell_fault(report, terminal)

@@ -19,11 +19,10 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
         terminal.device,
         elf=Path(job.elf) if job.elf else None,
         strict=job.strict,
-        portable=job.portable,
         overrides=dict(job.overrides),
         clock=Clock(job.clock),
     )
-    tell("ready", port=terminal.port, helper=machine.hooks.kind, note=machine.helper_note)
+    tell("ready", port=terminal.port, helper=machine.hooks.kind)
     report = machine.run()
     if report is not None:
         tell_fault(report, terminal)
