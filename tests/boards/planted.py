@@ -84,8 +84,9 @@ class Fault(_Strict):
     board other values, by their path: ``unicorn.peripherals.RCC.registers.CR.follows`` goes through
     lists by ``name``. ``caught`` is a part of the report. ``boards``: only these; ``where``: only
     boards that have a floating-point unit (fpu), count cycles with DWT (dwt), or whose image is
-    not at address 0 (elsewhere). ``linked``: for which board the firmware is built when ``set``
-    changes what the linker reads; the changed one, or the one ``as it was``.
+    not at address 0, and no boot block told the core so (elsewhere). ``linked``: for which board
+    the firmware is built when ``set`` changes what the linker reads; the changed one, or the one
+    ``as it was``.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -111,7 +112,7 @@ class Fault(_Strict):
             None: True,
             "fpu": board.fpu is not None,
             "dwt": board.cycle_counter == "dwt",
-            "elsewhere": board.image_origin != 0,
+            "elsewhere": board.image_origin != 0 and board.boot_block is None,
         }
         return is_so[self.where] and (not self.boards or board.id in self.boards)
 

@@ -31,7 +31,7 @@ FAMILIES: tuple[tuple[frozenset[str], re.Pattern[str]], ...] = (
     (frozenset({"dispatch", "tr_protocol_feed"}), re.compile(r"do_\w+")),  # commands
 )
 ENTRIES = frozenset({"Reset_Handler", "tr_fault_handler"})  # in the vector table
-ENTRY = "main"  # Reset_Handler itself uses no stack (ports/<architecture>/startup.S)
+ENTRY = "main"  # Reset_Handler itself uses no stack (ports/cortexm/startup.S)
 # One fault on top of the deepest call: the extended frame of 26 words and the aligner (DDI0403,
 # "Stack alignment on exception entry" and "Floating-point extension"); interrupts stay off.
 EXCEPTION_BYTES = 27 * 4

@@ -1,24 +1,49 @@
-/* startup.S: from reset to main() on any Armv7-M or Armv8-M Mainline core, and what happens when the
- * core faults.
+/* startup.S: from reset to main() on any Cortex-M core, and what happens when the core faults.
  *
- * Section names are those of DDI0403 and DDI0553, the Architecture Reference Manuals. An Armv8-M core
- * stays in the state it boots in, Secure where there is one. The linker script
- * (image.ld.j2) makes the symbols. Nothing touches the stack before its memory is initialised:
+ * Section names are those of DDI0419 (Armv6-M), DDI0403 (Armv7-M) and DDI0553 (Armv8-M), the
+ * Architecture Reference Manuals. An Armv8-M core stays in the state it boots in, Secure where there
+ * is one. The linker script (image.ld.j2) makes the symbols. Nothing touches the stack before its memory is initialised:
  * a push is a plain word write, but a later byte write into a word whose ECC was never written
  * would read it first (RM0433, "Embedded SRAM", "Error code correction (ECC)").
  */
   .syntax unified
   .thumb
 
-/* The vector table: DDI0403, "The vector table". No interrupt is ever enabled. */
+/* Two words at once, and on to the next two. Armv6-M has no LDRD and STRD. */
+#ifdef __ARM_ARCH_6M__
+  .macro store_pair first, second, at
+  stmia \at!, {\first, \second}
+  .endm
+  .macro load_pair first, second, at
+  ldmia \at!, {\first, \second}
+  .endm
+#else
+  .macro store_pair first, second, at
+  strd \first, \second, [\at], #8
+  .endm
+  .macro load_pair first, second, at
+  ldrd \first, \second, [\at], #8
+  .endm
+#endif
+
+/* The vector table: "The vector table" in each manual. An Armv6-M core has HardFault alone. No interrupt is ever enabled. */
   .section .tr_vectors, "a", %progbits
+#ifdef __ARM_ARCH_6M__
+  .align 8 /* DDI0419: what VTOR can say on a Cortex-M0+ */
+#else
   .align 7
+#endif
   .global tr_vectors
 tr_vectors:
   .word tr_stack_high
   .word Reset_Handler
   .word tr_fault_handler /* NMI */
   .word tr_fault_handler /* HardFault */
+#ifdef __ARM_ARCH_6M__
+  .word 0, 0, 0, 0, 0, 0, 0
+  .word tr_fault_handler /* SVCall */
+  .word 0, 0
+#else
   .word tr_fault_handler /* MemManage */
   .word tr_fault_handler /* BusFault */
   .word tr_fault_handler /* UsageFault */
@@ -26,6 +51,7 @@ tr_vectors:
   .word tr_fault_handler /* SVCall */
   .word tr_fault_handler /* DebugMonitor */
   .word 0
+#endif
   .word tr_fault_handler /* PendSV */
   .word tr_fault_handler /* SysTick */
 
@@ -46,18 +72,19 @@ Reset_Handler:
 #endif
 
   /* MPU_CTRL: off, for a boot loader may have left regions that forbid what follows.
-   * DDI0403, "MPU Control Register, MPU_CTRL". */
+   * "MPU Control Register, MPU_CTRL" in each manual. */
   ldr r0, =0xE000ED94
   movs r1, #0
   str r1, [r0]
   dsb
   isb
 
-  /* VTOR: a debugger or boot loader may have started us with another table.
-   * DDI0403, "Vector Table Offset Register, VTOR". */
+  /* VTOR: a debugger or boot loader may have started us with another table. An Armv6-M core
+   * without the register ignores the write. "Vector Table Offset Register, VTOR" in each manual. */
   ldr r0, =0xE000ED08
   ldr r1, =tr_vectors
   str r1, [r0]
+#ifndef __ARM_ARCH_6M__
 
   /* CPACR: full access to the floating-point unit before any code may use it.
    * DDI0403, "Coprocessor Access Control Register, CPACR". */
@@ -65,6 +92,7 @@ Reset_Handler:
   ldr r1, [r0]
   orr r1, r1, #(0xF << 20)
   str r1, [r0]
+#endif
   dsb
   isb
 
@@ -81,10 +109,12 @@ Reset_Handler:
 2:
   cmp r2, r3
   bhs 1b
-  strd r0, r1, [r2], #8
+  store_pair r0, r1, r2
   b 2b
 4:
+#ifndef __ARM_ARCH_6M__
   dsb
+#endif
 
   /* Paint the stack (tr_port.h), so that its high-water mark can be read. */
   ldr r0, =tr_stack_low
@@ -94,7 +124,7 @@ Reset_Handler:
 5:
   cmp r0, r1
   bhs 6f
-  strd r2, r3, [r0], #8
+  store_pair r2, r3, r0
   b 5b
 6:
   mov sp, r1
@@ -106,8 +136,8 @@ Reset_Handler:
 7:
   cmp r0, r1
   bhs 8f
-  ldrd r4, r5, [r2], #8
-  strd r4, r5, [r0], #8
+  load_pair r4, r5, r2
+  store_pair r4, r5, r0
   b 7b
 8:
   dsb
@@ -120,7 +150,8 @@ Reset_Handler:
 /* A fault: leave what a debugger needs in tr_fault_record, then stop. The stack may be the very
  * thing that broke, so only registers are used; r0-r3 and r12 are in the stacked frame, if the core
  * could write it. Words: sp at entry (the frame), EXC_RETURN, xPSR (exception number), CFSR, HFSR,
- * MMFAR, BFAR (DDI0403, "Fault status and address registers"). Without a debugger the breakpoint
+ * MMFAR, BFAR (DDI0403, "Fault status and address registers"; Armv6-M has none of these, so they
+ * stay zero there). Without a debugger the breakpoint
  * in a fault handler locks the core up, which QEMU reports. */
   .section .text.tr_fault_handler, "ax", %progbits
   .align 2
@@ -133,6 +164,7 @@ tr_fault_handler:
   mov r2, lr
   mrs r3, xpsr
   stmia r0!, {r1, r2, r3}
+#ifndef __ARM_ARCH_6M__
   ldr r1, =0xE000ED28 /* CFSR, HFSR, (DFSR), MMFAR, BFAR */
   ldr r2, [r1, #0]
   ldr r3, [r1, #4]
@@ -140,6 +172,7 @@ tr_fault_handler:
   ldr r2, [r1, #12]
   ldr r3, [r1, #16]
   stmia r0!, {r2, r3}
+#endif
   dsb
 1:
   bkpt #1
