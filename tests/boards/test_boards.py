@@ -10,6 +10,7 @@ import pytest
 from tinyrobust import boards, resources
 from tinyrobust.boards.schema import Board
 from tinyrobust.errors import BoardError
+from tinyrobust.image.ports import port_file
 
 H743 = (resources.root() / "boards" / "nucleo-h743.yaml").read_text()
 
@@ -59,14 +60,18 @@ def test_h743_memories_are_those_of_the_reference_manual() -> None:
 
 @pytest.mark.parametrize("name", [n for n in boards.names() if boards.load(n).unicorn])
 def test_every_register_that_the_port_names_is_served_by_the_virtual_board(name: str) -> None:
-    """Addresses in the port's own code lie in peripherals of the board file's unicorn section; that
-    of GPIOA is where the other ports are counted from."""
+    """Addresses in the code of the port and of what it shares with others lie in peripherals of the
+    board file's unicorn section; that of GPIOA is where the other ports are counted from."""
     board = boards.load(name)
     assert board.unicorn is not None
     spans = [(p.base, p.base + p.size) for p in board.unicorn.peripherals]
     spans += [(m.origin, m.end) for m in board.memories]
-    folder = resources.root() / "firmware" / "ports" / board.port
-    lines = [line for p in sorted(folder.glob("*.[chS]*")) for line in p.read_text().splitlines()]
+    folders = [
+        resources.root() / "firmware" / "ports" / f
+        for f in (board.port, *port_file(board.port).uses)
+    ]
+    files = [p for folder in folders for p in sorted(folder.glob("*.[chS]*"))]
+    lines = [line for p in files for line in p.read_text().splitlines()]
     text = "\n".join(line for line in lines if "kGpio = " not in line)
     addresses = {int(a, 16) for a in re.findall(r"0x([0-9A-Fa-f]{8})u?\b", text)}
     peripheral = {

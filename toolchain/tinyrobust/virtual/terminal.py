@@ -15,6 +15,8 @@ from pathlib import Path
 
 from tinyrobust.errors import BoardError
 
+_QUIET_S = 0.1
+
 
 @dataclass(frozen=True)
 class Terminal:
@@ -40,14 +42,18 @@ class Terminal:
         """The path to open."""
         return os.ttyname(self.user)
 
-    def drain(self, patience_s: float = 1.0) -> None:
-        """Wait until what the board sent has been read, but not longer: hanging up loses it."""
+    def drain(self, patience_s: float = 5.0) -> None:
+        """Wait until what the board sent has been read, but not longer: hanging up loses it.
+
+        The kernel hands bytes from one end to the other by a worker of its own, late on a busy
+        machine: nothing to read counts when it has been so for a while."""
         end = time.monotonic() + patience_s
-        while time.monotonic() < end:
-            pending = fcntl.ioctl(self.user, termios.FIONREAD, bytes(4))
-            if not int.from_bytes(pending, sys.byteorder):
-                return
+        read_since = time.monotonic()
+        while time.monotonic() < min(end, read_since + _QUIET_S):
             time.sleep(0.005)
+            pending = fcntl.ioctl(self.user, termios.FIONREAD, bytes(4))
+            if int.from_bytes(pending, sys.byteorder):
+                read_since = time.monotonic()
 
     def close(self) -> None:
         """Hang up: a program that has the port open gets an error at once."""
