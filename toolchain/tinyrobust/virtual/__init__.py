@@ -11,5 +11,15 @@ from tinyrobust.virtual.board import VirtualBoard, start
 from tinyrobust.virtual.cycles import NAME as CYCLE_MODEL
 from tinyrobust.virtual.faults import Fault, FaultReport
 from tinyrobust.virtual.hooks import Clock
+from tinyrobust.virtual.injection import Injection, Profile
 
-__all__ = ["CYCLE_MODEL", "Clock", "Fault", "FaultReport", "VirtualBoard", "start"]
+__all__ = [
+    "CYCLE_MODEL",
+    "Clock",
+    "Fault",
+    "FaultReport",
+    "Injection",
+    "Profile",
+    "VirtualBoard",
+    "start",
+]

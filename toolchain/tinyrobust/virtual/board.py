@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ from tinyrobust.errors import EXIT_DEVICE, BoardError, BuildError, DeviceFault, 
 from tinyrobust.virtual.child import Job
 from tinyrobust.virtual.faults import FaultReport
 from tinyrobust.virtual.hooks import Clock
+from tinyrobust.virtual.injection import Injection, Profile
 from tinyrobust.virtual.terminal import Terminal
 
 _START_S = 60.0
@@ -52,6 +54,7 @@ class VirtualBoard:
         self._fault: FaultReport | None = None
         self._error: TinyRobustError | None = None
         self._ready: dict[str, Any] = {}
+        self._injected = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tinyrobust.virtual.child"],
             stdin=subprocess.PIPE,
@@ -89,6 +92,11 @@ class VirtualBoard:
         """True while the firmware runs."""
         self._read(0)
         return self._fault is None and self._process.poll() is None
+
+    def is_injected(self) -> bool:
+        """Whether the injection has happened."""
+        self._read(0)
+        return self._injected
 
     def fault(self) -> FaultReport | None:
         """The report, when the firmware has faulted."""
@@ -171,6 +179,8 @@ class VirtualBoard:
             match event.pop("event"):
                 case "ready":
                     self._ready = event
+                case "injected":
+                    self._injected = True
                 case "fault":
                     self._fault = FaultReport.from_dict(event["report"])
                 case "error":
@@ -190,6 +200,8 @@ def start(
     terminal: Terminal | None = None,
     clock: Clock | None = None,
     gdb: socket.socket | None = None,
+    injection: Injection | None = None,
+    profile: Profile | None = None,
 ) -> VirtualBoard:
     """Run ``image``, or what ``flash_file`` holds, on a virtual ``board``.
 
@@ -199,9 +211,15 @@ def start(
     again. ``clock`` asks for a board that counts exactly, and says what its cycle counter counts:
     a board that QEMU models otherwise then runs on Unicorn, if its file has that section. ``gdb``
     is a socket that listens for a debugger: the board (QEMU's) waits for it, and may be empty.
+    ``injection`` puts a fault in, ``profile`` counts blocks (Unicorn's boards; ``injection.py``).
     Raises BoardError when the board has no virtual kind, cannot count, or does not start, and
     BuildError when a program that it needs is missing, a C compiler above all.
     """
+    if (injection or profile) and board.unicorn is None:
+        raise BoardError(
+            f"no fault can be put into board '{board.id}': it does not run on Unicorn",
+            "choose a board with a 'unicorn' section in its YAML",
+        )
     if board.virtual is None:
         raise BoardError(
             f"board {board.id} has no virtual board", "choose one with 'virtual' in its YAML"
@@ -230,9 +248,11 @@ def start(
         strict=strict,
         overrides=list((overrides or {}).items()),
         terminal=(terminal.device, terminal.user) if terminal else None,
-        kind="" if clock is None else "unicorn",
+        kind="unicorn" if clock is not None or injection or profile else "",
         clock=int(clock or 0),
         flash_offset=offset,
+        injection=None if injection is None else asdict(injection),
+        profile=None if profile is None else (str(profile.file), list(profile.ranges)),
         gdb=-1 if gdb is None else gdb.fileno(),
     )
     return VirtualBoard(board, job, terminal)

@@ -49,6 +49,8 @@ class Job:
     kind: str = ""  # of virtual board, when not the board file's
     clock: int = 0  # a hooks.Clock
     flash_offset: int = 0
+    injection: dict[str, Any] | None = None  # an injection.Injection
+    profile: tuple[str, list[tuple[int, int]]] | None = None  # an injection.Profile
     gdb: int = -1  # descriptor of a socket that listens for a debugger; the board waits for it
 
     def encode(self) -> bytes:

@@ -169,6 +169,11 @@ class Machine:
             holds_code = True
         return rights | mpu.EXECUTE if holds_code or not self.strict else rights
 
+    @property
+    def engine(self) -> Any:
+        """The engine, for hooks of ``injection.py``."""
+        return self._uc
+
     def memory(self, address: int, size: int) -> bytes:
         """Bytes of a memory, for tests and tools."""
         return bytes(self._uc.mem_read(address, size))

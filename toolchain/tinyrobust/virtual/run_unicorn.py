@@ -7,6 +7,7 @@ from pathlib import Path
 from tinyrobust.boards.schema import Board
 from tinyrobust.virtual.child import Job, flash_content, tell, tell_fault
 from tinyrobust.virtual.hooks import Clock
+from tinyrobust.virtual.injection import Injection, Profile, inject, profile
 from tinyrobust.virtual.machine import Machine
 from tinyrobust.virtual.terminal import Terminal
 
@@ -22,7 +23,14 @@ def run(job: Job, board: Board, terminal: Terminal) -> None:
         overrides=dict(job.overrides),
         clock=Clock(job.clock),
     )
+    kept = None
+    if job.injection is not None:
+        inject(machine.engine, Injection.from_dict(job.injection), lambda: tell("injected"))
+    if job.profile is not None:
+        file, ranges = job.profile
+        kept = profile(machine.engine, Profile(Path(file), tuple((a, n) for a, n in ranges)))
     tell("ready", port=terminal.port, helper=machine.hooks.kind)
     report = machine.run()
+    del kept  # the hooks are over
     if report is not None:
         tell_fault(report, terminal)
