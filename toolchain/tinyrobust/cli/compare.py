@@ -93,7 +93,8 @@ def command(
     """
 
     from tinyrobust import report
-    from tinyrobust.compare import comparison
+    from tinyrobust.cli._progress import Bars
+    from tinyrobust.compare import comparison, corrupted
     from tinyrobust.compare.comparison_figures import figures
     from tinyrobust.errors import CheckFailed
     from tinyrobust.evaluate import versions
@@ -115,7 +116,8 @@ def command(
     line = shlex.join(["tinyrobust", *sys.argv[1:]])
 
     def reports() -> tuple[dict[str, Any], report.ComparisonFiles]:
-        made = figures(suite, found, todo, costs, repeat={
+        shares = {c.folder: corrupted.figures(suite, c, data, where) for c in found}
+        made = figures(suite, found, todo, costs, corrupted=shares, repeat={
             "command": line, "versions": versions(), "wall_s": time.monotonic() - started,
         })  # fmt: skip
         return made, report.write_comparison(made, where)
@@ -128,6 +130,12 @@ def command(
             suite, todo, data, command=line, fresh=fresh, progress=progress,
             notice=screen.print, finished=write,
         )  # fmt: skip
+    if suite.corruptions is not None:
+        with Bars(screen) as bars:
+            corrupted.run(
+                suite, found, data, where, fresh=fresh,
+                progress=lambda kind, done, total: bars("corruptions", done, total),
+            )  # fmt: skip
     made, files = reports()
     _show(screen, made)
     for path in vars(files).values():

@@ -146,6 +146,7 @@ def load_data(suite: Suite) -> Data:
     """The images; raises TaskError. Fewer than a group wants is what the test split has."""
     images, labels = tasks.get(suite.task).load("test")
     most = max(group.samples for group in suite.groups)
+    most = max(most, suite.corruptions.samples if suite.corruptions else 0)
     return Data(images[:most], np.asarray(labels[:most], np.int64))
 
 
@@ -348,6 +349,11 @@ def _config(suite: Suite, group: Group, model: Model | None, data: Data) -> Conf
         generator=generator(), oracle=fastest(), steps=group.steps, queries=group.queries,
         surrogate=group.surrogate,
     )  # fmt: skip
+
+
+def judge(graph: Graph) -> Oracle:
+    """Who judges images of ``graph`` here: the engine, or the interpreter without a compiler."""
+    return _oracle(fastest(), graph)
 
 
 def _oracle(name: str, graph: Graph) -> Oracle:

@@ -30,15 +30,18 @@ Figures = dict[str, Any]
 
 def figures(
     suite: Suite, found: Sequence[Contender], todo: Sequence[Job], costs: Mapping[str, Costs],
-    *, repeat: Mapping[str, Any],
+    *, repeat: Mapping[str, Any], corrupted: Mapping[str, Figures | None] | None = None,
 ) -> Figures:  # fmt: skip
-    """All figures recorded so far; ``costs`` by ``Contender.folder``."""
+    """All figures recorded so far; ``costs``, and what ``corrupted.figures`` gave, by
+    ``Contender.folder``."""
     columns = _columns(suite)
     runs = {c.folder: _Run(c, [job for job in todo if job.contender is c]) for c in found}
     base = next((runs[c.folder] for c in found if c.entry.model == suite.baseline), None)
     for column in columns:
         column |= _of_the_baseline(base, column)
     rows = [_model(runs[c.folder], columns, costs.get(c.folder), base) for c in found]
+    for row, c in zip(rows, found, strict=True):
+        row["corruptions"] = (corrupted or {}).get(c.folder)
     return {
         "schema": SCHEMA,
         "suite": suite.name,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tinyrobust import resources, yamlfile
+from tinyrobust import corruptions, resources, yamlfile
 from tinyrobust.attacks import Settings
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.evaluate.config import Series
@@ -73,6 +73,22 @@ class Group(_Strict):
         return Settings(self.norm, False, self.steps, self.queries, self.surrogate)
 
 
+class Corrupted(_Strict):
+    """Corruptions that all models see (``tinyrobust.corruptions``): the first ``samples`` test
+    images by every kind at every strength."""
+
+    samples: int = Field(ge=1)
+    kinds: tuple[str, ...] = Field(default_factory=lambda: tuple(corruptions.names()), min_length=1)
+    strengths: tuple[Literal[1, 2, 3, 4, 5], ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
+
+    @model_validator(mode="after")
+    def _kinds_are_known(self) -> Corrupted:
+        for name in self.kinds:
+            if name not in corruptions.names():
+                raise ValueError(f"no corruption '{name}'")
+        return self
+
+
 class PaperFigure(_Strict):
     """An average advantage that a paper reports, in percentage points, and what it is about."""
 
@@ -93,6 +109,7 @@ class Suite(_Strict):
     baseline: str | None = None
     models: tuple[Entry, ...] = Field(min_length=1)
     groups: tuple[Group, ...] = Field(min_length=1)
+    corruptions: Corrupted | None = None
     papers: tuple[PaperFigure, ...] = ()
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

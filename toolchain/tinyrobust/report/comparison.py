@@ -56,6 +56,7 @@ def table(figures: Figures) -> list[Row]:
                 f"average advantage over {figures['baseline']}, points", kind,
                 tuple(_advantage(m, kind, figures["baseline"]) for m in models),
             ))  # fmt: skip
+    rows += _corruptions(models)
     rows.append(Row("time", "attacking and judging", tuple(
         duration(m["seconds"]) if m["seconds"] else NOT_MEASURED for m in models)))  # fmt: skip
     return rows
@@ -131,6 +132,23 @@ def _black_box(figures: Figures) -> list[Row]:
                 tuple(_far(cell, queries) for cell in cells),
             ))  # fmt: skip
     return rows
+
+
+def _corruptions(models: Sequence[Figures]) -> list[Row]:
+    """Accuracy under each corruption, mean over the strengths, and the mean of all kinds."""
+    found = [m.get("corruptions") for m in models]
+    kinds = {k: row["title"] for f in found if f for k, row in f["kinds"].items()}
+    if not kinds:
+        return []
+    samples = max(f["samples"] for f in found if f)
+    section = f"corruptions, {samples:,} images, mean of the strengths"
+    rows = [
+        Row(section, title, tuple(_accuracy((f or {"kinds": {}})["kinds"].get(kind))
+                                  for f in found))
+        for kind, title in kinds.items()
+    ]  # fmt: skip
+    means = tuple(percent(f["mean"]) if f else NOT_MEASURED for f in found)
+    return [*rows, Row(section, "mean of all kinds", means)]
 
 
 def _far(cell: Figures | None, queries: str) -> str:
