@@ -26,7 +26,7 @@ FLASHERS = ("gdb-multiarch", "openocd", "dfu-util", "st-flash", "bossac")
 NEEDS: dict[str, tuple[Callable[[pytest.Config], bool], str]] = {
     "train": (
         lambda config: _installed("tensorflow", "qkeras", "hls4ml"),
-        "needs the training extra: pip install 'tinyrobust[train]' (Python 3.10 or 3.11)",
+        "needs the training extra: pip install 'tinyrobust[train]' (Python 3.10 to 3.13)",
     ),
     "attacks": (
         lambda config: _installed("art"),

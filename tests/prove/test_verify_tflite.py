@@ -16,6 +16,7 @@ from tinyrobust.graph import Graph, file
 from tinyrobust.prove import verify as stage
 from tinyrobust.prove.inputs import load_images, read_inputs
 from tinyrobust.tflite import importer as tflite
+from tinyrobust.train import keras2
 
 
 @pytest.fixture
@@ -112,7 +113,8 @@ def test_all_back_ends_agree(path: Path, tmp_path: Path) -> None:
     assert run([*command, "--layers", "2", "--json", str(out)]) == 0
     result = json.loads(out.read_text())
     assert [c["name"] for c in result["columns"]] == [
-        "TensorFlow Lite reference", "host build", "virtual nucleo-h743", "QEMU mps2-an500",
+        f"TensorFlow Lite reference, {keras2.tensorflow_version()}",
+        "host build", "virtual nucleo-h743", "QEMU mps2-an500",
     ]  # fmt: skip
     for column in result["columns"]:
         assert column["differing"] == 0 and column["integers"] > 0 and column["layers"]

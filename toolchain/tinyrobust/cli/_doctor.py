@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TIMEOUT_S = 8.0
-NEWEST_FOR_TRAINING = (3, 11)
+NEWEST_FOR_TRAINING = (3, 13)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def extras() -> list[Item]:
     """The optional parts of the package."""
     training = _extra("train", ("tensorflow-cpu", "qkeras", "hls4ml"), "train, convert, verify")
     if not training.found and sys.version_info[:2] > NEWEST_FOR_TRAINING:
-        how = "training needs Python 3.10 or 3.11: make an environment with one of them"
+        how = "training needs Python 3.10 to 3.13: make an environment with one of them"
         training = Item(training.name, False, training.detail, training.needed_for, how)
     return [
         training,

@@ -58,7 +58,7 @@ LAYERS: dict[str, Arguments] = {
     "InputLayer": Arguments(
         ("input_shape", "batch_input_shape"),
         ("batch_size", "input_tensor", "type_spec"),
-        {"sparse": (False, None), "ragged": (False, None)},
+        {"sparse": (False, None), "ragged": (False, None), "optional": (False,)},
     ),
     "QConv2D": Arguments(
         (*_CONV, "filters", "kernel_quantizer"),

@@ -65,7 +65,7 @@ class _Plain:
 
     def build(self) -> Any:
         """Walk the layers in their own order."""
-        import keras
+        from tinyrobust.train.layers import keras
 
         inputs = None
         for layer in self.model.layers:
@@ -135,7 +135,7 @@ class _Plain:
 
     def _emit(self, layer: Any, kernel_layer: Any, kernel: Any, bias: Any) -> None:
         """The plain form of ``kernel_layer`` as the value of ``layer``."""
-        import keras
+        from tinyrobust.train.layers import keras
 
         source = self.values[self._sources(kernel_layer)[0].name]
         factor = self._wanted(layer)
@@ -157,14 +157,14 @@ class _Plain:
 
     def _scaled(self, value: _Value, factor: float, name: str) -> Any:
         """The tensor of ``value`` stored by another factor."""
-        import keras
+        from tinyrobust.train.layers import keras
 
         if np.isclose(value.factor, factor, rtol=1e-9):
             return value.tensor
         return keras.layers.Rescaling(factor / value.factor, name=name)(value.tensor)
 
     def _activation(self, layer: Any) -> None:
-        import keras
+        from tinyrobust.train.layers import keras
 
         value, limit = self.values[self._sources(layer)[0].name], saturation(layer)
         if value.most is not None and (limit is None or value.most <= limit):
@@ -176,7 +176,7 @@ class _Plain:
         self.values[layer.name] = _Value(relu(tensor), factor, limit)
 
     def _add(self, layer: Any) -> None:
-        import keras
+        from tinyrobust.train.layers import keras
 
         factor = self._wanted(layer)
         parts = [

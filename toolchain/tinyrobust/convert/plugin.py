@@ -17,8 +17,9 @@ from typing import Any
 
 from tinyrobust.convert.names import BACKEND
 from tinyrobust.errors import ConvertError
+from tinyrobust.train import keras2
 
-TRAIN_HINT = "pip install 'tinyrobust[train]' (Python 3.10 or 3.11)"
+TRAIN_HINT = "pip install 'tinyrobust[train]' (Python 3.10 to 3.13)"
 
 
 def register(register_backend: Callable[..., None], register_writer: Callable[..., None]) -> None:
@@ -50,8 +51,7 @@ def _missing(error: ImportError) -> ConvertError:
 
 def require_qkeras() -> None:
     """Import QKeras; raises ConvertError when the training extra is not installed."""
-    os.environ["TF_USE_LEGACY_KERAS"] = "0"  # 1 breaks QKeras on TensorFlow 2.15
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    keras2.choose()
     try:
         import qkeras  # noqa: F401
     except ImportError as error:
@@ -74,7 +74,7 @@ def from_keras(
 
     from tinyrobust.convert.support import check_keras
 
-    with quiet():
+    with quiet(), keras2.as_keras():
         check_keras(model)
         return hls4ml.converters.convert_from_keras_model(
             model, backend=backend, hls_config=hls_config, output_dir=str(output_dir), **options

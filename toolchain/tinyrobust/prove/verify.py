@@ -29,6 +29,7 @@ from tinyrobust.graph.verify import accumulator_range
 from tinyrobust.kernels.layouts import dense
 from tinyrobust.prove.inputs import Images, load_images, read_inputs
 from tinyrobust.tflite import importer
+from tinyrobust.train import keras2
 from tinyrobust.writing import scratch
 
 INTERPRETER, HOST = "numpy interpreter", "host build"
@@ -179,6 +180,8 @@ def _run_oracle(
     if isinstance(found, str):
         return Column(name, None, 0, 0.0, {}, skipped=found)
     scores, tensors = found
+    if run is _tensorflow:
+        name = f"{name}, {keras2.tensorflow_version()}"
     one_by_one = ({name: t[i] for name, t in tensors.items()} for i in range(traced))
     counts = _layer_counts(one_by_one, layers)
     seconds = time.monotonic() - start
@@ -217,7 +220,7 @@ def _tensorflow(
     if not importer.holds_model(model.path):
         return f"the reference needs the .tflite file that {model.path.name} was made from"
     if find_spec("tensorflow") is None:
-        return "needs TensorFlow: pip install 'tinyrobust[train]' (Python 3.10 or 3.11)"
+        return "needs TensorFlow: pip install 'tinyrobust[train]' (Python 3.10 to 3.13)"
     from tinyrobust.tflite.reference import Reference
 
     reference = Reference(model.path.read_bytes(), model.graph)

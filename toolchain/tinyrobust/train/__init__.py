@@ -7,15 +7,14 @@ TensorFlow is imported when one of these functions is first used.
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from tinyrobust.errors import TinyRobustError
+from tinyrobust.train import keras2
 from tinyrobust.train.folder import is_finished, is_resumable
 
-os.environ["TF_USE_LEGACY_KERAS"] = "0"  # 1 breaks QKeras on TensorFlow 2.15
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
+keras2.choose()
 
 if TYPE_CHECKING:
     from tinyrobust.train.layers import build_model
@@ -37,9 +36,10 @@ def __getattr__(name: str) -> Any:
 
 def require() -> None:
     """Raise TinyRobustError unless the training extra is installed."""
-    missing = [name for name in ("tensorflow", "qkeras") if find_spec(name) is None]
+    needed = ("tensorflow", "qkeras", *(("tf_keras",) if keras2.needs_tf_keras() else ()))
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise TinyRobustError(
             f"training needs {' and '.join(missing)}, not installed here",
-            "pip install 'tinyrobust[train]' with Python 3.10 or 3.11",
+            "pip install 'tinyrobust[train]' with Python 3.10 to 3.13",
         )
