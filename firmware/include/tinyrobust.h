@@ -23,11 +23,14 @@ typedef enum {
   TR_NOT_READY = 3,
 } tr_status;
 
-/* Give the model its memory. Checks size and alignment once; the run path trusts. */
+/* Give the model its memory, and its states their first values. Checks size and alignment once; the
+ * run path trusts. */
 tr_status tr_init(uint8_t* arena, size_t bytes);
 
-/* Where to write the input (input_bytes) before tr_invoke; it may be overwritten by tr_invoke. */
-uint8_t* tr_input(void);
+/* Where a tensor of tr_model.inputs, outputs or states lies; null before tr_init. Inputs are
+ * written before tr_invoke, which may overwrite them; outputs are there until the next input is
+ * written. */
+uint8_t* tr_at(const tr_tensor* tensor);
 
 /* Called after each step when not null; `step` counts from 0. */
 typedef void (*tr_step_hook)(void* user, uint16_t step, const tr_step* info, const uint8_t* arena);
@@ -35,9 +38,11 @@ typedef void (*tr_step_hook)(void* user, uint16_t step, const tr_step* info, con
 /* Run the network once. */
 tr_status tr_invoke(tr_step_hook hook, void* user);
 
-/* `classes` int32 scores of the last tr_invoke, and the index of the largest (first wins). */
-const int32_t* tr_scores(void);
-uint16_t tr_argmax(const int32_t* scores, uint16_t count);
+/* Give every state its first value again; what tr_init does. */
+tr_status tr_reset_state(void);
+
+/* Bytes of an element of type 0 u8, 1 i8, 2 i16, 3 i32. */
+uint32_t tr_element_bytes(uint8_t type);
 
 #ifdef __cplusplus
 }

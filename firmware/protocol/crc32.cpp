@@ -13,10 +13,11 @@ uint32_t crc32_byte(uint32_t running, uint8_t byte) {
   return (running >> 4) ^ kTable[running & 15u];
 }
 
-uint32_t crc32(const uint8_t* data, uint32_t bytes) {
-  uint32_t running = kCrcStart;
+uint32_t crc32_bytes(uint32_t running, const uint8_t* data, uint32_t bytes) {
   for (uint32_t i = 0; i < bytes; ++i) running = crc32_byte(running, data[i]);
-  return ~running;
+  return running;
 }
+
+uint32_t crc32(const uint8_t* data, uint32_t bytes) { return ~crc32_bytes(kCrcStart, data, bytes); }
 
 }  // namespace tr

@@ -17,6 +17,9 @@ constexpr uint32_t kCrcResidue = 0xDEBB20E3u;
 /* The running value after one more byte; the CRC itself is its complement. */
 uint32_t crc32_byte(uint32_t running, uint8_t byte);
 
+/* The running value after `bytes` more bytes. */
+uint32_t crc32_bytes(uint32_t running, const uint8_t* data, uint32_t bytes);
+
 /* CRC-32 of `bytes` bytes, complemented: what zlib.crc32 gives. */
 uint32_t crc32(const uint8_t* data, uint32_t bytes);
 

@@ -28,9 +28,9 @@ struct LinkState {
   bool transfer_open; /* false before the first PUT and once the input was consumed */
   bool cycles_valid;
   uint16_t cycles_sequence;
-  bool sent_valid; /* the sender still holds the reply to sent_type, sent_sequence */
-  uint8_t sent_type;
-  uint16_t sent_sequence;
+  bool done_valid; /* the outputs of INFER done_sequence lie untouched in the arena */
+  uint16_t done_sequence;
+  uint32_t done_cycles;
   uint32_t baud;
   uint32_t baud_before; /* not 0 while the new rate is unconfirmed */
   uint32_t baud_since;
@@ -51,7 +51,6 @@ static uint32_t buffer_bytes() {
  */
 
 static Sender& begin(const Header& request, uint8_t type) {
-  tr_link_state.sent_valid = false;
   tr_link_sender.begin(type, request.sequence, request.session);
   return tr_link_sender;
 }
@@ -75,6 +74,45 @@ static void send_error(const Header& request, uint8_t code, uint32_t detail) {
   send();
 }
 
+/* ---- Tensors that lie end to end --------------------------------------------------------------
+ */
+
+/* Part of one tensor in the arena. */
+struct Stretch {
+  uint8_t* at;
+  uint32_t bytes;
+};
+
+static uint32_t bytes_of(const tr_tensor& tensor) {
+  return tensor.count * tr_element_bytes(tensor.type);
+}
+
+/* From byte `offset` of all inputs, outputs or states to the end of that one; there must be it. */
+static Stretch locate(uint8_t kind, uint32_t offset) {
+  for (uint16_t i = 0;; ++i) {
+    const tr_tensor& tensor = kind == TR_WIRE_INPUTS    ? tr_model.inputs[i]
+                              : kind == TR_WIRE_OUTPUTS ? tr_model.outputs[i]
+                                                        : tr_model.states[i].tensor;
+    const uint32_t bytes = bytes_of(tensor);
+    if (offset < bytes) return {tr_at(&tensor) + offset, bytes - offset};
+    offset -= bytes;
+  }
+}
+
+/* Puts at most one chunk of outputs or states, from `offset` on, into the frame. */
+static void put_tensors(Sender& out, uint8_t kind, uint32_t offset) {
+  const uint32_t all = kind == TR_WIRE_OUTPUTS ? tr_model.output_bytes : tr_model.state_bytes;
+  uint32_t left = all - offset;
+  if (left > TR_WIRE_CHUNK_BYTES) left = TR_WIRE_CHUNK_BYTES;
+  while (left != 0) {
+    Stretch part = locate(kind, offset);
+    if (part.bytes > left) part.bytes = left;
+    out.put_bytes(part.at, part.bytes);
+    offset += part.bytes;
+    left -= part.bytes;
+  }
+}
+
 /* ---- Input and inference ----------------------------------------------------------------------
  */
 
@@ -83,27 +121,37 @@ static void send_error(const Header& request, uint8_t code, uint32_t detail) {
 static void do_put(const Header& request, const uint8_t* payload) {
   LinkState& link = tr_link_state;
   if (request.length < 5) return send_error(request, TR_WIRE_E_LENGTH, request.length);
-  const uint32_t offset = get32(payload);
-  const uint32_t count = request.length - 4u;
+  uint32_t offset = get32(payload);
+  uint32_t count = request.length - 4u;
   if (offset > tr_model.input_bytes || count > tr_model.input_bytes - offset)
     return send_error(request, TR_WIRE_E_VALUE, offset);
 
   if (link.model != TR_OK) return; /* INFER says so */
-  if (offset == 0 && !(link.transfer_open && link.transfer == request.sequence)) {
+  /* What has run must not run again: a network with states would be a step further. */
+  const bool done = link.done_valid && link.done_sequence == request.sequence;
+  if (!done && offset == 0 && !(link.transfer_open && link.transfer == request.sequence)) {
     link.transfer = request.sequence;
     link.transfer_open = true;
     link.received = 0;
+    link.done_valid = false; /* the input may lie over the outputs */
   }
   if (!link.transfer_open || link.transfer != request.sequence || offset != link.received) {
     ++link.duplicates;
     return;
   }
-  __builtin_memcpy(tr_input() + offset, payload + 4, count);
   link.received += count;
+  for (const uint8_t* from = payload + 4; count != 0;) {
+    Stretch part = locate(TR_WIRE_INPUTS, offset);
+    if (part.bytes > count) part.bytes = count;
+    __builtin_memcpy(part.at, from, part.bytes);
+    from += part.bytes;
+    offset += part.bytes;
+    count -= part.bytes;
+  }
 }
 
-/* True when the whole input lies in tr_input() with the CRC that the host computed; else the error
- * is on its way. Either way the transfer is over: tr_invoke may overwrite the input. */
+/* True when all inputs lie in their places with the CRC that the host computed; else the error is
+ * on its way. Either way the transfer is over: tr_invoke may overwrite the inputs. */
 static bool take_input(const Header& request, const uint8_t* payload) {
   LinkState& link = tr_link_state;
   if (link.model != TR_OK) {
@@ -121,7 +169,12 @@ static bool take_input(const Header& request, const uint8_t* payload) {
     return false;
   }
   link.transfer_open = false;
-  if (tr::crc32(tr_input(), tr_model.input_bytes) != get32(payload + 4)) {
+  uint32_t crc = tr::kCrcStart;
+  for (uint16_t i = 0; i < tr_model.input_count; ++i) {
+    const tr_tensor& input = tr_model.inputs[i];
+    crc = tr::crc32_bytes(crc, tr_at(&input), bytes_of(input));
+  }
+  if (~crc != get32(payload + 4)) {
     send_error(request, TR_WIRE_E_IMAGE_CRC, 0);
     return false;
   }
@@ -143,10 +196,21 @@ static void time_step(void* user, uint16_t step, const tr_step*, const uint8_t*)
   watch.last = tr_port_cycles();
 }
 
+/* The answer to the INFER that ran last: as often as it is asked for, it runs once. */
+static void send_outputs(const Header& request) {
+  Sender& out = begin_reply(request);
+  out.put32(tr_link_state.done_cycles);
+  out.put32(tr_model.output_bytes);
+  put_tensors(out, TR_WIRE_OUTPUTS, 0);
+  send();
+}
+
 static void do_infer(const Header& request, const uint8_t* payload) {
   LinkState& link = tr_link_state;
-  if (tr_model.classes > TR_WIRE_MAX_CLASSES)
-    return send_error(request, TR_WIRE_E_UNSUPPORTED, tr_model.classes);
+  if (link.done_valid && link.done_sequence == request.sequence) {
+    ++link.duplicates;
+    return send_outputs(request);
+  }
   if (!take_input(request, payload)) return;
 
   Stopwatch watch = {0, 0};
@@ -157,17 +221,34 @@ static void do_infer(const Header& request, const uint8_t* payload) {
   if (status != TR_OK) return send_error(request, TR_WIRE_E_MODEL, (uint32_t)status);
   link.cycles_valid = true;
   link.cycles_sequence = request.sequence;
+  link.done_valid = true;
+  link.done_sequence = request.sequence;
+  link.done_cycles = watch.total;
+  send_outputs(request);
+}
 
-  const int32_t* scores = tr_scores();
-  Sender& out = begin_reply(request);
-  out.put16(tr_argmax(scores, tr_model.classes));
-  out.put16(tr_model.classes);
-  out.put32(watch.total);
-  for (uint16_t i = 0; i < tr_model.classes; ++i) out.put32((uint32_t)scores[i]);
+/* A piece of the outputs of the last INFER, or of the states. */
+static void do_get(const Header& request, const uint8_t* payload) {
+  const LinkState& link = tr_link_state;
+  const uint8_t kind = payload[2];
+  const uint32_t offset = get32(payload + 4);
+  if (link.model != TR_OK) return send_error(request, TR_WIRE_E_MODEL, (uint32_t)link.model);
+  if (kind != TR_WIRE_OUTPUTS && kind != TR_WIRE_STATES)
+    return send_error(request, TR_WIRE_E_VALUE, TR_WIRE_STATES);
+  if (kind == TR_WIRE_OUTPUTS && !(link.done_valid && link.done_sequence == get16(payload)))
+    return send_error(request, TR_WIRE_E_NOT_READY, 0);
+  const uint32_t bytes = kind == TR_WIRE_OUTPUTS ? tr_model.output_bytes : tr_model.state_bytes;
+  if (offset >= bytes) return send_error(request, TR_WIRE_E_VALUE, bytes);
+  put_tensors(begin_reply(request), kind, offset);
   send();
-  link.sent_valid = true;
-  link.sent_type = request.type;
-  link.sent_sequence = request.sequence;
+}
+
+static void do_reset_state(const Header& request, const uint8_t*) {
+  LinkState& link = tr_link_state;
+  if (link.model != TR_OK) return send_error(request, TR_WIRE_E_MODEL, (uint32_t)link.model);
+  tr_reset_state();
+  begin_reply(request);
+  send();
 }
 
 struct Tracer {
@@ -177,13 +258,11 @@ struct Tracer {
   uint32_t frames;
 };
 
-static uint32_t element_bytes(uint8_t type) { return type < 2 ? 1u : type == 2 ? 2u : 4u; }
-
 /* Sends the step's tensor straight from the arena, before a later step overwrites it. */
 static void trace_step(void* user, uint16_t step, const tr_step* info, const uint8_t* arena) {
   Tracer& tracer = *(Tracer*)user;
   if (step < tracer.first || step > tracer.last) return;
-  const uint32_t size = element_bytes(info->out_type);
+  const uint32_t size = tr_element_bytes(info->out_type);
   const uint32_t most = TR_WIRE_CHUNK_BYTES / size;
   uint32_t at = 0;
   while (at < info->out_count) {
@@ -208,6 +287,7 @@ static void do_trace(const Header& request, const uint8_t* payload) {
     return send_error(request, TR_WIRE_E_VALUE, tr_model.step_count);
   if (!take_input(request, payload)) return;
   tr_link_state.cycles_valid = false;
+  tr_link_state.done_valid = false;
   const tr_status status = tr_invoke(trace_step, &tracer);
   if (status != TR_OK) return send_error(request, TR_WIRE_E_MODEL, (uint32_t)status);
   begin_reply(request).put32(tracer.frames);
@@ -223,6 +303,7 @@ static void do_hello(const Header& request, const uint8_t*) {
     link.session = request.session;
     link.transfer_open = false;
     link.cycles_valid = false;
+    link.done_valid = false;
   }
   const int is_virtual = tr_port_is_virtual();
   Sender& out = begin_reply(request);
@@ -235,11 +316,12 @@ static void do_hello(const Header& request, const uint8_t*) {
   out.put32(tr_port_clock_hz());
   out.put32(tr_port_image_bytes());
   out.put32(tr_model.input_bytes);
-  for (unsigned i = 0; i < 3; ++i) out.put16(tr_model.input_shape[i]);
-  out.put16(tr_model.classes);
+  out.put32(tr_model.output_bytes);
+  out.put32(tr_model.state_bytes);
+  out.put16(tr_model.input_count);
+  out.put16(tr_model.output_count);
+  out.put16(tr_model.state_count);
   out.put16(tr_model.step_count);
-  out.put8((uint8_t)tr_model.scores_frac_bits);
-  out.put8(0);
   out.put32(tr_model.arena_bytes);
   out.put32(buffer_bytes());
   out.put_bytes(tr_model.graph_sha256, 32);
@@ -268,6 +350,36 @@ static void do_steps(const Header& request, const uint8_t* payload) {
     out.put8(step.out_type);
     out.put_name(step.name);
     out.put_name(step.kernel);
+  }
+  send();
+}
+
+/* As many whole entries as fit of the inputs, outputs or states, from the asked one on. */
+static void do_tensors(const Header& request, const uint8_t* payload) {
+  const uint8_t kind = payload[0];
+  const uint16_t first = get16(payload + 2);
+  if (kind > TR_WIRE_STATES) return send_error(request, TR_WIRE_E_VALUE, TR_WIRE_STATES);
+  const uint16_t count = kind == TR_WIRE_INPUTS    ? tr_model.input_count
+                         : kind == TR_WIRE_OUTPUTS ? tr_model.output_count
+                                                   : tr_model.state_count;
+  if (first >= count) return send_error(request, TR_WIRE_E_VALUE, count);
+  Sender& out = begin_reply(request);
+  out.put8(kind);
+  out.put8(0);
+  out.put16(first);
+  for (uint16_t i = first; i < count; ++i) {
+    const tr_tensor& tensor = kind == TR_WIRE_INPUTS    ? tr_model.inputs[i]
+                              : kind == TR_WIRE_OUTPUTS ? tr_model.outputs[i]
+                                                        : tr_model.states[i].tensor;
+    if (out.room() < 22 + 1 + TR_WIRE_MAX_NAME) break;
+    uint32_t scale;
+    __builtin_memcpy(&scale, &tensor.scale, sizeof scale);
+    out.put8(tensor.type);
+    out.put8(tensor.rank);
+    out.put32((uint32_t)tensor.zero_point);
+    out.put32(scale);
+    for (const uint32_t& size : tensor.shape) out.put32(size);
+    out.put_name(tensor.name);
   }
   send();
 }
@@ -369,11 +481,14 @@ static const Command kCommands[] = {
     {TR_WIRE_PUT, 5, 4 + TR_WIRE_CHUNK_BYTES, do_put},
     {TR_WIRE_INFER, 8, 8, do_infer},
     {TR_WIRE_TRACE, 12, 12, do_trace},
+    {TR_WIRE_GET, 8, 8, do_get},
+    {TR_WIRE_RESET_STATE, 0, 0, do_reset_state},
     {TR_WIRE_STEPS, 2, 2, do_steps},
     {TR_WIRE_LAYER_CYCLES, 0, 0, do_layer_cycles},
     {TR_WIRE_MEMORY, 0, 0, do_memory},
     {TR_WIRE_IMAGE_HASH, 0, 0, do_image_hash},
     {TR_WIRE_LINK_STATS, 0, 0, do_link_stats},
+    {TR_WIRE_TENSORS, 4, 4, do_tensors},
     {TR_WIRE_SET_BAUD, 4, 4, do_set_baud},
     {TR_WIRE_RESET, 0, 0, do_reset},
 };
@@ -384,11 +499,6 @@ static void dispatch(const Header& request, const uint8_t* payload) {
     return send_error(request, TR_WIRE_E_VERSION, TR_WIRE_VERSION);
   if (request.session == 0 || (request.type != TR_WIRE_HELLO && request.session != link.session))
     return send_error(request, TR_WIRE_E_SESSION, 0);
-  if (link.sent_valid && link.sent_type == request.type && link.sent_sequence == request.sequence) {
-    ++link.duplicates;
-    tr_port_write(tr_link_sender.data(), tr_link_sender.bytes());
-    return;
-  }
   for (const Command& command : kCommands) {
     if (command.type != request.type) continue;
     if (request.length < command.min_bytes || request.length > command.max_bytes)

@@ -6,7 +6,7 @@
 #ifndef TR_WIRE_H
 #define TR_WIRE_H
 
-#define TR_WIRE_VERSION 1
+#define TR_WIRE_VERSION 2
 
 /* Frame: header, payload, CRC-32; COBS-encoded between zero bytes. */
 #define TR_WIRE_HEADER_BYTES 10
@@ -15,7 +15,6 @@
 #define TR_WIRE_CHUNK_BYTES 1024
 
 #define TR_WIRE_BAUD_BASE 115200
-#define TR_WIRE_MAX_CLASSES 256
 #define TR_WIRE_MAX_STEPS 128
 #define TR_WIRE_MAX_NAME 64
 /* A new baud rate must be confirmed within this time, or the device returns to the old one. */
@@ -29,11 +28,14 @@
 #define TR_WIRE_PUT 0x10
 #define TR_WIRE_INFER 0x11
 #define TR_WIRE_TRACE 0x12
+#define TR_WIRE_GET 0x13
+#define TR_WIRE_RESET_STATE 0x14
 #define TR_WIRE_STEPS 0x20
 #define TR_WIRE_LAYER_CYCLES 0x21
 #define TR_WIRE_MEMORY 0x22
 #define TR_WIRE_IMAGE_HASH 0x23
 #define TR_WIRE_LINK_STATS 0x24
+#define TR_WIRE_TENSORS 0x25
 #define TR_WIRE_SET_BAUD 0x30
 #define TR_WIRE_RESET 0x31
 
@@ -41,6 +43,11 @@
 /* Pieces of a tensor that precede the reply to TRACE. */
 #define TR_WIRE_TRACE_DATA 0xC0
 #define TR_WIRE_ERROR 0xFF
+
+/* What GET reads and TENSORS lists. */
+#define TR_WIRE_INPUTS 0
+#define TR_WIRE_OUTPUTS 1
+#define TR_WIRE_STATES 2
 
 /* Error codes. */
 #define TR_WIRE_E_VERSION 1

@@ -5,6 +5,19 @@ namespace {
 
 uint8_t* arena = nullptr;
 
+void begin(const tr_state& state) {
+  uint8_t* const to = arena + state.tensor.offset;
+  const uint32_t size = tr_element_bytes(state.tensor.type);
+  const uint32_t bytes = state.tensor.count * size;
+  const uint8_t* const from =
+      static_cast<const uint8_t*>(state.initial != nullptr ? state.initial : &state.fill);
+  const uint32_t last = state.initial != nullptr ? bytes : size;  // little-endian: low bytes first
+  for (uint32_t i = 0, j = 0; i < bytes; ++i) {
+    to[i] = from[j];
+    if (++j == last) j = 0;
+  }
+}
+
 }  // namespace
 
 extern "C" {
@@ -14,10 +27,12 @@ tr_status tr_init(uint8_t* memory, size_t bytes) {
   if (memory == nullptr || bytes < tr_model.arena_bytes) return TR_ARENA_TOO_SMALL;
   if (reinterpret_cast<uintptr_t>(memory) % tr_model.arena_align != 0) return TR_ARENA_MISALIGNED;
   arena = memory;
-  return TR_OK;
+  return tr_reset_state();
 }
 
-uint8_t* tr_input(void) { return arena == nullptr ? nullptr : arena + tr_model.input_offset; }
+uint8_t* tr_at(const tr_tensor* tensor) {
+  return arena == nullptr ? nullptr : arena + tensor->offset;
+}
 
 tr_status tr_invoke(tr_step_hook hook, void* user) {
   if (arena == nullptr) return TR_NOT_READY;
@@ -29,17 +44,12 @@ tr_status tr_invoke(tr_step_hook hook, void* user) {
   return TR_OK;
 }
 
-const int32_t* tr_scores(void) {
-  if (arena == nullptr) return nullptr;
-  return reinterpret_cast<const int32_t*>(arena + tr_model.scores_offset);
+tr_status tr_reset_state(void) {
+  if (arena == nullptr) return TR_NOT_READY;
+  for (uint16_t i = 0; i < tr_model.state_count; ++i) begin(tr_model.states[i]);
+  return TR_OK;
 }
 
-uint16_t tr_argmax(const int32_t* scores, uint16_t count) {
-  uint16_t best = 0;
-  for (uint16_t i = 1; i < count; ++i) {
-    if (scores[i] > scores[best]) best = i;
-  }
-  return best;
-}
+uint32_t tr_element_bytes(uint8_t type) { return type < 2 ? 1u : type == 2 ? 2u : 4u; }
 
 }  // extern "C"

@@ -125,7 +125,8 @@ def test_the_specification_names_every_command_and_error() -> None:
 
 PARSERS = [
     wire.parse_hello,
-    lambda payload: wire.parse_inference(payload, 10),
+    wire.parse_inference,
+    wire.parse_tensors,
     wire.parse_steps,
     wire.parse_layer_cycles,
     wire.parse_memory,
@@ -145,10 +146,17 @@ def test_any_payload_parses_or_is_a_protocol_error(parse: object, payload: bytes
         assert error.message
 
 
-def test_an_answer_whose_label_is_not_its_largest_score_is_refused() -> None:
-    good = b"\1\0\2\0" + bytes(4) + (3).to_bytes(4, "little") + (9).to_bytes(4, "little")
-    assert wire.parse_inference(good, 2).label == 1
-    with pytest.raises(ProtocolError, match="class 0"):
-        wire.parse_inference(b"\0" + good[1:], 2)
-    with pytest.raises(ProtocolError, match="2 scores"):
-        wire.parse_inference(good, 3)
+def test_an_answer_that_says_more_than_it_holds_is_refused() -> None:
+    good = (7).to_bytes(4, "little") + (3).to_bytes(4, "little") + b"abc"
+    assert wire.parse_inference(good) == (7, 3, b"abc")
+    with pytest.raises(ProtocolError, match="2 of 3 bytes"):
+        wire.parse_inference(good[:-1])
+    with pytest.raises(ProtocolError, match="4 of 3 bytes"):
+        wire.parse_inference(good + b"d")
+
+
+def test_integers_of_tensors_that_lie_end_to_end() -> None:
+    tensors = [wire.Tensor("a", 1, (2,), 1.0, 0), wire.Tensor("b", 2, (1, 2), 1.0, 0)]
+    found = wire.integers(tensors, bytes([255, 1, 0, 128, 255, 127]))
+    assert found.tolist() == [-1, 1, -32768, 32767]
+    assert wire.integers([], b"").size == 0

@@ -51,14 +51,25 @@ static const tr_step kSteps[] = {
     {"score", "test_i32", score, 20480, kScores, 10, 3},
 };
 
+static const tr_tensor kInputs[] = {{"image", kInput, kInputBytes, {32, 32, 3}, 0, 1.0f, 0, 3}};
+static const tr_tensor kOutputs[] = {{"scores", kScores, 10, {10, 0, 0}, 0, 8.0f, 3, 1}};
+
 extern "C" {
-const tr_model_t tr_model = {
-    "fake",      {0xAB, 0xCD, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 255, 254},
-    {32, 32, 3}, 10,
-    kInputBytes, kArena,
-    8,           kInput,
-    kScores,     -3,
-    4,           kSteps};
+const tr_model_t tr_model = {"fake",
+                             {0xAB, 0xCD, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 255, 254},
+                             1,
+                             1,
+                             0,
+                             4,
+                             kInputs,
+                             kOutputs,
+                             nullptr,
+                             kSteps,
+                             kInputBytes,
+                             40,
+                             0,
+                             kArena,
+                             8};
 alignas(8) uint8_t tr_arena[kArena];
 extern const uint32_t tr_arena_bytes = kArena;
 extern const char tr_board_id[] = "fake-board";

@@ -71,7 +71,7 @@ def test_hello_says_who_answers(device: Device) -> None:
         assert (hello.board, hello.model, hello.input_shape) == ("fake-board", "fake", (32, 32, 3))
         assert hello.graph_sha256 == "abcd000102030405060708090000fffe" + "00" * 16
         assert hello.image_sha256 == session.image_hash() == fake_device.IMAGE_SHA256
-        assert (hello.classes, hello.scores_frac_bits, hello.step_count) == (10, -3, 4)
+        assert (hello.classes, hello.outputs[0].scale, hello.step_count) == (10, 8.0, 4)
         assert hello.is_virtual and hello.clock_hz == 1_000_000
         assert hello.protocol_version == wire.VERSION
         assert hello.max_batch > 1
@@ -264,7 +264,7 @@ def ask(line: Wire, frame: Frame) -> Frame:
 @pytest.mark.parametrize(
     ("frame", "code"),
     [
-        (Frame(wire.HELLO, 7, 5, version=2), wire.E_VERSION),
+        (Frame(wire.HELLO, 7, 5, version=1), wire.E_VERSION),
         (Frame(0x7E, 7, 5), wire.E_COMMAND),
         (Frame(wire.HELLO, 7, 5, b"x"), wire.E_LENGTH),
         (Frame(wire.HELLO, 7, 0), wire.E_SESSION),
@@ -278,6 +278,12 @@ def ask(line: Wire, frame: Frame) -> Frame:
         (Frame(wire.TRACE, 7, 5, bytes(8) + b"\0\0\4\0"), wire.E_VALUE),
         (Frame(wire.TRACE, 7, 5, bytes(8) + b"\2\0\1\0"), wire.E_VALUE),
         (Frame(wire.STEPS, 7, 5, b"\4\0"), wire.E_VALUE),
+        (Frame(wire.GET, 7, 5, b"\0\0\1\0\0\0\0\0"), wire.E_NOT_READY),
+        (Frame(wire.GET, 7, 5, b"\0\0\0\0\0\0\0\0"), wire.E_VALUE),
+        (Frame(wire.GET, 7, 5, b"\0\0\2\0\0\0\0\0"), wire.E_VALUE),
+        (Frame(wire.TENSORS, 7, 5, b"\0\0\1\0"), wire.E_VALUE),
+        (Frame(wire.TENSORS, 7, 5, b"\2\0\0\0"), wire.E_VALUE),
+        (Frame(wire.TENSORS, 7, 5, b"\3\0\0\0"), wire.E_VALUE),
         (Frame(wire.SET_BAUD, 7, 5, (300).to_bytes(4, "little")), wire.E_VALUE),
         (Frame(wire.SET_BAUD, 7, 5, (0xFFFFFFFF).to_bytes(4, "little")), wire.E_VALUE),
     ],
@@ -368,16 +374,18 @@ def test_an_input_with_another_crc_is_not_run(device: Device) -> None:
 
 
 def test_another_protocol_version_is_named(device: Device) -> None:
-    refusal = bytes([wire.E_VERSION, wire.HELLO, 0, 0, 2, 0, 0, 0])
+    refusal = bytes([wire.E_VERSION, wire.HELLO, 0, 0, 1, 0, 0, 0])
 
-    def newer(way: str, index: int, data: bytes) -> list[bytes]:
+    def older(way: str, index: int, data: bytes) -> list[bytes]:
         if way == "out":
             return [data]
         [frame] = Decoder().feed(data)
-        return [encode(Frame(wire.ERROR, frame.sequence, frame.session, refusal, version=2))]
+        return [encode(Frame(wire.ERROR, frame.sequence, frame.session, refusal, version=1))]
 
-    with pytest.raises(ProtocolError, match="speaks protocol 2, this tinyrobust 1"):
-        Session.over(Wire(device, newer))
+    with pytest.raises(
+        ProtocolError, match=r"speaks protocol 1, this tinyrobust 2.*flash firmware"
+    ):
+        Session.over(Wire(device, older))
 
 
 # -- real ports ----------------------------------------------------------------------------

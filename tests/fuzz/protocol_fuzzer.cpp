@@ -28,16 +28,16 @@ static void require(bool holds) {
 /* The model, run apart from the device's own arena. */
 static void check_scores(const uint8_t* payload) {
   static uint8_t arena[8192];
-  memcpy(arena + tr_model.input_offset, input, tr_model.input_bytes);
+  memcpy(arena + tr_model.inputs[0].offset, input, tr_model.input_bytes);
   for (uint16_t i = 0; i < tr_model.step_count; ++i) tr_model.steps[i].run(arena);
-  require(memcmp(payload + 8, arena + tr_model.scores_offset, 4u * tr_model.classes) == 0);
+  require(memcmp(payload + 8, arena + tr_model.outputs[0].offset, tr_model.output_bytes) == 0);
 }
 
 static void check_reply() {
   const tr::Header header = sent.header();
   require(header.version == TR_WIRE_VERSION && header.type >= TR_WIRE_REPLY);
   if (header.type != (TR_WIRE_INFER | TR_WIRE_REPLY)) return;
-  require(header.session == kSession && header.length == 8 + 4 * tr_model.classes);
+  require(header.session == kSession && header.length == 8 + tr_model.output_bytes);
   /* Request 0x5555 is only ever sent with the whole of `input` before it. */
   if (header.sequence == 0x5555) check_scores(sent.payload());
 }

@@ -225,7 +225,7 @@ def test_another_weight_is_another_hash() -> None:
 
 
 def test_another_schema_names_both() -> None:
-    with pytest.raises(GraphError, match=r"'tinyrobust.graph/9', need 'tinyrobust.graph/1'"):
+    with pytest.raises(GraphError, match=r"'tinyrobust.graph/9', need 'tinyrobust.graph/2'"):
         file.from_bytes(_with_header(_header() | {"schema": "tinyrobust.graph/9"}))
 
 

@@ -107,9 +107,10 @@ RULES: dict[str, tuple[Change, str]] = {
     "tensor range": (output("dense", 1, hi=2**31), "not within int32"),
     "tensor empty range": (output("dense", 1, lo=9, hi=8), "not within int32"),
     "tensor scale": (output("dense", 1, frac_bits=65), "not within int32"),
-    "no input": (nodes(lambda n: n[1:]), "the Input must be first"),
+    "no input": (nodes(lambda n: n[1:]), "an Input must be first"),
     "second input": (
-        nodes(lambda n: (*n[:1], replace(n[0], name="input2"), *n[1:])), "the Input must be first"),
+        nodes(lambda n: (*n[:1], replace(n[0], name="input2"), *n[1:])),
+        "a classifier has one Input"),
     "order": (nodes(lambda n: (n[0], n[2], n[1], *n[3:])), "before it is made"),
     "unknown tensor": (node("dense", inputs=("nowhere",)), "before it is made"),
     "unknown output": (node("dense", output="nowhere"), "output 'nowhere' is not a tensor"),

@@ -86,7 +86,8 @@ def test_a_broken_rule_is_named(rule: str) -> None:
 def test_tensors_are_int8_with_a_sound_scale() -> None:
     net = of("RELU")
     for fields, words in (
-        ({"lo": 0}, "has range 0..127, not int8's"),
+        ({"lo": 0}, "has range 0..127, not that of int8, int16 or int32"),
+        ({"lo": -32768, "hi": 32767}, "has range -32768..32767, not int8's"),
         ({"frac_bits": 3}, "has a binary scale"),
         ({"scale": float("nan")}, "has scale nan"),
         ({"scale": 0.0}, "has scale 0.0"),

@@ -37,7 +37,7 @@ static void keep(void*, uint16_t, const tr_step* s, const uint8_t* arena) {
 int shim_run(uint8_t* arena, uint32_t bytes, const uint8_t* in, uint8_t* out) {
   tr_status status = tr_init(arena, bytes);
   if (status != TR_OK) return status;
-  for (uint32_t i = 0; i < tr_model.input_bytes; ++i) tr_input()[i] = in[i];
+  for (uint32_t i = 0; i < tr_model.input_bytes; ++i) tr_at(tr_model.inputs)[i] = in[i];
   next = out;
   return tr_invoke(out != nullptr ? keep : nullptr, nullptr);
 }
@@ -49,7 +49,7 @@ void shim_snapshots(uint8_t* out) {
   next = out;
   tr_invoke(copy, nullptr);
 }
-const int32_t* shim_scores(void) { return tr_scores(); }
+const void* shim_scores(void) { return tr_at(tr_model.outputs); }
 }
 """
 DTYPES = {"u8": np.uint8, "i8": np.int8, "i16": np.int16, "i32": np.int32}

@@ -80,9 +80,9 @@ int main(int argc, char** argv) {
   if (tr_init(arena, tr_model.arena_bytes) != TR_OK) return 8;
   FILE* in = fopen(argv[1], "rb");
   FILE* out = fopen(argv[2], "wb");
-  while (fread(tr_input(), 1, tr_model.input_bytes, in) == tr_model.input_bytes) {
+  while (fread(tr_at(tr_model.inputs), 1, tr_model.input_bytes, in) == tr_model.input_bytes) {
     if (tr_invoke(nullptr, nullptr) != TR_OK) return 7;
-    fwrite(tr_scores(), 4, tr_model.classes, out);
+    fwrite(tr_at(tr_model.outputs), 1, tr_model.output_bytes, out);
   }
   fclose(in);
   fclose(out);

@@ -20,6 +20,7 @@ from tinyrobust.bench.published import Figures, Reference, network, references
 from tinyrobust.boards import Board
 from tinyrobust.errors import BoardError
 from tinyrobust.graph.nodes import TERNARY, Graph
+from tinyrobust.graph.ports import sample_shape
 from tinyrobust.image import Image
 from tinyrobust.image.memory_report import LayerMemory, MemoryReport
 from tinyrobust.kernels import catalogue
@@ -169,7 +170,7 @@ class _Counts:
 
 def _run(graph: Graph, board: Board, built: Image, clock: virtual.Clock) -> _Counts:
     """The same image twice: generated code that is kept is there the second time."""
-    sample = np.random.default_rng(SEED).integers(0, 256, graph.input.shape, np.uint8)
+    sample = np.random.default_rng(SEED).integers(0, 256, sample_shape(graph), np.uint8)
     with (
         virtual.start(board, built, clock=clock) as running,
         device.Session.open(running.port, timeout_s=_SILENCE_S, fault=running.fault) as session,

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinyrobust import resources
 from tinyrobust.codegen import int8_parameters, parameters, text
 from tinyrobust.errors import BuildError
-from tinyrobust.graph.base import aligned
+from tinyrobust.graph.int8 import InputInt8
+from tinyrobust.graph.nodes import Graph, Port
 from tinyrobust.kernels import Layer, catalogue, storage
 from tinyrobust.memory import Plan, Step
 from tinyrobust.memory.arena import ALIGN
+from tinyrobust.memory.plan import Place
 from tinyrobust.registry import module_names
 
 MODEL_FILE = "model.cpp"
@@ -151,7 +155,9 @@ def _buffers(plan: Plan, layer: Layer, step: Step) -> str:
     def at(tensor: str, port: str) -> str:
         return f"arena + {plan.place(tensor, step.layout[port]).offset}"
 
-    source = at(layer.source, "source") if layer.source else f"arena + {plan.image.offset}"
+    entries = {p.tensor: place for p, place in zip(plan.graph.inputs, plan.entries, strict=True)}
+    source = (at(layer.source, "source") if layer.source
+              else f"arena + {entries[layer.output].offset}")  # fmt: skip
     operand = at(layer.operand, "operand") if layer.operand else "nullptr"
     scratch = f"arena + {step.scratch_offset}" if step.scratch_bytes else "nullptr"
     output = f"arena + {plan.places[layer.output].offset}"
@@ -172,16 +178,39 @@ def _model(plan: Plan) -> str:
             f"{step.macs}, {place.offset}, {place.count}, {_TYPE_CODES[place.type]}}},\n"
         )
     digest = ", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(graph.sha256))
-    height, width, channels = aligned(graph.input.shape)
-    scores = plan.places[graph.output.name]
+    entries = zip(graph.inputs, plan.entries, strict=True)
+    inputs = [_tensor(graph, port, place, _shift(graph, port)) for port, place in entries]
+    outputs = [_tensor(graph, port, plan.places[port.tensor]) for port in graph.results]
+    sizes = [sum(place.bytes for place in places) for places in
+             (plan.entries, [plan.places[port.tensor] for port in graph.results])]  # fmt: skip
     return (
-        f"TR_TABLES constexpr tr_step steps[] = {{\n{''.join(steps)}}};\n\n"
+        f"TR_TABLES constexpr tr_step steps[] = {{\n{''.join(steps)}}};\n"
+        f"TR_TABLES constexpr tr_tensor inputs[] = {{\n{''.join(inputs)}}};\n"
+        f"TR_TABLES constexpr tr_tensor outputs[] = {{\n{''.join(outputs)}}};\n\n"
         "}  // namespace\n\n"
         'extern "C" {\nTR_TABLES extern const tr_model_t tr_model = {\n'
         f"    {text.string(graph.name)},\n"
         f"    {{{digest}}},\n"
-        f"    {{{height}, {width}, {channels}}},\n    {graph.output.size},\n"
-        f"    {graph.input.size},\n    {max(plan.arena_bytes, ALIGN)},\n    {ALIGN},\n"
-        f"    {plan.image.offset},\n    {scores.offset},\n    {graph.output.frac_bits},\n"
-        f"    {len(plan.steps)},\n    steps}};\n}}\n"
+        f"    {len(inputs)},\n    {len(outputs)},\n    0,\n    {len(plan.steps)},\n"
+        f"    inputs,\n    outputs,\n    nullptr,\n    steps,\n"
+        f"    {sizes[0]},\n    {sizes[1]},\n    0,\n"
+        f"    {max(plan.arena_bytes, ALIGN)},\n    {ALIGN}}};\n}}\n"
+    )
+
+
+def _shift(graph: Graph, port: Port) -> int:
+    """What is added to an input's integers on the way in."""
+    return 128 if isinstance(graph.node[port.name], InputInt8) else 0
+
+
+def _tensor(graph: Graph, port: Port, place: Place, shift: int = 0) -> str:
+    """A ``tr_tensor``; ``shift`` is what its integers in memory are above the Graph's."""
+    tensor = graph.tensor[port.tensor]
+    shape = [*tensor.shape, 0, 0][:3]
+    scale = 2.0**-tensor.frac_bits if graph.family == "fixed" else (tensor.scale or 0.0)
+    exact = np.format_float_scientific(np.float32(scale), unique=True)
+    return (
+        f"    {{{text.string(port.name)}, {place.offset}, {place.count}, "
+        f"{{{', '.join(map(str, shape))}}}, {tensor.zero_point + shift}, {exact}f, "
+        f"{_TYPE_CODES[place.type]}, {len(tensor.shape)}}},\n"
     )

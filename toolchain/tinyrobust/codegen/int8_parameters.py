@@ -29,6 +29,7 @@ _NULL = "nullptr"
 
 _STRUCTS = {
     "input_int8": "CountI8",
+    "input_raw": "CountI8",
     "scores_int8": "CountI8",
     "conv2d_int8": "Conv2DI8",
     "depthwise_conv2d_int8": "Conv2DI8",
@@ -135,7 +136,8 @@ def _shapes(node: Any, graph: Graph) -> tuple[list[loops.Shape], loops.Shape]:
 
 
 def _count(node: Any, graph: Graph, names: Names) -> list[Any]:
-    return [graph.tensor[node.output].size]
+    tensor = graph.tensor[node.output]
+    return [tensor.bytes if isinstance(node, int8.InputRaw) else tensor.size]
 
 
 def _requantize(node: int8.Weighted, names: Names) -> list[Any]:

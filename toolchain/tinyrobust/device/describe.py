@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tinyrobust.device import wire
 from tinyrobust.device.framing import Frame
 from tinyrobust.errors import ProtocolError
@@ -63,6 +65,7 @@ class Describer:
             wire.HELLO: _nothing, wire.PING: _bytes, wire.PUT: _put, wire.INFER: _input,
             wire.TRACE: _trace, wire.STEPS: _first_step, wire.LAYER_CYCLES: _nothing,
             wire.MEMORY: _nothing, wire.IMAGE_HASH: _nothing, wire.LINK_STATS: _nothing,
+            wire.GET: _get, wire.RESET_STATE: _nothing, wire.TENSORS: _first_tensor,
             wire.SET_BAUD: _baud, wire.RESET: _nothing,
         }  # fmt: skip
 
@@ -71,6 +74,8 @@ class Describer:
             wire.HELLO: _hello, wire.PING: _bytes, wire.INFER: self._inference,
             wire.TRACE: _trace_end, wire.STEPS: _steps, wire.LAYER_CYCLES: _layer_cycles,
             wire.MEMORY: _memory, wire.IMAGE_HASH: _image_hash, wire.LINK_STATS: _link_stats,
+            wire.GET: _bytes, wire.RESET_STATE: lambda _payload: ("the states begin again", {}),
+            wire.TENSORS: _tensors,
             wire.SET_BAUD: _baud, wire.RESET: lambda _payload: ("the board resets", {}),
         }  # fmt: skip
         return {
@@ -80,16 +85,18 @@ class Describer:
         }
 
     def _inference(self, payload: bytes) -> _Words:
-        classes = int.from_bytes(payload[2:4], "little")
-        found = wire.parse_inference(payload, classes)
-        name = self.classes[found.label] if found.label < len(self.classes) else ""
-        text = f"class {found.label}{f' ({name})' if name else ''}, {found.cycles:,} cycles"
-        scores = [int(score) for score in found.scores]
+        cycles, total, data = wire.parse_inference(payload)
+        fields: dict[str, Any] = {"cycles": cycles, "bytes": total}
+        if total != len(data) or total != 4 * len(self.classes):
+            text = f"{len(data)} of {total:,} bytes" if total != len(data) else f"{total:,} bytes"
+            return f"outputs of {text}, {cycles:,} cycles", fields
+        # As many int32 as there are names of classes: what they say is read as scores.
+        scores = [int(score) for score in np.frombuffer(data, "<i4")]
+        label = scores.index(max(scores))
         shown = " ".join(map(str, scores[:10])) + (" ..." if len(scores) > 10 else "")
-        fields = {"label": found.label, "cycles": found.cycles, "scores": scores}
-        if name:
-            fields["class"] = name
-        return f"{text}, scores {shown}", fields
+        fields |= {"label": label, "class": self.classes[label], "scores": scores}
+        words = f"class {label} ({self.classes[label]}), {cycles:,} cycles, scores {shown}"
+        return words, fields
 
 
 def _nothing(payload: bytes) -> _Words:
@@ -124,6 +131,33 @@ def _first_step(payload: bytes) -> _Words:
     return f"from step {first} on", {"first": first}
 
 
+_KINDS = {wire.INPUTS: "inputs", wire.OUTPUTS: "outputs", wire.STATES: "states"}
+
+
+def _get(payload: bytes) -> _Words:
+    sequence, kind, _, offset = wire.Reader(payload, "get").take("HBBI")
+    name = _KINDS.get(kind, f"kind {kind}")
+    of = f" of inference {sequence}" if kind == wire.OUTPUTS else ""
+    fields = {"of": name, "offset": offset, "inference": sequence}
+    return f"{name}{of} from byte {offset:,} on", fields
+
+
+def _first_tensor(payload: bytes) -> _Words:
+    kind, _, first = wire.Reader(payload, "tensors").take("BBH")
+    name = _KINDS.get(kind, f"kind {kind}")
+    return f"{name} from {first} on", {"of": name, "first": first}
+
+
+def _tensors(payload: bytes) -> _Words:
+    kind, first, tensors = wire.parse_tensors(payload)
+    names = ", ".join(
+        f"{t.name} {'x'.join(map(str, t.shape))} {wire.ELEMENT_TYPES[t.type].name}" for t in tensors
+    )
+    name = _KINDS.get(kind, f"kind {kind}")
+    fields = {"of": name, "first": first, "tensors": [asdict(t) for t in tensors]}
+    return f"{name} from {first} on: {names}", fields
+
+
 def _baud(payload: bytes) -> _Words:
     (baud,) = wire.Reader(payload, "set-baud").take("I")
     return f"{baud:,} baud", {"baud": baud}
@@ -132,14 +166,15 @@ def _baud(payload: bytes) -> _Words:
 def _hello(payload: bytes) -> _Words:
     hello = wire.parse_hello(payload)
     kind = "virtual, counts instructions" if hello.is_virtual else f"{hello.clock_hz / 1e6:g} MHz"
-    shape = "x".join(map(str, hello.input_shape))
     text = (
-        f"{hello.board} ({kind}) runs {hello.model}: input {shape}, {hello.classes} classes, "
-        f"{hello.step_count} steps; image of {hello.image_bytes:,} bytes, arena "
-        f"{hello.arena_bytes:,}; {hello.baud:,} baud, at most {hello.baud_max:,}"
+        f"{hello.board} ({kind}) runs {hello.model}: {hello.input_bytes:,} bytes in, "
+        f"{hello.output_bytes:,} out, {hello.step_count} steps; image of "
+        f"{hello.image_bytes:,} bytes, arena {hello.arena_bytes:,}; {hello.baud:,} baud, at most "
+        f"{hello.baud_max:,}"
     )
     fields = asdict(hello)
-    del fields["image_sha256"]  # not in this message
+    for missing in ("image_sha256", "inputs", "outputs", "states"):  # not in this message
+        del fields[missing]
     return text, fields
 
 

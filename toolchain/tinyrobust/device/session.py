@@ -1,6 +1,7 @@
 """Stage ``device``, session: everything a host asks of a flashed board.
 
-In: a port, uint8 images. Out: scores, labels, cycles, per-step tensors, memory marks, hashes.
+In: a port, samples (``graph/ports.py``) or arrays by the inputs' names. Out: outputs, cycles,
+per-step tensors, states, memory marks, hashes.
 LinkError: the port or the device is not there. ProtocolError: it refuses, or runs another image.
 DeviceFault: it was reset or faulted in mid-run. Never a wrong result.
 """
@@ -8,10 +9,12 @@ DeviceFault: it was reset or faulted in mid-run. Never a wrong result.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +36,15 @@ Images = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Batch:
-    """Answers to N images: int32 ``scores`` (N, classes), int64 ``labels`` and ``cycles`` (N,)."""
+    """Answers to N inputs: int32 ``scores`` (N, elements of all outputs), int64 ``cycles`` (N,)."""
 
     scores: npt.NDArray[np.int32]
-    labels: npt.NDArray[np.int64]
     cycles: npt.NDArray[np.int64]
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """What a classifier's scores say: the largest of each, int64 (N,)."""
+        return self.scores.argmax(axis=1).astype(np.int64)
 
 
 class Session:
@@ -130,8 +137,30 @@ class Session:
             payload = link.ask(wire.HELLO, b"", wait, sequence)
             if payload is not None:
                 hello = wire.parse_hello(payload)
-                return wire.parse_hello(payload, self._hash_of(hello))
+                return dataclasses.replace(
+                    wire.parse_hello(payload, self._hash_of(hello)),
+                    inputs=self._tensors(wire.INPUTS, hello.input_count, hello.input_bytes),
+                    outputs=self._tensors(wire.OUTPUTS, hello.output_count, hello.output_bytes),
+                    states=self._tensors(wire.STATES, hello.state_count, hello.state_bytes),
+                )
         raise link.silence("hello", len(plan))
+
+    def _tensors(self, kind: int, count: int, size: int) -> tuple[wire.Tensor, ...]:
+        """The device's inputs, outputs or states, ``size`` bytes in all."""
+        found: list[wire.Tensor] = []
+        while len(found) < count:
+            asked = bytes([kind, 0]) + len(found).to_bytes(2, "little")
+            answered, first, more = wire.parse_tensors(self._link.call(wire.TENSORS, asked))
+            if (answered, first) != (kind, len(found)) or not more:
+                raise ProtocolError(f"asked for tensors from {len(found)} on, got {len(more)}")
+            found += more
+        if len(found) != count or sum(tensor.bytes for tensor in found) != size:
+            raise ProtocolError(
+                f"the device lists {len(found)} tensors of {sum(t.bytes for t in found)} bytes, "
+                f"not {count} of {size}",
+                "build and flash the firmware again: tinyrobust flash",
+            )
+        return tuple(found)
 
     def _hash_of(self, hello: Hello) -> str:
         count, digest = wire.parse_image_hash(self._link.call(wire.IMAGE_HASH))
@@ -217,17 +246,18 @@ class Session:
     # -- inference -------------------------------------------------------------------------
 
     def infer(self, image: Images) -> Inference:
-        """Run one uint8 image of ``hello.input_shape``. Raises as ``infer_many``."""
+        """Run one sample. Raises as ``infer_many``."""
         batch = self.infer_many(image[np.newaxis])
-        return Inference(batch.scores[0], int(batch.labels[0]), int(batch.cycles[0]))
+        return Inference(batch.scores[0], int(batch.cycles[0]))
 
     def infer_many(
         self, images: Images, *, progress: Callable[[int, int], None] | None = None
     ) -> Batch:
-        """Run uint8 images (N, H, W, C); ``progress(done, total)`` after each.
+        """Run samples, uint8 (N, *hello.input_shape), in order; ``progress(done, total)`` after
+        each. A network with states goes on from where it is (``reset_state``).
 
         Cycles are those of the network alone, without the link (PROTOCOL.md, "Cycles").
-        Raises ProtocolError for images of another shape or type, LinkError, DeviceFault.
+        Raises ProtocolError for samples of another shape or type, LinkError, DeviceFault.
         """
         self._check_images(images)
         data = [image.tobytes() for image in images]
@@ -235,11 +265,45 @@ class Session:
         scores = np.zeros((len(data), self.hello.classes), np.int32)
         for index, answer in enumerate(answers):
             scores[index] = answer.scores
-        return Batch(
-            scores,
-            np.array([answer.label for answer in answers], np.int64),
-            np.array([answer.cycles for answer in answers], np.int64),
-        )
+        return Batch(scores, np.array([answer.cycles for answer in answers], np.int64))
+
+    def run(self, values: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.int32]]:
+        """The outputs by name, int32, of one run on integers by the inputs' names, as the device
+        takes them (``hello.inputs``). Raises as ``infer_many``."""
+        inputs = self.hello.inputs
+        if set(values) != {tensor.name for tensor in inputs}:
+            raise ProtocolError(
+                f"the device's model takes {', '.join(t.name for t in inputs)}; got "
+                f"{', '.join(values) or 'nothing'}"
+            )
+        data = b"".join(_encoded(tensor, values[tensor.name]) for tensor in inputs)
+        (answer,) = self._stream([data], None)
+        found, at = {}, 0
+        for tensor in self.hello.outputs:
+            found[tensor.name] = answer.scores[at : at + tensor.count].reshape(tensor.shape)
+            at += tensor.count
+        return found
+
+    # -- state -----------------------------------------------------------------------------
+
+    def reset_state(self) -> None:
+        """Give every state of the network its first value again."""
+        self._link.call(wire.RESET_STATE)
+
+    def states(self) -> npt.NDArray[np.int32]:
+        """Every element of every state as it is now, end to end; empty where there is none."""
+        data = b""
+        while len(data) < self.hello.state_bytes:
+            data += self._piece(wire.STATES, 0, len(data), self.hello.state_bytes)
+        return wire.integers(self.hello.states, data)
+
+    def _piece(self, kind: int, sequence: int, offset: int, total: int) -> bytes:
+        """Outputs of the inference ``sequence``, or states, from ``offset`` on: one piece."""
+        asked = sequence.to_bytes(2, "little") + bytes([kind, 0]) + offset.to_bytes(4, "little")
+        data = self._link.call(wire.GET, asked)
+        if len(data) != min(total - offset, self.hello.chunk_bytes):
+            raise ProtocolError(f"asked for bytes from {offset} of {total} on, got {len(data)}")
+        return data
 
     def _stream(
         self, data: list[bytes], progress: Callable[[int, int], None] | None
@@ -247,12 +311,21 @@ class Session:
         """Run every input; the answers in the inputs' order."""
         answers: dict[int, Inference] = {}
         for index, sequence, payload in self._link.stream(data, self.hello.max_batch):
-            answers[index] = wire.parse_inference(payload, self.hello.classes)
+            answers[index] = self._answer(sequence, payload)
             if index == len(data) - 1:
                 self._last_image, self._last_sequence = data[-1], sequence
             if progress:
                 progress(len(answers), len(data))
         return [answers[index] for index in range(len(data))]
+
+    def _answer(self, sequence: int, payload: bytes) -> Inference:
+        """The whole answer; what did not fit into its first frame is fetched."""
+        cycles, total, data = wire.parse_inference(payload)
+        if total != self.hello.output_bytes:
+            raise ProtocolError(f"an answer of {total} bytes, not of {self.hello.output_bytes}")
+        while len(data) < total:
+            data += self._piece(wire.OUTPUTS, sequence, len(data), total)
+        return Inference(wire.integers(self.hello.outputs, data), cycles)
 
     def _check_images(self, images: Images) -> None:
         if images.dtype != np.uint8 or images.shape[1:] != self.hello.input_shape:
@@ -298,9 +371,10 @@ class Session:
         raise self._link.silence("layer-cycles", ATTEMPTS)
 
     def trace(self, image: Images) -> dict[str, npt.NDArray[np.int32]]:
-        """Every step's output tensor for one image, flat, by step name, as the device stores it.
+        """Every step's output tensor for one sample, flat, by step name, as the device stores it.
 
-        Steps that share a name (none should) would hide one another: ProtocolError.
+        A network with states goes one run further by this. Steps that share a name (none should)
+        would hide one another: ProtocolError.
         """
         self._check_images(image[np.newaxis])
         self._last_image = None  # the device forgets the last inference's cycles
@@ -316,6 +390,12 @@ class Session:
             missing = collected.missing()
             if not missing:
                 break
+            if attempt and self.hello.state_bytes:
+                raise LinkError(
+                    f"{self._link.transport.name}: a piece of the trace was lost, and the states "
+                    "of the network have moved on",
+                    "reset the state and run the sequence again",
+                )
             self._trace_once(image.tobytes(), missing[0], missing[-1], collected)
         if collected.missing():
             raise self._link.silence("trace", _TRACE_ATTEMPTS)
@@ -382,6 +462,20 @@ class Session:
         self._last_image = None
         self.hello = self._connect()
         self.negotiate(before)
+
+
+def _encoded(tensor: wire.Tensor, values: npt.NDArray[Any]) -> bytes:
+    """``values`` as the bytes of ``tensor``. Raises ProtocolError."""
+    kind = wire.ELEMENT_TYPES[tensor.type]
+    array = np.asarray(values)
+    if array.size != tensor.count or not np.issubdtype(array.dtype, np.integer):
+        raise ProtocolError(
+            f"input '{tensor.name}' takes {kind} {tensor.shape}, got {array.dtype} {array.shape}"
+        )
+    limits = np.iinfo(kind)
+    if not (limits.min <= int(array.min()) and int(array.max()) <= limits.max):
+        raise ProtocolError(f"input '{tensor.name}' has values outside {limits.min}..{limits.max}")
+    return array.astype(kind).tobytes()
 
 
 class _Tensors:

@@ -6,7 +6,9 @@ offsets ``firmware/protocol/PROTOCOL.md``. ProtocolError: a payload that is not 
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +17,12 @@ import numpy.typing as npt
 
 from tinyrobust.errors import ProtocolError
 
-VERSION = 1
+VERSION = 2
 HEADER_BYTES = 10
 CRC_BYTES = 4
 MAX_PAYLOAD = 1040
 CHUNK_BYTES = 1024
 BAUD_BASE = 115200
-MAX_CLASSES = 256
 MAX_STEPS = 128
 MAX_NAME = 64
 BAUD_CONFIRM_MS = 1000
@@ -32,16 +33,23 @@ PING = 0x02
 PUT = 0x10
 INFER = 0x11
 TRACE = 0x12
+GET = 0x13
+RESET_STATE = 0x14
 STEPS = 0x20
 LAYER_CYCLES = 0x21
 MEMORY = 0x22
 IMAGE_HASH = 0x23
 LINK_STATS = 0x24
+TENSORS = 0x25
 SET_BAUD = 0x30
 RESET = 0x31
 REPLY = 0x80
 TRACE_DATA = 0xC0
 ERROR = 0xFF
+
+INPUTS = 0
+OUTPUTS = 1
+STATES = 2
 
 E_VERSION = 1
 E_COMMAND = 2
@@ -61,11 +69,14 @@ COMMAND_NAMES = {
     PUT: "put",
     INFER: "infer",
     TRACE: "trace",
+    GET: "get",
+    RESET_STATE: "reset-state",
     STEPS: "steps",
     LAYER_CYCLES: "layer-cycles",
     MEMORY: "memory",
     IMAGE_HASH: "image-hash",
     LINK_STATS: "link-stats",
+    TENSORS: "tensors",
     SET_BAUD: "set-baud",
     RESET: "reset",
 }
@@ -91,17 +102,45 @@ ELEMENT_TYPES: dict[int, np.dtype[Any]] = {
 
 
 @dataclass(frozen=True)
+class Tensor:
+    """An input, output or state of the device's model: ``real = (integer - zero_point) * scale``,
+    ``scale`` 0 where the model says none. ``type`` is a key of ELEMENT_TYPES."""
+
+    name: str
+    type: int
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+
+    @property
+    def count(self) -> int:
+        """Elements."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on the device and on the wire."""
+        return self.count * ELEMENT_TYPES[self.type].itemsize
+
+
+@dataclass(frozen=True)
 class Hello:
-    """Who answers: the board, the model in its flash, and what the link can carry."""
+    """Who answers: the board, the model in its flash, and what the link can carry.
+
+    ``inputs``, ``outputs`` and ``states`` come from TENSORS: empty until a Session has asked.
+    """
 
     board: str
     model: str
     graph_sha256: str
     image_sha256: str
     image_bytes: int
-    input_shape: tuple[int, int, int]
-    classes: int
-    scores_frac_bits: int
+    input_bytes: int
+    output_bytes: int
+    state_bytes: int
+    input_count: int
+    output_count: int
+    state_count: int
     step_count: int
     clock_hz: int
     is_virtual: bool
@@ -112,28 +151,45 @@ class Hello:
     baud_max: int
     arena_bytes: int
     buffer_bytes: int
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    states: tuple[Tensor, ...] = ()
 
     @property
-    def input_bytes(self) -> int:
-        """Bytes of one uint8 image."""
-        return int(np.prod(self.input_shape))
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: of an image where the one input is uint8, else its bytes."""
+        one = len(self.inputs) == 1 and ELEMENT_TYPES[self.inputs[0].type] == np.uint8
+        return self.inputs[0].shape if one else (self.input_bytes,)
+
+    @property
+    def classes(self) -> int:
+        """Elements of all outputs; of a classifier its classes."""
+        return sum(tensor.count for tensor in self.outputs)
 
     @property
     def max_batch(self) -> int:
-        """Images that may be under way at once; 1 when the device is deaf while it computes."""
+        """Inputs that may be under way at once; 1 when the device is deaf while it computes, when
+        the outputs take more than one frame, and when the order of the inputs matters."""
+        if self.output_bytes > self.chunk_bytes or self.state_bytes:
+            return 1
         pieces = -(-self.input_bytes // CHUNK_BYTES)
         image = self.input_bytes + (pieces + 1) * 30 + self.input_bytes // 254
-        reply = 40 + 4 * self.classes
+        reply = 40 + self.output_bytes
         return max(1, min(8, self.window_bytes // image, 2048 // reply))
 
 
 @dataclass(frozen=True)
 class Inference:
-    """One answer. ``cycles`` are core cycles, or instructions on a virtual board."""
+    """One answer: every element of every output, end to end. ``cycles`` are core cycles, or
+    instructions on a virtual board."""
 
     scores: npt.NDArray[np.int32]
-    label: int
     cycles: int
+
+    @property
+    def label(self) -> int:
+        """What a classifier's scores say: the index of the largest, the first of equals."""
+        return int(self.scores.argmax())
 
 
 @dataclass(frozen=True)
@@ -175,7 +231,7 @@ class Reader:
     def __init__(self, payload: bytes, what: str) -> None:
         self._payload, self._at, self._what = payload, 0, what
 
-    def take(self, layout: str) -> tuple[int, ...]:
+    def take(self, layout: str) -> tuple[Any, ...]:
         """The next fields, in ``struct`` notation, little-endian and unpadded."""
         fields = struct.Struct("<" + layout)
         return fields.unpack(self.raw(fields.size))
@@ -213,38 +269,67 @@ def parse_hello(payload: bytes, image_sha256: str = "") -> Hello:
     """The reply to HELLO; the image's hash comes from IMAGE_HASH."""
     read = Reader(payload, "hello")
     version, flags, chunk = read.take("BBH")
-    window, baud, baud_max, clock_hz, image_bytes, input_bytes = read.take("6I")
-    height, width, channels, classes, step_count = read.take("5H")
-    frac_bits, _, arena_bytes, buffer_bytes = read.take("bBII")
+    if version != VERSION:
+        raise ProtocolError(
+            f"the device speaks protocol {version}, this tinyrobust {VERSION}",
+            "build and flash firmware of this version of tinyrobust: tinyrobust flash",
+        )
+    window, baud, baud_max, clock_hz, image_bytes = read.take("5I")
+    input_bytes, output_bytes, state_bytes = read.take("3I")
+    inputs, outputs, states, step_count = read.take("4H")
+    arena_bytes, buffer_bytes = read.take("II")
     graph = read.raw(32).hex()
     board, model = read.name(), read.name()
     read.end()
-    hello = Hello(
-        board, model, graph, image_sha256, image_bytes, (height, width, channels), classes,
-        frac_bits, step_count, clock_hz, bool(flags & FLAG_VIRTUAL), version, chunk, window, baud,
-        baud_max, arena_bytes, buffer_bytes,
+    if not (inputs and outputs and input_bytes and output_bytes and chunk):
+        raise ProtocolError(
+            f"the device says {inputs} inputs of {input_bytes} bytes, {outputs} outputs of "
+            f"{output_bytes}, pieces of {chunk}",
+            "build and flash the firmware again: tinyrobust flash",
+        )
+    return Hello(
+        board, model, graph, image_sha256, image_bytes, input_bytes, output_bytes, state_bytes,
+        inputs, outputs, states, step_count, clock_hz, bool(flags & FLAG_VIRTUAL), version, chunk,
+        window, baud, baud_max, arena_bytes, buffer_bytes,
     )  # fmt: skip
-    if hello.input_bytes != input_bytes or classes == 0:
-        raise ProtocolError(
-            f"the device says {input_bytes} input bytes for shape {hello.input_shape}, "
-            f"{classes} classes",
-            "build and flash the firmware again: tinyrobust flash",
-        )
-    return hello
 
 
-def parse_inference(payload: bytes, classes: int) -> Inference:
-    """The reply to INFER, for a model of ``classes`` classes."""
+def parse_tensors(payload: bytes) -> tuple[int, int, list[Tensor]]:
+    """The reply to TENSORS: what they are, the index of the first, and as many as it holds."""
+    read = Reader(payload, "tensors")
+    kind, _, first = read.take("BBH")
+    found: list[Tensor] = []
+    while read.left:
+        type_, rank, zero_point, scale, *shape = read.take("BBif3I")
+        name = read.name()
+        if type_ not in ELEMENT_TYPES or not 1 <= rank <= len(shape) or min(shape[:rank]) == 0:
+            raise ProtocolError(f"tensor '{name}' has type {type_} and shape {shape[:rank]}")
+        sizes = tuple(int(n) for n in shape[:rank])
+        found.append(Tensor(name, type_, sizes, float(scale), zero_point))
+    return kind, first, found
+
+
+def parse_inference(payload: bytes) -> tuple[int, int, bytes]:
+    """The reply to INFER: cycles, bytes of all outputs, and those that are in it."""
     read = Reader(payload, "infer")
-    label, count, cycles = read.take("HHI")
-    scores = np.frombuffer(read.raw(4 * count), "<i4").astype(np.int32)
-    read.end()
-    if count != classes or label != int(scores.argmax()):
+    cycles, total = read.take("II")
+    data = read.raw(read.left)
+    if len(data) != min(total, CHUNK_BYTES):
         raise ProtocolError(
-            f"the device answers class {label} with {count} scores whose largest is not that one",
+            f"the device answers {len(data)} of {total} bytes of its outputs",
             "build and flash the firmware again: tinyrobust flash",
         )
-    return Inference(scores, label, cycles)
+    return cycles, total, data
+
+
+def integers(tensors: Sequence[Tensor], data: bytes) -> npt.NDArray[np.int32]:
+    """The elements of ``tensors`` that lie end to end in ``data``, int32, end to end."""
+    found, at = [], 0
+    for tensor in tensors:
+        part = data[at : at + tensor.bytes]
+        found.append(np.frombuffer(part, ELEMENT_TYPES[tensor.type]).astype(np.int32))
+        at += tensor.bytes
+    return np.concatenate([np.zeros(0, np.int32), *found])
 
 
 def parse_steps(payload: bytes) -> tuple[int, list[Step]]:

@@ -16,7 +16,7 @@ from tinyrobust.graph.base import Node, Tensor
 from tinyrobust.graph.int8 import Weighted
 from tinyrobust.kernels import Ports, copy_name, view_roots
 from tinyrobust.memory import Plan
-from tinyrobust.memory.lifetimes import IMAGE, reads
+from tinyrobust.memory.lifetimes import image_name, reads
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,16 @@ def _differs(node: Weighted) -> bool:
 def blocks(plan: Plan) -> tuple[Block, ...]:
     """What lies in the arena and when, by offset; a tensor that nobody reads lives one step."""
     roots = view_roots(plan.graph)
-    made = {IMAGE: 0, **{step.output: i for i, step in enumerate(plan.steps)}}
-    used = dict(made)
+    made = {step.output: i for i, step in enumerate(plan.steps)}
+    entries = {image_name(i): made[p.tensor] for i, p in enumerate(plan.graph.inputs)}
+    used = made | entries  # every input is written before the first step
+    made |= dict.fromkeys(entries, 0)
     for i in range(len(plan.steps)):
         for name in _read_places(plan, i):
             used[name] = i
-    used[roots[plan.graph.output.name]] = len(plan.steps) - 1
+    used |= {roots[port.tensor]: len(plan.steps) - 1 for port in plan.graph.results}
     found = [
-        Block(name, "input" if name == IMAGE else "tensor", place.offset, place.bytes,
+        Block(name, "input" if name in entries else "tensor", place.offset, place.bytes,
               made[name], used[name])
         for name, place in plan.places.items() if name in made
     ]  # fmt: skip
@@ -151,7 +153,9 @@ def strip(found: Sequence[Block], plan: Plan, step: int, width: int) -> str:
     """The arena during ``step`` as a line of ``width`` characters: ``#`` what the step writes,
     ``=`` what it reads, ``s`` its scratch, ``.`` what waits for later, blank what is free."""
     current = plan.steps[step]
-    read = _read_places(plan, step) | ({IMAGE} if step == 0 else set())
+    entering = [image_name(i) for i, p in enumerate(plan.graph.inputs)
+                if p.tensor == current.output]  # fmt: skip
+    read = {*_read_places(plan, step), *entering}
     cells = [" "] * width
     rank = " .=s#"
     for block in found:

@@ -71,6 +71,15 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Port:
+    """Where a network meets the world: ``tensor`` of the Graph under the ``name`` that users know
+    it by."""
+
+    name: str
+    tensor: str
+
+
+@dataclass(frozen=True)
 class Node:
     """Computes tensor ``output`` from tensors ``inputs``. ``name`` is unique in a Graph."""
 

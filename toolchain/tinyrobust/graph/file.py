@@ -2,12 +2,14 @@
 
 A numpy ``.npz`` archive without pickles:
 
-* ``header``: uint8, UTF-8 JSON: ``{"schema": "tinyrobust.graph/1", "sha256": hex, "graph": G}``
-  where ``G`` is ``Graph.header()``: name, task, family, labels, made_from, tensors, nodes. Each
+* ``header``: uint8, UTF-8 JSON: ``{"schema": "tinyrobust.graph/2", "sha256": hex, "graph": G}``
+  where ``G`` is ``Graph.header()``: name, task, family, labels, made_from, tensors, nodes, and
+  where the network is no classifier ``outputs``: pairs of an output's name and its tensor. Each
   node carries ``op``, ``name``, ``inputs``, ``output``, the names of its ``arrays`` and its
   scalars under their own names.
 * one array ``<position of the node>.<field>`` for every name in a node's ``arrays``.
 
+Schema 1, which is read too, knows classifiers alone; their hashes are the same in both.
 ``sha256`` is ``Graph.sha256``; a file whose content gives another hash is refused.
 """
 
@@ -28,9 +30,10 @@ import numpy as np
 
 from tinyrobust.artefact import write_bytes
 from tinyrobust.errors import GraphError
-from tinyrobust.graph.nodes import NODE_TYPES, Graph, Node, Tensor
+from tinyrobust.graph.nodes import NODE_TYPES, Graph, Node, Port, Tensor
 
-SCHEMA = "tinyrobust.graph/1"
+SCHEMA = "tinyrobust.graph/2"
+_READABLE = ("tinyrobust.graph/1", SCHEMA)
 SUFFIX = ".graph.npz"
 MAX_FILE_BYTES = 64 << 20
 _HINT = "make the file again with `tinyrobust convert`"
@@ -79,7 +82,7 @@ def from_bytes(data: bytes, where: str = "the Graph file") -> Graph:
     try:
         arrays = _arrays(data, where)
         header = json.loads(bytes(arrays["header"]))
-        if header["schema"] != SCHEMA:
+        if header["schema"] not in _READABLE:
             raise GraphError(f"{where} has schema '{header['schema']}', need '{SCHEMA}'", _HINT)
         graph = _graph(header["graph"], arrays)
         expected = header["sha256"]
@@ -116,6 +119,7 @@ def _graph(header: dict[str, Any], arrays: dict[str, Any]) -> Graph:
         labels=tuple(str(label) for label in header["labels"]),
         tensors=tuple(_tensor(t) for t in header["tensors"]),
         nodes=tuple(_node(i, n, arrays) for i, n in enumerate(header["nodes"])),
+        outputs=tuple(Port(str(name), str(tensor)) for name, tensor in header.get("outputs", ())),
     )
 
 

@@ -1,11 +1,11 @@
 """The nodes of family ``tflite``: TensorFlow Lite's reference int8 arithmetic, node by node.
 
-Every tensor but the scores is int8, held as ``q`` in -128..127; its real value is
-``(q - zero_point) * scale``. Scales are gone from the nodes: what is left are the int32
-multipliers, shifts and tables that TensorFlow Lite's reference kernels (TF 2.15.1,
-``OpResolverType.BUILTIN_REF``) derive from them. The batch of 1 is no axis here. Shapes of fewer
-than three axes stand for the same with ones in front, and ``(y, x, c)`` triples in nodes count
-that way.
+Every tensor but the scores, and inputs that are int16 or int32, is int8, held as ``q`` in
+-128..127; its real value is ``(q - zero_point) * scale``. Scales are gone from the nodes: what is
+left are the int32 multipliers, shifts and tables that TensorFlow Lite's reference kernels
+(TF 2.15.1, ``OpResolverType.BUILTIN_REF``) derive from them. The batch of 1 is no axis here.
+Shapes of fewer than three axes stand for the same with ones in front, and ``(y, x, c)`` triples in
+nodes count that way.
 
 ``mbqm(x, m, s)``, TensorFlow Lite's MultiplyByQuantizedMultiplier with its two roundings:
 ``h = (x * 2**max(s, 0) * m + 2**30) >> 31``, then ``h * 2**min(s, 0)`` rounded to the nearest,
@@ -37,14 +37,21 @@ def _no_int32() -> Int32:
 
 @dataclass(frozen=True)
 class InputInt8(Node):
-    """``q = x - 128`` for the device's uint8 ``x`` (H, W, C); ``inputs`` is empty."""
+    """``q = x - 128`` for an input of uint8 ``x``; ``inputs`` is empty."""
 
     op: ClassVar[str] = "input_int8"
 
 
 @dataclass(frozen=True)
+class InputRaw(Node):
+    """An input as it is: int8, int16 or int32 ``q`` of any shape; ``inputs`` is empty."""
+
+    op: ClassVar[str] = "input_raw"
+
+
+@dataclass(frozen=True)
 class ScoresInt8(Node):
-    """The last node: int8 ``q`` of any shape as int32 (size,), in C order."""
+    """The last node of a classifier: int8 ``q`` of any shape as int32 (size,), in C order."""
 
     op: ClassVar[str] = "scores_int8"
 
@@ -320,8 +327,8 @@ class SoftmaxInt8(Node):
 
 
 NODES: tuple[type[Node], ...] = (
-    InputInt8, Conv2DInt8, DepthwiseConv2DInt8, DenseInt8, AveragePool2DInt8, MaxPool2DInt8,
-    MeanInt8, AddInt8, SubInt8, MulInt8, MinimumInt8, MaximumInt8, PadInt8, ConcatInt8,
-    StridedSliceInt8, ResizeNearestInt8, ResizeBilinearInt8, RearrangeInt8, LookupInt8,
-    SoftmaxInt8, ScoresInt8,
+    InputInt8, InputRaw, Conv2DInt8, DepthwiseConv2DInt8, DenseInt8, AveragePool2DInt8,
+    MaxPool2DInt8, MeanInt8, AddInt8, SubInt8, MulInt8, MinimumInt8, MaximumInt8, PadInt8,
+    ConcatInt8, StridedSliceInt8, ResizeNearestInt8, ResizeBilinearInt8, RearrangeInt8,
+    LookupInt8, SoftmaxInt8, ScoresInt8,
 )  # fmt: skip

@@ -1,20 +1,21 @@
 """The numpy interpreter: what each node means, on batches, in exact integers.
 
-In: a Graph and uint8 images (N, H, W, C). Out: int32 scores (N, classes), or every tensor.
+In: a Graph and samples (``ports.py``): of a classifier uint8 images (N, H, W, C). Out: results,
+int32 (N, elements of all outputs): of a classifier its scores (N, classes); or every tensor.
 Ternary sums run in float32 or float64 matrix products where every partial sum is an integer
 below 2**24 or 2**53, so BLAS computes them exactly; the verifier's ranges prove it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust.errors import GraphError
-from tinyrobust.graph import interpreter_int8
+from tinyrobust.graph import interpreter_int8, ports
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
@@ -33,41 +34,45 @@ BATCH = 8  # images whose layers stay in the cache
 
 
 def run(graph: Graph, images: UInt8, *, batch: int = BATCH) -> npt.NDArray[np.int32]:
-    """Scores int32 (N, classes) of uint8 images (N, H, W, C).
+    """Results int32 (N, elements of all outputs) of samples; a classifier's scores of images.
 
-    Raises GraphError when the images have another shape or type.
+    Raises GraphError when the samples have another shape or type.
     """
-    check_images(graph, images)
-    parts = [
-        _execute(graph, images[i : i + batch], keep=False)[graph.output.name]
-        for i in range(0, len(images), batch)
-    ]
-    empty = np.zeros((0, graph.output.size), np.int32)
+    ports.check_samples(graph, images)
+    parts = []
+    for i in range(0, len(images), batch):
+        values = _execute(graph, images[i : i + batch], keep=False)
+        found = [values[port.tensor] for port in graph.results]
+        rows = [v.reshape(len(v), math.prod(v.shape[1:])) for v in found]
+        parts.append(np.concatenate(rows, axis=1))
+    empty = np.zeros((0, graph.output_count), np.int32)
     return np.concatenate([empty, *parts]).astype(np.int32, copy=False)
 
 
 def trace(graph: Graph, images: UInt8) -> dict[str, npt.NDArray[np.int32]]:
-    """Every tensor of the Graph by name, int32 (N, *shape), for uint8 images (N, H, W, C)."""
-    check_images(graph, images)
+    """Every tensor of the Graph by name, int32 (N, *shape), for samples."""
+    ports.check_samples(graph, images)
     values = _execute(graph, images, keep=True)
     return {name: value.astype(np.int32) for name, value in values.items()}
 
 
+def call(graph: Graph, values: Mapping[str, Array]) -> dict[str, npt.NDArray[np.int32]]:
+    """The outputs by name, int32 (N, *shape), of inputs by name (``ports.pack``)."""
+    return ports.unpack(graph, run(graph, ports.pack(graph, values)))
+
+
 def check_images(graph: Graph, images: UInt8) -> None:
-    """Raise GraphError unless ``images`` is uint8 (N, *input shape)."""
-    if images.dtype != np.uint8 or images.shape[1:] != graph.input.shape:
-        raise GraphError(
-            f"'{graph.name}' takes uint8 images (N, {', '.join(map(str, graph.input.shape))}), "
-            f"got {images.dtype} {images.shape}",
-            "check the task of the model",
-        )
+    """Raise GraphError unless ``images`` are samples."""
+    ports.check_samples(graph, images)
 
 
 def _execute(graph: Graph, images: UInt8, *, keep: bool) -> dict[str, Array]:
     values: dict[str, Array] = {}
+    entering = ports.split(graph, images)
     last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    last_use |= {port.tensor: len(graph.nodes) for port in graph.results}
     for i, node in enumerate(graph.nodes):
-        inputs = [values[name] for name in node.inputs] or [images]
+        inputs = [values[name] for name in node.inputs] or [entering[node.output]]
         values[node.output] = OPS[node.op](graph, node, inputs)
         if not keep:
             for name in set(node.inputs):

@@ -87,6 +87,10 @@ def _input(graph: Graph, node: int8.InputInt8, inputs: list[Array]) -> Array:
     return (inputs[0].astype(np.int16) - 128).astype(np.int8)
 
 
+def _raw(graph: Graph, node: int8.InputRaw, inputs: list[Array]) -> Array:
+    return inputs[0]
+
+
 def _scores(graph: Graph, node: int8.ScoresInt8, inputs: list[Array]) -> Array:
     return inputs[0].reshape(len(inputs[0]), -1).astype(np.int32)
 
@@ -270,6 +274,7 @@ def _shaped(run: _Run) -> _Run:
 
 _RUNS: Mapping[str, _Run] = {
     "input_int8": _input,
+    "input_raw": _raw,
     "scores_int8": _scores,
     "conv2d_int8": _weighted,
     "depthwise_conv2d_int8": _weighted,

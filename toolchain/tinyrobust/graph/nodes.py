@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinyrobust.graph.base import INT16, INT32, Int8, Int32, Node, Reshape, Tensor
+from tinyrobust.graph.base import INT16, INT32, Int8, Int32, Node, Port, Reshape, Tensor
 from tinyrobust.graph.fixed import (
     TERNARY,
     Conv2D,
@@ -20,13 +20,32 @@ from tinyrobust.graph.fixed import (
     Requantize,
     Ternary,
 )  # fmt: skip
-from tinyrobust.graph.structure import FAMILIES, NODE_TYPES, Structure
+from tinyrobust.graph.structure import ENTRIES, FAMILIES, NODE_TYPES, SCORES, Structure
 from tinyrobust.graph.verify import verify
 
 __all__ = [
-    "FAMILIES", "INT16", "INT32", "NODE_TYPES", "TERNARY", "Conv2D", "Dense", "DepthwiseConv2D",
-    "GlobalAveragePool", "Graph", "Input", "Int8", "Int32", "Node", "Pool2D", "Requantize",
-    "Reshape", "Tensor", "Ternary",
+    "ENTRIES",
+    "FAMILIES",
+    "INT16",
+    "INT32",
+    "NODE_TYPES",
+    "SCORES",
+    "TERNARY",
+    "Conv2D",
+    "Dense",
+    "DepthwiseConv2D",
+    "GlobalAveragePool",
+    "Graph",
+    "Input",
+    "Int8",
+    "Int32",
+    "Node",
+    "Pool2D",
+    "Port",
+    "Requantize",
+    "Reshape",
+    "Tensor",
+    "Ternary",
 ]  # fmt: skip
 
 
@@ -34,7 +53,9 @@ __all__ = [
 class Graph(Structure):
     """A verified integer network: ``nodes`` in execution order over ``tensors``.
 
-    The first node is the Input, the last one gives the scores, int32 (classes,).
+    The nodes that take an input stand first. Without ``outputs`` it is a classifier: one input,
+    and the last node gives the scores, int32 (classes,), which ``labels`` name. With ``outputs``
+    (family ``tflite``) these tensors leave as they are, in that order, and there are no labels.
     Raises GraphError on construction when a rule is broken (``verify.py``).
     """
 

@@ -16,12 +16,14 @@ import numpy as np
 
 from tinyrobust.artefact import canonical_json
 from tinyrobust.graph import fixed, int8
-from tinyrobust.graph.base import Node, Reshape, Tensor
+from tinyrobust.graph.base import Node, Port, Reshape, Tensor
 
 FAMILIES: dict[str, dict[str, type[Node]]] = {
     "fixed": {t.op: t for t in fixed.NODES},
     "tflite": {t.op: t for t in int8.NODES} | {Reshape.op: Reshape},
 }
+ENTRIES = (fixed.Input, int8.InputInt8, int8.InputRaw)
+SCORES = "scores"
 NODE_TYPES: dict[str, type[Node]] = FAMILIES["fixed"] | FAMILIES["tflite"]
 
 
@@ -36,6 +38,7 @@ class Structure:
     nodes: tuple[Node, ...]
     made_from: str = ""  # content hash of the trained model
     family: str = "fixed"
+    outputs: tuple[Port, ...] = ()
 
     @cached_property
     def tensor(self) -> dict[str, Tensor]:
@@ -48,14 +51,34 @@ class Structure:
         return {n.name: n for n in self.nodes}
 
     @property
+    def classifier(self) -> bool:
+        """True when the output is scores of classes; else tensors that mean something else."""
+        return not self.outputs
+
+    @cached_property
+    def inputs(self) -> tuple[Port, ...]:
+        """What comes in, in order: the nodes that read nothing, and the tensors they make."""
+        return tuple(Port(n.name, n.output) for n in self.nodes if isinstance(n, ENTRIES))
+
+    @cached_property
+    def results(self) -> tuple[Port, ...]:
+        """What goes out, in order; of a classifier its scores."""
+        return self.outputs or (Port(SCORES, self.nodes[-1].output),)
+
+    @property
     def input(self) -> Tensor:
-        """The tensor that the Input node makes; its shape is the image's."""
-        return self.tensor[self.nodes[0].output]
+        """The tensor that the first input makes; of a classifier its shape is the image's."""
+        return self.tensor[self.inputs[0].tensor]
 
     @property
     def output(self) -> Tensor:
-        """The scores."""
-        return self.tensor[self.nodes[-1].output]
+        """The first output; of a classifier the scores."""
+        return self.tensor[self.results[0].tensor]
+
+    @property
+    def output_count(self) -> int:
+        """Elements of all outputs."""
+        return sum(self.tensor[port.tensor].size for port in self.results)
 
     def consumers(self, tensor: str) -> Iterator[Node]:
         """Nodes that read ``tensor``."""
@@ -67,7 +90,9 @@ class Structure:
 
     def header(self) -> dict[str, Any]:
         """Everything but the arrays, as plain data (stored in the file, hashed)."""
+        outputs = [[port.name, port.tensor] for port in self.outputs]
         return {
+            **({"outputs": outputs} if outputs else {}),  # none: the hash of older files
             "name": self.name,
             "task": self.task,
             "family": self.family,

@@ -26,11 +26,12 @@ from tinyrobust.graph.fixed import (
     Requantize,
     Ternary,
 )  # fmt: skip
-from tinyrobust.graph.int8 import InputInt8, ScoresInt8
+from tinyrobust.graph.int8 import ScoresInt8
 from tinyrobust.graph.rules import inputs, need, windows
-from tinyrobust.graph.structure import FAMILIES, Structure
+from tinyrobust.graph.structure import ENTRIES, FAMILIES, Structure
 
 MAX_SHIFT = 16
+MAX_PORTS = 64  # inputs, or outputs
 MAX_ELEMENTS = 1 << 24
 NAME = re.compile(r"[A-Za-z0-9_.:/+-]{1,100}", re.ASCII)  # safe in C++ text and in file names
 
@@ -50,14 +51,20 @@ def verify(graph: Structure) -> None:
     for tensor in graph.tensors:
         _check_tensor(graph, tensor)
     made: set[str] = set()
-    first: type[Node] = Input if graph.family == "fixed" else InputInt8
+    entering = True
     for position, node in enumerate(graph.nodes):
         where = f"node '{node.name}'"
         need(
             FAMILIES[graph.family].get(node.op) is type(node), where,
             f"'{node.op}' is no operation of family '{graph.family}'",
         )  # fmt: skip
-        need((position == 0) == isinstance(node, first), where, "the Input must be first, once")
+        entry = isinstance(node, ENTRIES)
+        need(entry or position > 0, where, "an Input must be first")
+        need(entering or not entry, where, "the Inputs must stand together, first")
+        need(
+            not entry or position == 0 or not graph.classifier, where, "a classifier has one Input"
+        )
+        entering = entry
         for name in node.inputs:
             need(name in made, where, f"reads tensor {name!r} before it is made")
         need(node.output in graph.tensor, where, f"output '{node.output}' is not a tensor")
@@ -65,11 +72,12 @@ def verify(graph: Structure) -> None:
         made.add(node.output)
         sources, out = [graph.tensor[i] for i in node.inputs], graph.tensor[node.output]
         if node.op in verify_int8.CHECKS:
-            verify_int8.CHECKS[node.op](node, sources, out)
+            verify_int8.check(node, sources, out)
         else:
             _CHECKS[node.op](graph, node, sources, out)
+    need(len(graph.inputs) <= MAX_PORTS, "graph", f"has {len(graph.inputs)} inputs")
     need(made == set(graph.tensor), "graph", f"nobody makes {sorted(set(graph.tensor) - made)}")
-    _check_scores(graph)
+    _check_outputs(graph)
 
 
 def _check_tensor(graph: Structure, tensor: Tensor) -> None:
@@ -87,6 +95,27 @@ def _check_tensor(graph: Structure, tensor: Tensor) -> None:
         return
     need(len(tensor.shape) in (1, 3), where, f"has shape {tensor.shape}; need (H, W, C) or (C,)")
     need(tensor.scale is None, where, "has a scale that is no power of two")
+
+
+def _check_outputs(graph: Structure) -> None:
+    if graph.classifier:
+        _check_scores(graph)
+        return
+    need(graph.family == "tflite", "graph", f"family '{graph.family}' has scores alone")
+    need(not graph.labels, "graph", "has labels, but no scores of classes")
+    need(len(graph.outputs) <= MAX_PORTS, "graph", f"has {len(graph.outputs)} outputs")
+    names = [port.name for port in graph.outputs]
+    need(len({*names}) == len(names), "graph", "has two outputs of one name")
+    entries = {port.tensor for port in graph.inputs}
+    for port in graph.outputs:
+        where = f"output '{port.name}'"
+        need(NAME.fullmatch(port.name) is not None, "graph", f"has a bad name {port.name!r:.60}")
+        need(port.tensor in graph.tensor, where, f"'{port.tensor}' is not a tensor")
+        need(port.tensor not in entries, where, "is an input that nothing changes")
+    need(
+        not any(isinstance(node, ScoresInt8) for node in graph.nodes), "graph",
+        "has scores and other outputs",
+    )  # fmt: skip
 
 
 def _check_scores(graph: Structure) -> None:
@@ -278,6 +307,10 @@ def _check_reshape(graph: Structure, node: Reshape, sources: list[Tensor], out: 
     inputs(node, sources, 1)
     need(sources[0].size == out.size, f"node '{node.name}'", "changes the number of elements")
     _covers(node, out, sources[0].lo, sources[0].hi)
+    need(
+        graph.family == "fixed" or (out.lo, out.hi) == (sources[0].lo, sources[0].hi),
+        f"node '{node.name}'", "changes the type of its elements",
+    )  # fmt: skip
 
 
 _CHECKS: dict[str, Any] = {

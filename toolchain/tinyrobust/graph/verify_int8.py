@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.graph import int8
-from tinyrobust.graph.base import INT8, INT32, Node, Tensor, aligned
+from tinyrobust.graph.base import INT8, INT16, INT32, Node, Tensor, aligned
 from tinyrobust.graph.rules import inputs, need, windows
 
 MAX_SOFTMAX = 4095  # elements of a row: their sum is Q12.19
@@ -20,14 +20,28 @@ _Shape = tuple[int, ...]
 
 
 def check_tensor(tensor: Tensor) -> None:
-    """int8 values in 1 to 3 axes; a scale where there is one is positive and finite."""
+    """int8, int16 or int32 values in 1 to 3 axes; a scale is positive and finite."""
     where = f"tensor '{tensor.name}'"
     need(1 <= len(tensor.shape) <= 3, where, f"has shape {tensor.shape}; need 1 to 3 axes")
-    need((tensor.lo, tensor.hi) == INT8, where, f"has range {tensor.lo}..{tensor.hi}, not int8's")
+    ranges = (INT8, INT16, INT32)
+    need(
+        (tensor.lo, tensor.hi) in ranges, where,
+        f"has range {tensor.lo}..{tensor.hi}, not that of int8, int16 or int32",
+    )  # fmt: skip
     need(tensor.frac_bits == 0, where, "has a binary scale")
     if tensor.scale is not None:
         need(0 < tensor.scale < float("inf"), where, f"has scale {tensor.scale}")
-        need(INT8[0] <= tensor.zero_point <= INT8[1], where, f"zero point {tensor.zero_point}")
+        need(tensor.lo <= tensor.zero_point <= tensor.hi, where, f"zero point {tensor.zero_point}")
+
+
+def check(node: Node, sources: list[Tensor], out: Tensor) -> None:
+    """The rules of one node of this family."""
+    for tensor in (*sources, out):
+        need(
+            node.op in WIDE or (tensor.lo, tensor.hi) == INT8, _where(node),
+            f"tensor '{tensor.name}' has range {tensor.lo}..{tensor.hi}, not int8's",
+        )  # fmt: skip
+    CHECKS[node.op](node, sources, out)
 
 
 def accumulator_range(node: int8.Weighted) -> tuple[Any, Any]:
@@ -126,6 +140,10 @@ def _sliding(node: Any, source: Tensor, kernel: _Shape, out: Tensor, channels: i
 def _input(node: int8.InputInt8, sources: list[Tensor], out: Tensor) -> None:
     inputs(node, sources, 0)
     need(len(out.shape) == 3, _where(node), "the input must be (H, W, C)")
+
+
+def _raw(node: int8.InputRaw, sources: list[Tensor], out: Tensor) -> None:
+    inputs(node, sources, 0)
 
 
 def _scores(node: int8.ScoresInt8, sources: list[Tensor], out: Tensor) -> None:
@@ -327,6 +345,7 @@ def _softmax(node: int8.SoftmaxInt8, sources: list[Tensor], out: Tensor) -> None
 
 CHECKS: dict[str, Any] = {
     "input_int8": _input,
+    "input_raw": _raw,
     "scores_int8": _scores,
     "conv2d_int8": _conv,
     "depthwise_conv2d_int8": _depthwise,
@@ -348,3 +367,4 @@ CHECKS: dict[str, Any] = {
     "lookup_int8": _lookup,
     "softmax_int8": _softmax,
 }
+WIDE = frozenset({"input_raw"})  # whose tensors need not be int8

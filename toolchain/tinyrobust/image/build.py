@@ -19,7 +19,8 @@ from tinyrobust.artefact import sha256, write_bytes, write_json, write_text
 from tinyrobust.boards import Board
 from tinyrobust.codegen.text import string
 from tinyrobust.errors import BuildError, TinyRobustError
-from tinyrobust.graph.nodes import Graph
+from tinyrobust.graph.nodes import Graph, Port
+from tinyrobust.graph.ports import input_type, result_type, sample_shape
 from tinyrobust.image import compilers, hexfile, ports, stack
 from tinyrobust.image.elf import PADDING, Elf
 from tinyrobust.image.link import link
@@ -333,8 +334,10 @@ def _meta(
         "graph_sha256": graph.sha256,
         "image_sha256": sha256(image),
         "image_bytes": len(image),
-        "input_shape": list(graph.input.shape),
+        "input_shape": list(sample_shape(graph)),
         "classes": list(graph.labels),
+        "inputs": [_port(graph, p, input_type(graph, p.name)) for p in graph.inputs],
+        "outputs": [_port(graph, p, result_type(graph, p.tensor)) for p in graph.results],
         "steps": [{key: step[key] for key in STEP_KEYS} for step in steps],
         "versions": {
             "tinyrobust": __version__,
@@ -342,3 +345,9 @@ def _meta(
             "python": platform.python_version(),
         },
     }
+
+
+def _port(graph: Graph, port: Port, type_: str) -> dict[str, Any]:
+    """An input or output as the device has it."""
+    return {"name": port.name, "tensor": port.tensor, "type": type_,
+            "shape": list(graph.tensor[port.tensor].shape)}  # fmt: skip

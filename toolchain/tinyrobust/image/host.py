@@ -17,6 +17,7 @@ from tinyrobust import boards, codecache, codegen, memory, resources
 from tinyrobust.artefact import sha256, write_json
 from tinyrobust.errors import BuildError, GraphError
 from tinyrobust.graph.nodes import Graph
+from tinyrobust.graph.ports import sample_shape
 from tinyrobust.image import compilers
 from tinyrobust.image.build import firmware_source, model_sources
 from tinyrobust.image.objects import compile_all
@@ -24,7 +25,7 @@ from tinyrobust.kernels.layouts import dense
 from tinyrobust.writing import discard, make_scratch, scratch
 
 LIBRARY = "libmodel.so"
-SCHEMA = "tinyrobust.hostlibrary/1"
+SCHEMA = "tinyrobust.hostlibrary/2"
 Ints = npt.NDArray[np.int32]
 
 
@@ -67,8 +68,8 @@ def host_library(
             "schema": SCHEMA,
             "library_sha256": sha256((out / LIBRARY).read_bytes()),
             "graph_sha256": graph.sha256,
-            "input_shape": list(graph.input.shape),
-            "classes": graph.output.size,
+            "input_shape": list(sample_shape(graph)),
+            "values": graph.output_count,
             "outputs": [
                 {
                     "name": step["output"],
@@ -100,13 +101,14 @@ class HostModel:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BuildError(f"cannot load {path}: {error}", "build the library again") from error
         self.input_shape = tuple(int(d) for d in self.meta["input_shape"])
-        self.classes = int(self.meta["classes"])
+        self.values = int(self.meta["values"])
         self._library.tr_trace_values.restype = ctypes.c_uint32
 
     def predict(self, images: npt.NDArray[np.uint8]) -> Ints:
-        """Scores int32 (N, classes) of uint8 images (N, H, W, C)."""
+        """Results int32 (N, elements of all outputs) of samples (``graph/ports.py``), run in order;
+        of a classifier its scores (N, classes)."""
         images = self._checked(images)
-        scores = np.zeros((len(images), self.classes), np.int32)
+        scores = np.zeros((len(images), self.values), np.int32)
         status = self._library.tr_predict(
             images.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint32(len(images)),
             scores.ctypes.data_as(ctypes.c_void_p),
@@ -115,8 +117,8 @@ class HostModel:
         return scores
 
     def trace(self, image: npt.NDArray[np.uint8]) -> dict[str, Ints]:
-        """Every tensor that a step leaves in memory, by the Graph's name, for one image
-        (H, W, C). Accumulators that a kernel keeps in registers are not among them, nor are
+        """Every tensor that a step leaves in memory, by the Graph's name, for one sample.
+        Accumulators that a kernel keeps in registers are not among them, nor are
         copies in another layout."""
         images = self._checked(image[None])
         values = np.zeros(self._library.tr_trace_values(), np.int32)
@@ -137,9 +139,9 @@ class HostModel:
     def _checked(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         if images.dtype != np.uint8 or images.shape[1:] != self.input_shape:
             raise GraphError(
-                f"the model takes uint8 images {self.input_shape}, got {images.dtype} "
+                f"the model takes uint8 {self.input_shape}, got {images.dtype} "
                 f"{images.shape[1:]}",
-                "give uint8 images of the model's shape, N of them",
+                "give uint8 samples of the model's shape, N of them",
             )
         return np.ascontiguousarray(images)
 

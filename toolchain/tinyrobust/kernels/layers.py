@@ -129,10 +129,11 @@ def storage(graph: Graph) -> dict[str, str]:
     """Element type on the device of every tensor: ``u8``, ``i8``, ``i16`` or ``i32``.
 
     Accumulators take int16 where the exact range of every channel fits, else int32. In family
-    ``tflite`` everything but the scores is ``i8``.
+    ``tflite`` the scores are ``i32``, every other tensor what its range says.
     """
     if graph.family == "tflite":
-        return {n.output: "i32" if isinstance(n, ScoresInt8) else "i8" for n in graph.nodes}
+        return {n.output: "i32" if isinstance(n, ScoresInt8) else graph.tensor[n.output].storage
+                for n in graph.nodes}  # fmt: skip
     types: dict[str, str] = {}
     for node in graph.nodes:
         if isinstance(node, TERNARY):

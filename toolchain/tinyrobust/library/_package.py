@@ -19,14 +19,18 @@ from tinyrobust.boards import Board
 from tinyrobust.boards.schema import Budget, Memory, Serial
 from tinyrobust.codegen import text
 from tinyrobust.graph.base import aligned
-from tinyrobust.graph.nodes import Graph
+from tinyrobust.graph.int8 import InputInt8
+from tinyrobust.graph.nodes import Graph, Port
+from tinyrobust.graph.ports import input_bytes, input_type, result_type
 from tinyrobust.kernels import Ports, Way, catalogue, overlap, predict
+from tinyrobust.kernels.layers import ELEMENT_BYTES
 from tinyrobust.kernels.variables import FEATURES
 from tinyrobust.library._flatten import Flattened, licence, renamed
 from tinyrobust.memory.arena import ALIGN
 
 PORTABLE_CORE = "host"  # plain C++: what every core can run
 _GENERIC_BYTES = 16 << 20
+_C_TYPES = {"u8": "uint8_t", "i8": "int8_t", "i16": "int16_t", "i32": "int32_t"}
 _ARRAY = re.compile(
     r"^TR_(?:WEIGHTS|TABLES) constexpr (\w+) (\w+)\[\] = \{\n(.*?)\};\n", re.MULTILINE | re.DOTALL
 )
@@ -130,9 +134,16 @@ def package(
 
 def _facts(plan: memory.Plan, name: str, model: str, version: str) -> dict[str, Any]:
     graph = plan.graph
-    height, width, channels = aligned(graph.input.shape)
     source, scores = graph.input, graph.output
+    height, width, channels = aligned(source.shape)
+    shapes = ["x".join(map(str, graph.tensor[p.tensor].shape)) for p in graph.results]
     return {
+        "classifier": graph.classifier,
+        "inputs": [_port(graph, port, port.name) for port in graph.inputs],
+        "outputs": [_port(graph, port, None) for port in graph.results],
+        "states": False,
+        "output_words": f"{scores.size} scores" if graph.classifier else " and ".join(shapes),
+        "output_bytes": sum(plan.places[p.tensor].bytes for p in graph.results),
         "name": name,
         "NAME": name.upper(),
         "model": escaping.Foreign(model),
@@ -144,7 +155,7 @@ def _facts(plan: memory.Plan, name: str, model: str, version: str) -> dict[str, 
         "height": height,
         "width": width,
         "channels": channels,
-        "input_bytes": source.size,
+        "input_bytes": input_bytes(graph),
         "classes": scores.size,
         "labels": [text.string(label) for label in graph.labels],
         "arena_bytes": max(plan.arena_bytes, ALIGN),
@@ -160,6 +171,17 @@ def _facts(plan: memory.Plan, name: str, model: str, version: str) -> dict[str, 
         "code_ram_bytes": plan.executable_bytes,
         "kernels": sorted({step.kernel for step in plan.steps}),
     }  # fmt: skip
+
+
+def _port(graph: Graph, port: Port, entry: str | None) -> dict[str, Any]:
+    """What headers say of an input (``entry``: its name) or an output."""
+    tensor = graph.tensor[port.tensor]
+    shifted = entry is not None and isinstance(graph.node[entry], InputInt8)
+    kind = input_type(graph, entry) if entry is not None else result_type(graph, port.tensor)
+    return {"name": port.name, "type": _C_TYPES[kind], "shape": " x ".join(map(str, tensor.shape)),
+            "count": tensor.size, "bytes": tensor.size * ELEMENT_BYTES[kind],
+            "scale": tensor.scale,
+            "zero_point": tensor.zero_point + (128 if shifted else 0)}  # fmt: skip
 
 
 def _needs_dsp(plan: memory.Plan) -> bool:

@@ -27,7 +27,7 @@ def _files(package: Package) -> dict[str, str]:
         "author": "tinyrobust",
         "maintainer": "tinyrobust",
         "sentence": f"The network {properties_text(facts['model'])}, with its kernels.",
-        "paragraph": f"{facts['input_bytes']} bytes in, {facts['classes']} scores out, an arena of "
+        "paragraph": f"{facts['input_bytes']} bytes in, {facts['output_words']} out, an arena of "
         f"{facts['arena_bytes']} bytes. Integers only, no heap.",
         "category": "Data Processing",
         "url": "https://arduino.github.io/arduino-cli/latest/library-specification/",

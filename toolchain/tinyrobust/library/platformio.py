@@ -57,7 +57,7 @@ def _files(package: Package) -> dict[str, str]:
         "name": f"tinyrobust_{name}",
         "version": facts["version"],
         "description": f"The network {line(facts['model'])}, with its kernels: "
-        f"{facts['input_bytes']} bytes in, {facts['classes']} scores out, integers only",
+        f"{facts['input_bytes']} bytes in, {facts['output_words']} out, integers only",
         "keywords": ["machine learning", "tinyml", "neural network"],
         "license": "Apache-2.0",
         "headers": package.public,

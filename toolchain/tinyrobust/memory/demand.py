@@ -14,7 +14,7 @@ from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import Layer, storage, stored_bytes, view_roots
 from tinyrobust.kernels.layouts import can_hold
 from tinyrobust.memory.arena import aligned, shared_bytes
-from tinyrobust.memory.lifetimes import may_overwrite, output_bytes, reads
+from tinyrobust.memory.lifetimes import image_bytes, may_overwrite, output_bytes, reads
 from tinyrobust.memory.options import Option
 
 LAYOUTS = ("hwc", "planar4")
@@ -64,7 +64,8 @@ def demand(graph: Graph, layers: Sequence[Layer], options: Sequence[Sequence[Opt
     for i, layer in enumerate(layers):
         for name in layer.reads:
             used[roots[name]] = i
-    used[roots[graph.output.name]] = len(layers)
+    for port in graph.results:
+        used[roots[port.tensor]] = len(layers)
     wanted: dict[str, dict[int, tuple[str, ...]]] = {layer.output: {} for layer in layers}
     for i, (layer, row) in enumerate(zip(layers, options, strict=True)):
         for root in {roots[t] for t in layer.reads}:
@@ -105,10 +106,12 @@ def _own(
         key = read.root, read.layout
         sizes[key] = stored_bytes(graph.tensor[read.root], types[read.root], read.layout)
         ports.setdefault(key, []).append(read.port)
-    image = 0
+    image = later = 0
     if not layer.source:
-        image = sizes["", ""] = graph.input.size
+        at = [port.tensor for port in graph.inputs].index(layer.output)
+        image = sizes["", ""] = image_bytes(graph, at)
         ports["", ""] = ["source"]
+        later = sum(aligned(image_bytes(graph, i)) for i in range(at + 1, len(graph.inputs)))
     saved = 0
     for key, size in sizes.items():
         if key[0] and used[key[0]] != step:
@@ -117,7 +120,7 @@ def _own(
             saved = max(saved, min(aligned(size), aligned(output)))
         if option.overlap is not None and ports[key] == ["source"]:
             saved = max(saved, shared_bytes(output, size, option.overlap))
-    return aligned(image) + aligned(output) - saved + aligned(option.cost.scratch_bytes)
+    return later + aligned(image) + aligned(output) - saved + aligned(option.cost.scratch_bytes)
 
 
 def spans(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tinyrobust.graph.nodes import Graph
+from tinyrobust.graph.ports import input_type
 from tinyrobust.kernels import (
     HWC,
     Kernel,
@@ -26,9 +27,20 @@ from tinyrobust.kernels.layouts import LayoutChange
 from tinyrobust.memory.arena import Buffer, Overlaps
 from tinyrobust.memory.options import Option
 
-IMAGE = "@image"  # the raw uint8 input, before the Input node's shift
+IMAGE = "@image"  # the raw first input, as it is written before a run
 
 Chosen = Sequence[tuple[Layer, Option]]
+
+
+def image_name(index: int) -> str:
+    """Name of the buffer that input ``index`` is written to."""
+    return f"{IMAGE}{index or ''}"
+
+
+def image_bytes(graph: Graph, index: int) -> int:
+    """Its size."""
+    name = graph.inputs[index].name
+    return graph.tensor[graph.node[name].output].size * ELEMENT_BYTES[input_type(graph, name)]
 
 
 def scratch_name(layer: Layer) -> str:
@@ -95,15 +107,19 @@ def lifetimes(graph: Graph, chosen: Chosen, *, grow: bool) -> Lifetimes:
     for i, (layer, option) in enumerate(chosen):
         for read in reads(layer, option.way.ports, roots):
             used[held(read)] = i
-    used[roots[graph.output.name]] = len(chosen)
-    sizes[IMAGE], made[IMAGE], used[IMAGE] = graph.input.size, 0, 0
+    for leaving in graph.results:
+        used[roots[leaving.tensor]] = len(chosen)
+    entries = {entry.tensor: image_name(i) for i, entry in enumerate(graph.inputs)}
+    for i, entry in enumerate(graph.inputs):  # all are written before the first step
+        image = entries[entry.tensor]
+        sizes[image], made[image], used[image] = image_bytes(graph, i), 0, made[entry.tensor]
 
     home = {tensor: tensor for tensor in sizes}
     overlaps: dict[tuple[str, str], int] = {}
     for i, (layer, option) in enumerate(chosen):
         found = [(held(r), r.port) for r in reads(layer, option.way.ports, roots)]
         if not layer.source:
-            found = [(IMAGE, "source")]
+            found = [(entries[layer.output], "source")]
         dead = [(name, port) for name, port in found if used[name] == i]
         below = [
             name for name, port in dead

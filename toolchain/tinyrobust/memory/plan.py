@@ -14,7 +14,7 @@ from tinyrobust.artefact import canonical_json, sha256
 from tinyrobust.graph.nodes import Graph
 from tinyrobust.kernels import HWC, Kernel, Layer, Ports, Way, catalogue, copy_name
 from tinyrobust.kernels.layers import ELEMENT_BYTES
-from tinyrobust.memory.lifetimes import IMAGE
+from tinyrobust.memory.lifetimes import IMAGE, image_name
 
 SCHEMA = "tinyrobust.plan/1"
 Optimize = Literal["auto", "speed", "size", "balanced"]
@@ -86,10 +86,11 @@ class Plan:
 
     ``layers``: one per step: the Graph's, and a ``LayoutChange`` wherever a tensor is written
     once more in another layout. ``places``: every tensor that exists on the device (copies in
-    another layout under ``copy_name``), and IMAGE. ``code_bytes``: flash of the kernels in use,
-    measured when they were calibrated. ``code_ram_bytes``: executable RAM that the layers share;
-    ``code_memory``: where that and the kept code lie ("" when there is none), ``code_cached``: when
-    it goes through caches. ``optimize``: what the plan is best at, as ``Aim`` says.
+    another layout under ``copy_name``), and the raw inputs (``image_name``). ``code_bytes``: flash
+    of the kernels in use, measured when they were calibrated. ``code_ram_bytes``: executable RAM
+    that the layers share; ``code_memory``: where that and the kept code lie ("" when there is
+    none), ``code_cached``: when it goes through caches. ``optimize``: what the plan is best at,
+    as ``Aim`` says.
     """
 
     graph: Graph
@@ -114,8 +115,13 @@ class Plan:
 
     @property
     def image(self) -> Place:
-        """Where the raw uint8 input is written before a run."""
+        """Where the first input is written before a run."""
         return self.places[IMAGE]
+
+    @property
+    def entries(self) -> tuple[Place, ...]:
+        """Where each input is written before a run."""
+        return tuple(self.places[image_name(i)] for i in range(len(self.graph.inputs)))
 
     def place(self, tensor: str, layout: str = HWC) -> Place:
         """Where ``tensor`` lies in ``layout``. Raises KeyError when it does not."""

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from tinyrobust.boards import Board
 from tinyrobust.errors import BudgetError, GraphError
 from tinyrobust.graph.nodes import TERNARY, Graph
+from tinyrobust.graph.ports import input_type
 from tinyrobust.kernels import (
     Layer,
     accepts,
@@ -31,7 +32,7 @@ from tinyrobust.memory.arena import Arena, aligned, lower_bound, place
 from tinyrobust.memory.choose import Ceiling, Chosen, Problem, Weights, choose
 from tinyrobust.memory.demand import demand
 from tinyrobust.memory.int8_form import int8_form
-from tinyrobust.memory.lifetimes import IMAGE, Lifetimes, lifetimes, reads, scratch_name
+from tinyrobust.memory.lifetimes import Lifetimes, image_name, lifetimes, reads, scratch_name
 from tinyrobust.memory.options import EVERY, Option, distinct, forced, of_layer
 from tinyrobust.memory.plan import Choice, Optimize, Place, Plan, Step
 
@@ -277,11 +278,15 @@ def _plan(
 ) -> Plan:
     graph, alive, arena = problem.graph, found.alive, found.arena
     types = storage(graph)
-    places = {IMAGE: Place(arena.offsets[alive.home[IMAGE]], graph.input.size, "u8")}
+    places = {
+        image_name(i): Place(arena.offsets[alive.home[image_name(i)]],
+                             graph.tensor[port.tensor].size, input_type(graph, port.name))
+        for i, port in enumerate(graph.inputs)
+    }  # fmt: skip
     written = {layer.output: option.way.ports.output for layer, option in found.chain}
     roots = view_roots(graph)
     for name, home in alive.home.items():
-        if name == IMAGE:
+        if name in places:
             continue
         tensor = graph.tensor[name.partition("@")[0]]
         root = roots.get(name, name)

@@ -1,20 +1,22 @@
 """What a network is verified with: its task's images, random bytes, or the user's own file.
 
-In: a Graph, and a number of samples or a ``.npy`` file. Out: uint8 (N, *input shape) as the
-device takes them, and words for where they came from.
+In: a Graph, and a number of samples or a ``.npy`` or ``.npz`` file. Out: samples as every engine
+takes them (``graph/ports.py``), and words for where they came from.
 """
 
 from __future__ import annotations
 
 import math
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyrobust import tasks
-from tinyrobust.errors import TaskError
-from tinyrobust.graph import Graph
+from tinyrobust.errors import GraphError, TaskError
+from tinyrobust.graph import Graph, ports
 from tinyrobust.graph.base import NO_TASK
 
 SEED = 0
@@ -35,16 +37,17 @@ def load_images(net: Graph, samples: int) -> tuple[Images, str]:
             )
         except TaskError as error:
             reason = f" ({error.message})"
-    rng = np.random.default_rng(SEED)
-    shape = (samples, *net.input.shape)
     what = "images" if net.family == "fixed" else "inputs over the whole range"
-    return rng.integers(0, 256, shape, dtype=np.uint8), f"random {what}, seed {SEED}{reason}"
+    return ports.random_samples(net, samples, SEED), f"random {what}, seed {SEED}{reason}"
 
 
 def read_inputs(path: Path, net: Graph, samples: int) -> tuple[Images, str]:
-    """The first ``samples`` inputs of a ``.npy`` file: uint8 as the device takes them, or, for an
-    int8 model, its own int8 codes. Axes of 1 may be left out or added. Raises TaskError."""
-    takes = f"'{net.name}' takes (N, {', '.join(map(str, net.input.shape))})"
+    """The first ``samples`` inputs of a file. Raises TaskError.
+
+    ``.npy``: uint8 as the device takes them, or, for an int8 model, its own int8 codes; axes of 1
+    may be left out or added. ``.npz``: an array (N, ...) for each input by its name, integers or
+    real numbers, which are quantised; for a network of several inputs."""
+    takes = f"'{net.name}' takes (N, {', '.join(map(str, ports.sample_shape(net)))})"
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise TaskError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes", "give fewer inputs")
@@ -53,23 +56,42 @@ def read_inputs(path: Path, net: Graph, samples: int) -> tuple[Images, str]:
         raise TaskError(f"cannot read {path}: {error.strerror or error}", takes) from error
     except (ValueError, EOFError, SyntaxError) as error:
         raise TaskError(f"{path} is no .npy file: {error}", "write it with numpy.save") from error
+    if isinstance(values, np.lib.npyio.NpzFile):
+        return _named(path, values, net, samples)
     if not isinstance(values, np.ndarray):
         raise TaskError(f"{path} is an archive, not a .npy file", "write it with numpy.save")
-    kinds = ("uint8", "int8") if net.family == "tflite" else ("uint8",)
+    shape = ports.sample_shape(net)
+    image = shape == net.input.shape and len(net.inputs) == 1
+    kinds = ("uint8", "int8") if net.family == "tflite" and image else ("uint8",)
     if values.dtype.name not in kinds:
         raise TaskError(
             f"{path} holds {values.dtype}, need {' or '.join(kinds)}",
             _how_to_quantise(net) if net.family == "tflite" else takes,
         )
     squeezed = [n for n in values.shape[1:] if n != 1]
-    if values.ndim < 1 or squeezed != [n for n in net.input.shape if n != 1]:
+    if values.ndim < 1 or squeezed != [n for n in shape if n != 1]:
         raise TaskError(f"{path} has shape {values.shape}", takes)
     if not len(values):
         raise TaskError(f"{path} holds no inputs", takes)
-    found = np.array(values[:samples]).reshape(-1, *net.input.shape)
+    found = np.array(values[:samples]).reshape(-1, *shape)
     if found.dtype == np.int8:
         found = (found.astype(np.int16) + 128).astype(np.uint8)
     return found.astype(np.uint8), f"first {len(found):,} of {len(values):,} inputs in {path}"
+
+
+def _named(
+    path: Path, archive: np.lib.npyio.NpzFile, net: Graph, samples: int
+) -> tuple[Images, str]:
+    try:
+        values = {name: archive[name][:samples] for name in archive.files}
+        found = ports.pack(net, values)
+    except (ValueError, OSError, EOFError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+        raise TaskError(f"{path} is damaged: {error}", "write it with numpy.savez") from error
+    except GraphError as error:
+        raise TaskError(f"{path}: {error.message}", error.hint) from error
+    if not len(found):
+        raise TaskError(f"{path} holds no inputs", "give an array (N, ...) for each input")
+    return found, f"{len(found):,} inputs in {path}"
 
 
 def _how_to_quantise(net: Graph) -> str:

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tinyrobust.graph.base import Tensor
+from tinyrobust.graph.base import INT8, INT16, INT32, Tensor
 from tinyrobust.tflite import arithmetic
 from tinyrobust.tflite.file import File, FileOperator, FileTensor
 
 MAX_AXES = 3  # beside the batch of 1
 MAX_CONSTANT = 64  # elements of a list of axes, sizes, pads
+RANGES = {"INT8": INT8, "INT16": INT16, "INT32": INT32}
 ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 
 
@@ -51,7 +52,8 @@ def axis_of(axis: int, rank: int) -> int:
 def graph_tensor(name: str, shape: tuple[int, ...], like: FileTensor) -> Tensor:
     """The Graph's tensor of ``shape`` with the scale of ``like``."""
     scale, zero_point = scale_of(like)
-    return Tensor(name, shape, -128, 127, 0, scale, zero_point)
+    low, high = RANGES.get(like.type, INT8)
+    return Tensor(name, shape, low, high, 0, scale, zero_point)
 
 
 def quote(tensor: FileTensor) -> str:
@@ -168,8 +170,10 @@ def scale_of(tensor: FileTensor) -> tuple[float, int]:
         found = f"{len(tensor.scales)} scales" if tensor.scales else "no scale"
         raise Unsupported(f"{quote(tensor)} has {found}; need one")
     zero = tensor.zero_points[0]
-    if not -128 <= zero <= 127:
-        raise Unsupported(f"{quote(tensor)} has zero point {zero}, which is not int8")
+    low, high = RANGES.get(tensor.type, INT8)
+    if not low <= zero <= high:
+        name = tensor.type.lower() if tensor.type in RANGES else "int8"
+        raise Unsupported(f"{quote(tensor)} has zero point {zero}, which is not {name}")
     if tensor.scales[0] <= 0:
         raise Unsupported(f"{quote(tensor)} has a scale of {tensor.scales[0]:g}; need more than 0")
     return tensor.scales[0], zero

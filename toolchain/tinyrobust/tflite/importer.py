@@ -3,10 +3,12 @@
 In: a file. Out: a Graph of family ``tflite`` that computes what TensorFlow Lite's reference
 kernels compute, or one ConvertError that lists everything in the file that is not supported.
 
-The device takes uint8: ``x = q + 128`` of the model's int8 input. Where the file's input is uint8
-it is that uint8; where it is float32, the QUANTIZE behind it is left to the host, which finds
-scale and zero point in the Graph's input tensor. The same at the output: the scores are the int8
-values before a DEQUANTIZE, and a uint8 output minus 128.
+A file with one image in and one vector out is a classifier. The device takes uint8: ``x = q + 128``
+of the model's int8 input. Where the file's input is uint8 it is that uint8; where it is float32,
+the QUANTIZE behind it is left to the host, which finds scale and zero point in the Graph's input
+tensor. The same at the output: the scores are the int8 values before a DEQUANTIZE, and a uint8
+output minus 128. Any other file has named inputs and outputs, as they are: int8, int16 or int32,
+with what is said above for uint8 and float32.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ import numpy as np
 
 from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, Tensor, int8
-from tinyrobust.graph.base import NO_TASK, Node, aligned
+from tinyrobust.graph.base import NO_TASK, Node, Port, aligned
+from tinyrobust.graph.verify import MAX_PORTS
 from tinyrobust.tflite.arithmetic import requantize_table
 from tinyrobust.tflite.buffer import IDENTIFIER
 from tinyrobust.tflite.context import (
@@ -40,6 +43,7 @@ from tinyrobust.tflite.shapes import settle
 SUFFIX = ".tflite"
 MAX_CONSTANT_BYTES = MAX_FILE_BYTES  # of all nodes: operators may share what is in the file once
 MAX_SCORES = 1 << 16
+WIDE_TYPES = ("INT8", "INT16", "INT32")
 _SUPPORTED = (*OPERATORS, "DEQUANTIZE")  # the latter before an output
 
 
@@ -82,17 +86,16 @@ def from_bytes(data: bytes, *, name: str, where: str = "the .tflite file") -> Gr
     walk = _Walk(file, where)
     with np.errstate(all="ignore"):  # float32 as in C; what overflows is refused
         walk.run()
-    scores = walk.nodes[-1].output
-    size = next(t.size for t in walk.tensors if t.name == scores)
     try:
         return Graph(
             name=re.sub(r"[^A-Za-z0-9_.-]+", "-", name, flags=re.ASCII)[:60] or "model",
             task=NO_TASK,
-            labels=tuple(str(i) for i in range(size)),
+            labels=tuple(str(i) for i in range(walk.classes)),
             tensors=tuple(walk.tensors),
             nodes=tuple(walk.nodes),
             made_from=hashlib.sha256(data).hexdigest(),
             family="tflite",
+            outputs=tuple(walk.outputs),
         )
     except GraphError as error:
         raise ConvertError(f"{where}: {error.message}", "the model cannot be built") from error
@@ -110,98 +113,138 @@ class _Walk:
     made: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     constant_bytes: int = 0
+    classes: int = 0
+    outputs: list[Port] = field(default_factory=list)
 
     def run(self) -> None:
         """Fill ``tensors`` and ``nodes``; raises ConvertError with all problems."""
         self.names = _names(self.file.tensors)
         skipped = self._enter()
-        leave = self._leaving()
+        leaving = [self._leaving(index) for index in self.file.outputs]
         for operator in self.file.operators:
-            if operator.index not in skipped and operator is not leave:
+            if operator.index not in skipped and operator not in leaving:
                 self._operator(operator)
-        self._leave(leave)
+        self._leave(leaving)
         if self.problems:
             raise refusal(self.where, self.file, self.problems, _SUPPORTED)
 
     def _problem(self, operator: FileOperator | None, reason: str) -> None:
         self.problems.append(Problem(operator, reason))
 
-    def _only(self, indices: tuple[int, ...], what: str) -> FileTensor:
-        tensors = [self.file.tensors[i] for i in indices]
-        if len(tensors) != 1:
-            names = ", ".join(quote(t) for t in tensors)
-            raise ConvertError(
-                f"{self.where} has {len(tensors)} {what}s ({names}); exactly one is supported",
-                "split the model, or join its tensors with CONCATENATION",
-            )
-        if tensors[0].constant:
-            raise ConvertError(f"{self.where}: its {what} {quote(tensors[0])} is a constant", "")
-        return tensors[0]
+    def _check_edges(self) -> None:
+        for what, indices in (("input", self.file.inputs), ("output", self.file.outputs)):
+            if not 1 <= len({*indices}) <= MAX_PORTS or len({*indices}) != len(indices):
+                raise ConvertError(
+                    f"{self.where} has {len(indices)} {what}s, {len({*indices})} different ones; "
+                    f"need 1 to {MAX_PORTS}, each once",
+                    "split the model, or join its tensors with CONCATENATION",
+                )
+            for index in indices:
+                if self.file.tensors[index].constant:
+                    name = quote(self.file.tensors[index])
+                    raise ConvertError(f"{self.where}: its {what} {name} is a constant", "")
+
+    @property
+    def _classifies(self) -> bool:
+        """True for one image in and one vector out, which is what class scores look like."""
+        (source, *others), (out, *more) = (
+            [self.file.tensors[i] for i in indices]
+            for indices in (self.file.inputs, self.file.outputs)
+        )
+        vector = sum(n != 1 for n in out.shape) <= 1
+        kinds = {"FLOAT32", "INT8", "UINT8"}
+        return vector and not others and not more and {source.type, out.type} <= kinds
 
     def _enter(self) -> set[int]:
-        """The input node; the operators that it stands for."""
-        source = self._only(self.file.inputs, "input")
+        """The input nodes; the operators that they stand for."""
+        self._check_edges()
+        skipped: set[int] = set()
+        for index in self.file.inputs:
+            try:
+                skipped |= self._entry(self.file.tensors[index])
+            except Unsupported as error:
+                self._problem(None, str(error))
+        return skipped
+
+    def _entry(self, source: FileTensor) -> set[int]:
+        """The node of one input; the operators that it stands for. Raises Unsupported."""
         readers = [op for op in self.file.operators if source.index in op.inputs]
         skipped: set[int] = set()
         entry = source
         if source.type == "FLOAT32":
             quantizers = [op for op in readers if op.code == "QUANTIZE" and len(op.outputs) == 1]
             if len(readers) != 1 or not quantizers:
-                self._problem(
-                    None,
+                raise Unsupported(
                     f"input {quote(source)} is FLOAT32 and read by "
                     f"{', '.join(op.code for op in readers) or 'nothing'}: the model is not fully "
                     "quantised (need one QUANTIZE there)",
                 )
-                return skipped
             skipped.add(quantizers[0].index)
             self.made.add(source.index)
             entry = self.file.tensors[quantizers[0].outputs[0]]
         elif source.type == "UINT8":
             entry = _as_int8(source)
-        try:
-            if entry.type != "INT8":
-                raise Unsupported(f"input {quote(entry)} is {entry.type}; need INT8")
-            tensor = graph_tensor(self.names[entry.index], aligned(graph_shape(entry)), entry)
-        except Unsupported as error:
-            self._problem(None, str(error))
-            return skipped
+        if entry.type not in WIDE_TYPES:
+            raise Unsupported(f"input {quote(entry)} is {entry.type}; need {', '.join(WIDE_TYPES)}")
+        byte = entry.type == "INT8" and (len(self.file.inputs) == 1 or source.type == "UINT8")
+        shape = graph_shape(entry)
+        tensor = graph_tensor(self.names[entry.index], aligned(shape) if byte else shape, entry)
+        name = "input" if self._classifies else self._port_name(source)
         self.tensors.append(tensor)
-        self.nodes.append(int8.InputInt8("input", (), tensor.name))
+        node = int8.InputInt8 if byte else int8.InputRaw
+        self.nodes.append(node(name, (), tensor.name))
         self.made.add(entry.index)
         return skipped
 
-    def _leaving(self) -> FileOperator | None:
-        """The DEQUANTIZE or QUANTIZE to uint8 that makes the model's output, if one does."""
-        out = self._only(self.file.outputs, "output")
+    def _port_name(self, tensor: FileTensor) -> str:
+        """What users call an input or output: the file's name for it, made safe and unique."""
+        name = re.sub(r"[^A-Za-z0-9_.:/-]+", "_", tensor.name, flags=re.ASCII)[-60:] or "tensor"
+        edges = (*self.file.inputs, *self.file.outputs)
+        same = [i for i in edges if self.file.tensors[i].name == tensor.name]
+        return name if len(same) == 1 and tensor.name == name else f"{name}:{tensor.index}"
+
+    def _leaving(self, index: int) -> FileOperator | None:
+        """The DEQUANTIZE or QUANTIZE to uint8 that makes an output of the model, if one does."""
+        out = self.file.tensors[index]
         for operator in self.file.operators:
-            if out.index in operator.outputs and out.type in ("FLOAT32", "UINT8"):
+            if index in operator.outputs and out.type in ("FLOAT32", "UINT8"):
                 wanted = "DEQUANTIZE" if out.type == "FLOAT32" else "QUANTIZE"
                 single = len(operator.inputs) == len(operator.outputs) == 1
                 return operator if operator.code == wanted and single else None
         return None
 
-    def _leave(self, operator: FileOperator | None) -> None:
-        """The scores node; before it what a QUANTIZE to uint8 changes."""
-        out = self.file.tensors[self.file.outputs[0]]
+    def _leave(self, leaving: list[FileOperator | None]) -> None:
+        """The outputs; of a classifier the scores node. Before them what a QUANTIZE to uint8
+        changes."""
+        for index, operator in zip(self.file.outputs, leaving, strict=True):
+            try:
+                name, last = self._left(self.file.tensors[index], operator)
+                if not self._classifies:
+                    port = self._port_name(self.file.tensors[index])
+                    self.outputs.append(Port(port, name))
+                    continue
+                self.classes = last.size
+                scores = graph_tensor("scores", (last.size,), last)
+            except (Unsupported, ValueError, OverflowError) as error:
+                self._problem(operator, str(error))
+                continue
+            self.tensors.append(scores)
+            self.nodes.append(int8.ScoresInt8("scores", (name,), scores.name))
+
+    def _left(self, out: FileTensor, operator: FileOperator | None) -> tuple[str, FileTensor]:
+        """The Graph's tensor that leaves as ``out``, and the file's. Raises Unsupported."""
         last = self.file.tensors[operator.inputs[0]] if operator is not None else out
-        try:
-            if last.type != "INT8":
-                raise Unsupported(f"output {quote(last)} is {last.type}; need INT8")
-            if last.size > MAX_SCORES:
-                raise Unsupported(f"output {quote(last)} has {last.size:,} elements")
-            if last.index not in self.made:
-                raise Unsupported(f"nothing makes output {quote(last)}")
-            name = self.names[last.index]
-            if out.type == "UINT8" and operator is not None:
-                name = self._requantize(last, _as_int8(out), "output")
-                last = _as_int8(out)
-            scores = graph_tensor("scores", (last.size,), last)
-        except (Unsupported, ValueError, OverflowError) as error:
-            self._problem(operator, str(error))
-            return
-        self.tensors.append(scores)
-        self.nodes.append(int8.ScoresInt8("scores", (name,), scores.name))
+        if last.type not in WIDE_TYPES:
+            raise Unsupported(f"output {quote(last)} is {last.type}; need {', '.join(WIDE_TYPES)}")
+        if last.size > MAX_SCORES and self._classifies:
+            raise Unsupported(f"output {quote(last)} has {last.size:,} elements")
+        if last.index not in self.made:
+            raise Unsupported(f"nothing makes output {quote(last)}")
+        name = self.names[last.index]
+        if out.type == "UINT8" and operator is not None:
+            name = self._requantize(last, _as_int8(out), f"output_{out.index}")
+            last = _as_int8(out)
+        return name, last
 
     def _requantize(self, source: FileTensor, out: FileTensor, name: str) -> str:
         """Name of ``source`` in the scale of ``out``: itself where nothing changes."""
@@ -259,11 +302,11 @@ class _Walk:
         self.tensors += [*context.temporaries, *new]
 
     def _with_int8_input(self) -> File:
-        """The file with a uint8 input as the int8 that the Graph has."""
-        entry = self.file.inputs[0]
+        """The file with uint8 inputs as the int8 that the Graph has."""
         tensors = list(self.file.tensors)
-        if tensors[entry].type == "UINT8":
-            tensors[entry] = _as_int8(tensors[entry])
+        for entry in self.file.inputs:
+            if tensors[entry].type == "UINT8":
+                tensors[entry] = _as_int8(tensors[entry])
         return replace(self.file, tensors=tuple(tensors))
 
     def _is_identity(self, file: File, operator: FileOperator) -> bool:

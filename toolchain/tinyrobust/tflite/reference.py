@@ -1,19 +1,22 @@
 """TensorFlow Lite's own reference kernels, as the independent check of family ``tflite``.
 
-In: a ``.tflite`` file and device inputs. Out: int32 scores as the Graph gives them. Needs
-TensorFlow; imported late. ``BUILTIN_REF`` of TF 2.15.1 is the oracle: the default resolver brings
-the XNNPACK delegate, which rounds differently.
+In: a ``.tflite`` file and samples (``graph/ports.py``). Out: int32 results as the Graph gives them.
+Needs TensorFlow; imported late. ``BUILTIN_REF`` of TF 2.15.1 is the oracle: the default resolver
+brings the XNNPACK delegate, which rounds differently.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyrobust.graph import Graph
+from tinyrobust.graph import Graph, ports
+from tinyrobust.graph.int8 import InputInt8
+from tinyrobust.graph.nodes import Port
 
 
 class Reference:
@@ -30,9 +33,7 @@ class Reference:
         self.version = str(tf.__version__)
         self._graph = graph
         self._data = data
-        self._interpreter = _interpreter(tf, data)
-        self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]
+        self._tf = tf
 
     def trace(self, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.int32]]:
         """int32 (N, *shape) of every tensor of the Graph that the file has, by its name there.
@@ -56,46 +57,69 @@ class Reference:
         model.signatureDefs = None
         interpreter = _interpreter(tf, bytes(flatbuffer.convert_object_to_bytearray(model)))
         found: dict[str, list[npt.NDArray[np.int32]]] = {name: [] for name in wanted}
-        for value in self._quantised(images).reshape(len(images), *self._input["shape"]):
-            interpreter.set_tensor(self._input["index"], value)
-            interpreter.invoke()
+        for values in self._entering(interpreter, images):
+            _run(interpreter, values)
             for name, (index, shape) in wanted.items():
                 q = interpreter.get_tensor(index)
-                signed = q.astype(np.int32) - (128 if q.dtype == np.uint8 else 0)
+                signed = q.astype(np.int64) - (128 if q.dtype == np.uint8 else 0)
                 found[name].append(signed.reshape(shape))
-        return {name: np.array(values) for name, values in found.items()}
+        return {name: np.array(values, np.int32) for name, values in found.items()}
 
     def scores(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-        """int32 (N, size) of uint8 (N, *input shape)."""
-        values = self._quantised(images).reshape(len(images), *self._input["shape"])
-        found = np.zeros((len(images), self._graph.output.size), np.int32)
-        for i, value in enumerate(values):
-            self._interpreter.set_tensor(self._input["index"], value)
-            self._interpreter.invoke()
-            found[i] = self._integers(self._interpreter.get_tensor(self._output["index"]))
+        """int32 (N, elements of all outputs) of samples, run in order from the first state on."""
+        found = np.zeros((len(images), self._graph.output_count), np.int32)
+        interpreter = _interpreter(self._tf, self._data)
+        outputs = interpreter.get_output_details()
+        for i, values in enumerate(self._entering(interpreter, images)):
+            _run(interpreter, values)
+            found[i] = np.concatenate([
+                self._integers(interpreter.get_tensor(detail["index"]), port.tensor)
+                for detail, port in zip(outputs, self._graph.results, strict=True)
+            ])  # fmt: skip
         return found
 
-    def _quantised(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        """The images as the file's input type."""
-        if self._input["dtype"] == np.uint8:
-            return images
-        q = images.astype(np.int16) - 128
-        if self._input["dtype"] == np.int8:
-            return q.astype(np.int8)
-        tensor = self._graph.input
-        assert tensor.scale is not None
-        return ((q - tensor.zero_point) * np.float64(tensor.scale)).astype(np.float32)
+    def _entering(
+        self, interpreter: Any, images: npt.NDArray[np.uint8]
+    ) -> Iterator[dict[int, npt.NDArray[Any]]]:
+        """For each sample the file's inputs in its own types, by index."""
+        details = interpreter.get_input_details()
+        raw = ports.split(self._graph, images)
+        for i in range(len(images)):
+            yield {
+                int(detail["index"]): self._entry(detail, port, raw[port.tensor][i])
+                for detail, port in zip(details, self._graph.inputs, strict=True)
+            }
 
-    def _integers(self, value: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-        """The file's output as the int8 scores of the Graph."""
+    def _entry(self, detail: Any, port: Port, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A sample's part ``raw`` as the file's input."""
+        if detail["dtype"] == np.uint8:
+            return raw.reshape(detail["shape"])
+        q = raw.astype(np.int64)
+        if isinstance(self._graph.node[port.name], InputInt8):
+            q = q - 128
+        if detail["dtype"] == np.float32:
+            tensor = self._graph.tensor[port.tensor]
+            assert tensor.scale is not None
+            real = (q - tensor.zero_point) * np.float64(tensor.scale)
+            return real.astype(np.float32).reshape(detail["shape"])
+        return q.astype(detail["dtype"]).reshape(detail["shape"])
+
+    def _integers(self, value: npt.NDArray[Any], name: str) -> npt.NDArray[np.int32]:
+        """The file's output as the integers of the Graph's tensor ``name``."""
         flat = value.reshape(-1)
         if flat.dtype == np.uint8:
             return flat.astype(np.int32) - 128
-        if flat.dtype == np.int8:
+        if np.issubdtype(flat.dtype, np.integer):
             return flat.astype(np.int32)
-        tensor = self._graph.output
+        tensor = self._graph.tensor[name]
         assert tensor.scale is not None
         return (np.rint(flat / np.float64(tensor.scale)) + tensor.zero_point).astype(np.int32)
+
+
+def _run(interpreter: Any, values: dict[int, npt.NDArray[Any]]) -> None:
+    for index, value in values.items():
+        interpreter.set_tensor(index, value)
+    interpreter.invoke()
 
 
 def _interpreter(tf: Any, data: bytes) -> Any:

@@ -36,10 +36,28 @@ void trace_step(void* user, uint16_t, const tr_step* info, const uint8_t* arena)
   }
 }
 
-int invoke(const uint8_t* image, tr_step_hook hook, void* user) {
-  const tr_status ready = tr_init(tr_arena, tr_arena_bytes);
-  if (ready != TR_OK) return ready;
-  __builtin_memcpy(tr_input(), image, tr_model.input_bytes);
+bool ready = false;
+
+// The library keeps its states from call to call: it is made ready once.
+int prepare() {
+  if (ready) return TR_OK;
+  const tr_status status = tr_init(tr_arena, tr_arena_bytes);
+  ready = status == TR_OK;
+  return status;
+}
+
+size_t bytes_of(const tr_tensor& tensor) {
+  return static_cast<size_t>(tensor.count) * tr_element_bytes(tensor.type);
+}
+
+int invoke(const uint8_t* from, tr_step_hook hook, void* user) {
+  const int status = prepare();
+  if (status != TR_OK) return status;
+  for (uint16_t i = 0; i < tr_model.input_count; ++i) {
+    const tr_tensor& input = tr_model.inputs[i];
+    __builtin_memcpy(tr_at(&input), from, bytes_of(input));
+    from += bytes_of(input);
+  }
   return tr_invoke(hook, user);
 }
 
@@ -47,14 +65,30 @@ int invoke(const uint8_t* image, tr_step_hook hook, void* user) {
 
 extern "C" {
 
-// Scores of `count` images one after the other; 0, or a tr_status.
-int tr_predict(const uint8_t* images, uint32_t count, int32_t* scores) {
-  for (uint32_t i = 0; i < count; ++i) {
+// Runs `count` inputs one after the other, each all inputs of the model end to end; every element
+// of every output, widened to int32. 0, or a tr_status.
+int tr_predict(const uint8_t* inputs, uint32_t count, int32_t* values) {
+  for (uint32_t n = 0; n < count; ++n) {
     const int status =
-        invoke(images + static_cast<size_t>(i) * tr_model.input_bytes, nullptr, nullptr);
+        invoke(inputs + static_cast<size_t>(n) * tr_model.input_bytes, nullptr, nullptr);
     if (status != TR_OK) return status;
-    const size_t bytes = tr_model.classes * sizeof(int32_t);
-    __builtin_memcpy(scores + static_cast<size_t>(i) * tr_model.classes, tr_scores(), bytes);
+    for (uint16_t i = 0; i < tr_model.output_count; ++i) {
+      const tr_tensor& output = tr_model.outputs[i];
+      for (uint32_t k = 0; k < output.count; ++k) {
+        *values++ = element(tr_at(&output), output.type, k);
+      }
+    }
+  }
+  return TR_OK;
+}
+
+// Every state as it is now, end to end, widened to int32; 0, or a tr_status.
+int tr_states(int32_t* values) {
+  const int status = prepare();
+  if (status != TR_OK) return status;
+  for (uint16_t i = 0; i < tr_model.state_count; ++i) {
+    const tr_tensor& state = tr_model.states[i].tensor;
+    for (uint32_t k = 0; k < state.count; ++k) *values++ = element(tr_at(&state), state.type, k);
   }
   return TR_OK;
 }
@@ -66,10 +100,10 @@ uint32_t tr_trace_values(void) {
   return values;
 }
 
-// Every step's tensor for one image, one after the other, widened to int32; 0, or a tr_status.
-int tr_trace(const uint8_t* image, int32_t* values) {
+// Every step's tensor for one input, one after the other, widened to int32; 0, or a tr_status.
+int tr_trace(const uint8_t* input, int32_t* values) {
   Trace trace = {values, 0};
-  return invoke(image, trace_step, &trace);
+  return invoke(input, trace_step, &trace);
 }
 
 }  // extern "C"
