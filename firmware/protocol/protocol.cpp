@@ -15,6 +15,9 @@ using tr::Header;
 using tr::Receiver;
 using tr::Sender;
 
+/* Made small rather than fast: nothing in these is done for every byte that comes. */
+#define TR_COLD __attribute__((cold, noinline))
+
 /* All memory of the link. */
 TR_BUFFER static Receiver tr_link_receiver;
 TR_BUFFER static Sender tr_link_sender;
@@ -65,7 +68,7 @@ static void send() {
 }
 
 /* PROTOCOL.md, "Errors". The session in the frame is the device's own when that is the fault. */
-static void send_error(const Header& request, uint8_t code, uint32_t detail) {
+TR_COLD static void send_error(const Header& request, uint8_t code, uint32_t detail) {
   Sender& out = begin(request, TR_WIRE_ERROR);
   out.put8(code);
   out.put8(request.type);
@@ -87,12 +90,22 @@ static uint32_t bytes_of(const tr_tensor& tensor) {
   return tensor.count * tr_element_bytes(tensor.type);
 }
 
+static uint16_t count_of(uint8_t kind) {
+  return kind == TR_WIRE_INPUTS    ? tr_model.input_count
+         : kind == TR_WIRE_OUTPUTS ? tr_model.output_count
+                                   : tr_model.state_count;
+}
+
+TR_COLD static const tr_tensor& tensor_of(uint8_t kind, uint16_t index) {
+  return kind == TR_WIRE_INPUTS    ? tr_model.inputs[index]
+         : kind == TR_WIRE_OUTPUTS ? tr_model.outputs[index]
+                                   : tr_model.states[index].tensor;
+}
+
 /* From byte `offset` of all inputs, outputs or states to the end of that one; there must be it. */
-static Stretch locate(uint8_t kind, uint32_t offset) {
+TR_COLD static Stretch locate(uint8_t kind, uint32_t offset) {
   for (uint16_t i = 0;; ++i) {
-    const tr_tensor& tensor = kind == TR_WIRE_INPUTS    ? tr_model.inputs[i]
-                              : kind == TR_WIRE_OUTPUTS ? tr_model.outputs[i]
-                                                        : tr_model.states[i].tensor;
+    const tr_tensor& tensor = tensor_of(kind, i);
     const uint32_t bytes = bytes_of(tensor);
     if (offset < bytes) return {tr_at(&tensor) + offset, bytes - offset};
     offset -= bytes;
@@ -100,7 +113,7 @@ static Stretch locate(uint8_t kind, uint32_t offset) {
 }
 
 /* Puts at most one chunk of outputs or states, from `offset` on, into the frame. */
-static void put_tensors(Sender& out, uint8_t kind, uint32_t offset) {
+TR_COLD static void put_tensors(Sender& out, uint8_t kind, uint32_t offset) {
   const uint32_t all = kind == TR_WIRE_OUTPUTS ? tr_model.output_bytes : tr_model.state_bytes;
   uint32_t left = all - offset;
   if (left > TR_WIRE_CHUNK_BYTES) left = TR_WIRE_CHUNK_BYTES;
@@ -118,7 +131,7 @@ static void put_tensors(Sender& out, uint8_t kind, uint32_t offset) {
 
 /* Pieces arrive in order; a repeated one is dropped, one after a gap too. The reply to INFER tells
  * when something is missing, so a PUT itself is never answered unless it is wrong in itself. */
-static void do_put(const Header& request, const uint8_t* payload) {
+TR_COLD static void do_put(const Header& request, const uint8_t* payload) {
   LinkState& link = tr_link_state;
   if (request.length < 5) return send_error(request, TR_WIRE_E_LENGTH, request.length);
   uint32_t offset = get32(payload);
@@ -152,7 +165,7 @@ static void do_put(const Header& request, const uint8_t* payload) {
 
 /* True when all inputs lie in their places with the CRC that the host computed; else the error is
  * on its way. Either way the transfer is over: tr_invoke may overwrite the inputs. */
-static bool take_input(const Header& request, const uint8_t* payload) {
+TR_COLD static bool take_input(const Header& request, const uint8_t* payload) {
   LinkState& link = tr_link_state;
   if (link.model != TR_OK) {
     send_error(request, TR_WIRE_E_MODEL, (uint32_t)link.model);
@@ -197,7 +210,7 @@ static void time_step(void* user, uint16_t step, const tr_step*, const uint8_t*)
 }
 
 /* The answer to the INFER that ran last: as often as it is asked for, it runs once. */
-static void send_outputs(const Header& request) {
+TR_COLD static void send_outputs(const Header& request) {
   Sender& out = begin_reply(request);
   out.put32(tr_link_state.done_cycles);
   out.put32(tr_model.output_bytes);
@@ -228,7 +241,7 @@ static void do_infer(const Header& request, const uint8_t* payload) {
 }
 
 /* A piece of the outputs of the last INFER, or of the states. */
-static void do_get(const Header& request, const uint8_t* payload) {
+TR_COLD static void do_get(const Header& request, const uint8_t* payload) {
   const LinkState& link = tr_link_state;
   const uint8_t kind = payload[2];
   const uint32_t offset = get32(payload + 4);
@@ -243,7 +256,7 @@ static void do_get(const Header& request, const uint8_t* payload) {
   send();
 }
 
-static void do_reset_state(const Header& request, const uint8_t*) {
+TR_COLD static void do_reset_state(const Header& request, const uint8_t*) {
   LinkState& link = tr_link_state;
   if (link.model != TR_OK) return send_error(request, TR_WIRE_E_MODEL, (uint32_t)link.model);
   tr_reset_state();
@@ -297,7 +310,7 @@ static void do_trace(const Header& request, const uint8_t* payload) {
 /* ---- Questions about the device ---------------------------------------------------------------
  */
 
-static void do_hello(const Header& request, const uint8_t*) {
+TR_COLD static void do_hello(const Header& request, const uint8_t*) {
   LinkState& link = tr_link_state;
   if (request.session != link.session) {
     link.session = request.session;
@@ -330,13 +343,13 @@ static void do_hello(const Header& request, const uint8_t*) {
   send();
 }
 
-static void do_ping(const Header& request, const uint8_t* payload) {
+TR_COLD static void do_ping(const Header& request, const uint8_t* payload) {
   begin_reply(request).put_bytes(payload, request.length);
   send();
 }
 
 /* As many whole entries as fit, from the asked step on. */
-static void do_steps(const Header& request, const uint8_t* payload) {
+TR_COLD static void do_steps(const Header& request, const uint8_t* payload) {
   const uint16_t first = get16(payload);
   if (first >= tr_model.step_count)
     return send_error(request, TR_WIRE_E_VALUE, tr_model.step_count);
@@ -355,22 +368,18 @@ static void do_steps(const Header& request, const uint8_t* payload) {
 }
 
 /* As many whole entries as fit of the inputs, outputs or states, from the asked one on. */
-static void do_tensors(const Header& request, const uint8_t* payload) {
+TR_COLD static void do_tensors(const Header& request, const uint8_t* payload) {
   const uint8_t kind = payload[0];
   const uint16_t first = get16(payload + 2);
   if (kind > TR_WIRE_STATES) return send_error(request, TR_WIRE_E_VALUE, TR_WIRE_STATES);
-  const uint16_t count = kind == TR_WIRE_INPUTS    ? tr_model.input_count
-                         : kind == TR_WIRE_OUTPUTS ? tr_model.output_count
-                                                   : tr_model.state_count;
+  const uint16_t count = count_of(kind);
   if (first >= count) return send_error(request, TR_WIRE_E_VALUE, count);
   Sender& out = begin_reply(request);
   out.put8(kind);
   out.put8(0);
   out.put16(first);
   for (uint16_t i = first; i < count; ++i) {
-    const tr_tensor& tensor = kind == TR_WIRE_INPUTS    ? tr_model.inputs[i]
-                              : kind == TR_WIRE_OUTPUTS ? tr_model.outputs[i]
-                                                        : tr_model.states[i].tensor;
+    const tr_tensor& tensor = tensor_of(kind, i);
     if (out.room() < 22 + 1 + TR_WIRE_MAX_NAME) break;
     uint32_t scale;
     __builtin_memcpy(&scale, &tensor.scale, sizeof scale);
@@ -384,7 +393,7 @@ static void do_tensors(const Header& request, const uint8_t* payload) {
   send();
 }
 
-static void do_layer_cycles(const Header& request, const uint8_t*) {
+TR_COLD static void do_layer_cycles(const Header& request, const uint8_t*) {
   const LinkState& link = tr_link_state;
   if (tr_model.step_count > TR_WIRE_MAX_STEPS)
     return send_error(request, TR_WIRE_E_UNSUPPORTED, tr_model.step_count);
@@ -397,7 +406,7 @@ static void do_layer_cycles(const Header& request, const uint8_t*) {
 }
 
 /* The deepest the stack has been: start-up painted it, and it grows down. */
-static void do_memory(const Header& request, const uint8_t*) {
+TR_COLD static void do_memory(const Header& request, const uint8_t*) {
   const uint32_t* const low = tr_port_stack_low();
   const uint32_t* const high = tr_port_stack_high();
   const uint32_t* mark = low;
@@ -411,7 +420,7 @@ static void do_memory(const Header& request, const uint8_t*) {
   send();
 }
 
-static void do_image_hash(const Header& request, const uint8_t*) {
+TR_COLD static void do_image_hash(const Header& request, const uint8_t*) {
   uint8_t digest[32];
   tr::sha256(tr_port_image(), tr_port_image_bytes(), digest);
   Sender& out = begin_reply(request);
@@ -420,7 +429,7 @@ static void do_image_hash(const Header& request, const uint8_t*) {
   send();
 }
 
-static void do_link_stats(const Header& request, const uint8_t*) {
+TR_COLD static void do_link_stats(const Header& request, const uint8_t*) {
   const LinkState& link = tr_link_state;
   Sender& out = begin_reply(request);
   out.put32(link.frames);
@@ -434,7 +443,7 @@ static void do_link_stats(const Header& request, const uint8_t*) {
 /* ---- Baud rate and reset ----------------------------------------------------------------------
  */
 
-static void do_set_baud(const Header& request, const uint8_t* payload) {
+TR_COLD static void do_set_baud(const Header& request, const uint8_t* payload) {
   LinkState& link = tr_link_state;
   const uint32_t baud = get32(payload);
   if (baud < TR_WIRE_BAUD_BASE || baud > tr_port_baud_max())
@@ -458,7 +467,7 @@ void tr_protocol_idle(void) {
   link.baud_before = 0;
 }
 
-static void do_reset(const Header& request, const uint8_t*) {
+TR_COLD static void do_reset(const Header& request, const uint8_t*) {
   begin_reply(request);
   send();
   tr_port_set_baud(tr_link_state.baud); /* waits until the reply has left the wire */
@@ -493,7 +502,7 @@ static const Command kCommands[] = {
     {TR_WIRE_RESET, 0, 0, do_reset},
 };
 
-static void dispatch(const Header& request, const uint8_t* payload) {
+TR_COLD static void dispatch(const Header& request, const uint8_t* payload) {
   LinkState& link = tr_link_state;
   if (request.version != TR_WIRE_VERSION)
     return send_error(request, TR_WIRE_E_VERSION, TR_WIRE_VERSION);

@@ -5,7 +5,8 @@ namespace {
 
 uint8_t* arena = nullptr;
 
-void begin(const tr_state& state) {
+// Once, and small.
+__attribute__((cold)) void begin(const tr_state& state) {
   uint8_t* const to = arena + state.tensor.offset;
   const uint32_t size = tr_element_bytes(state.tensor.type);
   const uint32_t bytes = state.tensor.count * size;

@@ -180,6 +180,11 @@ def check_task(name: str, graph: Graph) -> None:
             f"give --task: {', '.join(tasks.names())}",
         )
     task = tasks.get(name)
+    if not graph.classifier:
+        raise TaskError(
+            f"'{graph.name}' gives {', '.join(port.name for port in graph.results)}, which are no "
+            "scores of classes", "evaluate a network of one image in and one vector of scores out",
+        )  # fmt: skip
     if tuple(task.input_shape) != graph.input.shape or len(task.labels) != graph.output.size:
         raise TaskError(
             f"task '{name}' has images {tuple(task.input_shape)} of {len(task.labels)} classes, "

@@ -301,8 +301,11 @@ def weight_changes(
     """Graphs that differ from ``net`` in one weight, with layer, index, old and new value.
 
     From the first layer on, the weight in the middle of every output channel: a trit becomes
-    another, any other weight an end of its range.
+    another, any other weight an end of its range. A network without weights has the zero point of
+    an output changed by one.
     """
+    if not any(isinstance(node, (*TERNARY, Weighted)) for node in net.nodes):
+        yield from _zero_changes(net)
     for position, node in enumerate(net.nodes):
         if not isinstance(node, (*TERNARY, Weighted)):
             continue
@@ -319,6 +322,19 @@ def weight_changes(
             except GraphError:
                 continue  # the changed weight leaves a proved range: not a Graph
             yield changed, (node.name, index, before, after)
+
+
+def _zero_changes(
+    net: Graph,
+) -> Iterator[tuple[Graph, tuple[str, tuple[int, ...], int, int]]]:
+    for position, node in enumerate(net.nodes):
+        before = getattr(node, "output_zero", None)
+        if before is None:
+            continue
+        after = before - 1 if before > 0 else before + 1
+        changed: Any = dataclasses.replace(node, output_zero=after)  # type: ignore[call-arg]
+        nodes = (*net.nodes[:position], changed, *net.nodes[position + 1 :])
+        yield dataclasses.replace(net, nodes=nodes), (node.name, (), before, after)
 
 
 def _with_weight(net: Graph, position: int, index: tuple[int, ...], value: int) -> Graph:

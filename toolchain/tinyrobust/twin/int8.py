@@ -51,12 +51,13 @@ class TwinInt8:
             if leak and hasattr(node, "lo") and node.op in _BACK
         }
         self._last_use = last_use(graph)
-        last = graph.producer(graph.nodes[-1].inputs[0])
+        scores = graph.nodes[-1].inputs[0] if graph.classifier else graph.output.name
+        last = graph.producer(scores)
         while isinstance(last, Reshape):
             last = graph.producer(last.inputs[0])
         self._logits = last.inputs[0] if isinstance(last, int8.SoftmaxInt8) else last.output
         if not isinstance(last, int8.SoftmaxInt8):
-            self._logits = graph.nodes[-1].inputs[0]
+            self._logits = scores
 
     @property
     def logit_scale(self) -> float:
@@ -69,7 +70,8 @@ class TwinInt8:
 
     def scores(self, x: npt.ArrayLike) -> Real:
         """Scores (N, K), equal to ``interpreter.run``'s."""
-        return self._each(np.asarray(x), lambda values: values[self.graph.output.name])
+        name = self.graph.output.name
+        return self._each(np.asarray(x), lambda values: values[name].reshape(len(values[name]), -1))
 
     def pull(self, x: npt.ArrayLike, loss: Loss) -> Pulled:
         """Logits, the loss (N,) and its gradient (N, H, W, C), in one pass."""
