@@ -91,16 +91,25 @@ def test_kinds_of_bytes() -> None:
 # -- words ---------------------------------------------------------------------------------
 
 HELLO = (
-    struct.pack("<BBH6I5HbBII", 1, 1, 1024, 16384, 115200, 921600, 480000000, 19904, 3072, 32, 32,
-                3, 2, 8, 4, 0, 7920, 2712)
+    struct.pack("<BBH8I4HII", 2, 1, 1024, 16384, 115200, 921600, 480000000, 19904, 3072, 8, 0,
+                1, 1, 0, 8, 7920, 2712)
     + bytes(32) + b"\x05board\x05model"
 )  # fmt: skip
 WORDS = [
     (wire.HELLO | wire.REPLY, HELLO, "board (virtual, counts instructions) runs model"),
     (wire.PUT, struct.pack("<I", 1024) + bytes(100), "100 bytes of the input from 1024 on"),
     (wire.INFER, struct.pack("<II", 3072, 0xABCD), "input of 3,072 bytes, CRC 0000abcd"),
-    (wire.INFER | wire.REPLY, struct.pack("<HHIii", 1, 2, 12345, -5, 9),
+    (wire.INFER | wire.REPLY, struct.pack("<IIii", 12345, 8, -5, 9),
      "class 1 (ring), 12,345 cycles, scores -5 9"),
+    (wire.INFER | wire.REPLY, struct.pack("<II1024x", 12345, 2048),
+     "outputs of 1024 of 2,048 bytes, 12,345 cycles"),
+    (wire.GET, struct.pack("<HBBI", 7, 1, 0, 1024), "outputs of inference 7 from byte 1,024 on"),
+    (wire.GET, struct.pack("<HBBI", 0, 2, 0, 0), "states from byte 0 on"),
+    (wire.GET | wire.REPLY, bytes(12), "12 bytes"),
+    (wire.RESET_STATE | wire.REPLY, b"", "the states begin again"),
+    (wire.TENSORS, bytes([1, 0, 3, 0]), "outputs from 3 on"),
+    (wire.TENSORS | wire.REPLY, bytes([1, 0, 0, 0]) + struct.pack("<BBif3I", 2, 2, 0, 0.5, 4, 5, 0)
+     + b"\x05boxes", "outputs from 0 on: boxes 4x5 int16"),
     (wire.TRACE, struct.pack("<IIHH", 3072, 1, 2, 5), "steps 2 to 5"),
     (wire.TRACE_DATA, struct.pack("<HBBII", 3, 0, 0, 64, 128) + bytes(64),
      "step 3, elements 64 to 127 of 128"),
