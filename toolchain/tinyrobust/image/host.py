@@ -139,8 +139,7 @@ class HostModel:
     def _checked(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         if images.dtype != np.uint8 or images.shape[1:] != self.input_shape:
             raise GraphError(
-                f"the model takes uint8 {self.input_shape}, got {images.dtype} "
-                f"{images.shape[1:]}",
+                f"the model takes uint8 {self.input_shape}, got {images.dtype} {images.shape[1:]}",
                 "give uint8 samples of the model's shape, N of them",
             )
         return np.ascontiguousarray(images)
