@@ -17,12 +17,14 @@ from ruamel.yaml import YAML
 from tests.graphs import tiny_graph
 from tests.int8_networks import network
 from tests.library_builds import run
+from tests.tflite_models import two_and_two
 from tinyrobust import boards, library, memory
 from tinyrobust.boards.cores import CORES
 from tinyrobust.cli.main import run as tinyrobust
 from tinyrobust.errors import BudgetError, TinyRobustError
-from tinyrobust.graph import file, interpreter
+from tinyrobust.graph import file, interpreter, ports
 from tinyrobust.library._names import identifier
+from tinyrobust.tflite import importer as tflite
 
 FORMATS = sorted(library.formats())
 BOARD = library.generic_board("cortex-m4")
@@ -368,3 +370,52 @@ def test_its_size_is_shown_beside_the_firmwares(
     assert f"{own['flash_bytes']:,} B" in out.err and f"{whole['flash_bytes']:,} B" in out.err
     limit = boards.load("nucleo-h743").budget
     assert whole["ram_bytes"] < limit.ram_bytes
+
+
+class _Tensor(ctypes.Structure):
+    """<name>_tensor of the header."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p), ("name", ctypes.c_char_p), ("count", ctypes.c_uint32),
+        ("bytes", ctypes.c_uint32), ("shape", ctypes.c_uint32 * 3), ("rank", ctypes.c_uint8),
+        ("type", ctypes.c_uint8), ("zero_point", ctypes.c_int32), ("scale", ctypes.c_float),
+    )  # fmt: skip
+
+
+def test_inputs_and_outputs_by_index_and_by_name(tmp_path: Path) -> None:
+    net = tflite.from_bytes(two_and_two(), name="two")
+    made = library.export(net, BOARD, tmp_path / "lib", format="c-array", model="two")
+    run(["make", "-j2", "CFLAGS=-O0 -fPIC", "CXXFLAGS=-O0 -fPIC"], made.folder)
+    objects = [made.folder / "build" / f"{Path(s).stem}.o" for s in made.package.compiled]
+    run(["gcc", "-shared", *objects, "-o", "two.so"], made.folder)
+    two = ctypes.CDLL(str(made.folder / "two.so"))
+    for name in ("two_input_tensor", "two_output_tensor"):
+        getattr(two, name).restype = _Tensor
+    memory_ = np.zeros(1 << 16, np.uint8)
+    start = -memory_.ctypes.data % 8
+    model = ctypes.c_void_p()
+    ref = ctypes.byref(model)
+    assert two.two_input_tensor(ref, 0).data is None
+    assert two.two_init(ref, ctypes.c_void_p(memory_.ctypes.data + start), 1 << 15) == 0
+    assert [two.two_find_input(n) for n in (b"vector", b"map", b"sum", b"", None)] == [
+        1, 0, -1, -1, -1
+    ]  # fmt: skip
+    assert [two.two_find_output(n) for n in (b"half", b"sum", b"su")] == [1, 0, -1]
+    vector, half = two.two_input_tensor(ref, 1), two.two_output_tensor(ref, 1)
+    assert (vector.name, vector.type, vector.zero_point, vector.bytes) == (b"vector", 0, 120, 6)
+    assert [*half.shape][: half.rank] == [3, 4, 2] and half.scale == np.float32(0.2)
+    assert two.two_output_tensor(ref, 2).data is None and two.two_reset_state(ref) == 0
+    samples = ports.random_samples(net, 5, 3)
+    for sample, expected in zip(samples, interpreter.run(net, samples), strict=True):
+        at = 0
+        for i in range(2):
+            tensor = two.two_input_tensor(ref, i)
+            ctypes.memmove(tensor.data, sample[at:].tobytes(), tensor.bytes)
+            at += tensor.bytes
+        assert two.two_invoke(ref) == 0
+        outputs = [two.two_output_tensor(ref, i) for i in range(2)]
+        found = b"".join(ctypes.string_at(o.data, o.bytes) for o in outputs)
+        assert np.frombuffer(found, np.int8).tolist() == expected.tolist()
+    header = (made.folder / "two.h").read_text()
+    assert 'output 1 "half": int8_t 3 x 4 x 2' in header and "TWO_CLASSES" not in header
+    assert (made.folder / "example").is_file()

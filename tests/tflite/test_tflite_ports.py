@@ -7,33 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tflite_models import Op, T, constant, write
+from tests.tflite_models import two_and_two
 from tinyrobust import graph, image
 from tinyrobust.errors import GraphError
 from tinyrobust.graph import ports
 from tinyrobust.graph.file import from_bytes, to_bytes
 from tinyrobust.tflite import importer as tflite
 from tinyrobust.tflite.reference import Reference
-
-
-def two_and_two() -> bytes:
-    """An int8 map and a uint8 vector in; a map, and a float vector of both out."""
-    tensors = [
-        T((1, 3, 4, 2), 0.1, 3, name="map"), T((1, 6), 0.05, 120, "UINT8", name="vector"),
-        T((1, 6), 0.05, -8), T((1, 3, 4, 2), 0.2, -5, name="half"), T((1, 24), 0.2, -5),
-        constant(np.arange(-72, 72, dtype=np.int8).reshape(6, 24), 0.01), T((1, 6), 0.1, 2),
-        T((1, 6), 0.12, 1), T((1, 6), type="FLOAT32", name="sum"),
-        constant(np.array([1, 24], np.int32)),
-    ]  # fmt: skip
-    ops = [
-        Op("QUANTIZE", [1], [2]),
-        Op("RELU", [0], [3]),
-        Op("RESHAPE", [3, 9], [4]),
-        Op("FULLY_CONNECTED", [4, 5], [6], "FullyConnectedOptions", {"FusedActivationFunction": 0}),
-        Op("ADD", [6, 2], [7], "AddOptions"),
-        Op("DEQUANTIZE", [7], [8]),
-    ]
-    return write(tensors, ops, [0, 1], [8, 3])
 
 
 def test_ports_have_the_files_names_and_the_files_order() -> None:

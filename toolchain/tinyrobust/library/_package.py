@@ -178,10 +178,14 @@ def _port(graph: Graph, port: Port, entry: str | None) -> dict[str, Any]:
     tensor = graph.tensor[port.tensor]
     shifted = entry is not None and isinstance(graph.node[entry], InputInt8)
     kind = input_type(graph, entry) if entry is not None else result_type(graph, port.tensor)
-    return {"name": port.name, "type": _C_TYPES[kind], "shape": " x ".join(map(str, tensor.shape)),
-            "count": tensor.size, "bytes": tensor.size * ELEMENT_BYTES[kind],
-            "scale": tensor.scale,
-            "zero_point": tensor.zero_point + (128 if shifted else 0)}  # fmt: skip
+    return {
+        "name": escaping.Foreign(port.name),
+        "type": _C_TYPES[kind],
+        "shape": " x ".join(map(str, tensor.shape)),
+        "bytes": tensor.size * ELEMENT_BYTES[kind],
+        "scale": tensor.scale,
+        "zero_point": tensor.zero_point + (128 if shifted else 0),
+    }
 
 
 def _needs_dsp(plan: memory.Plan) -> bool:
