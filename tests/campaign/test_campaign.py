@@ -117,30 +117,27 @@ def test_bits_are_drawn_from_every_region() -> None:
     assert {draw_bit(regions, random) for _ in range(600)} == every
 
 
-def test_instructions_are_drawn_as_they_run(built: image.Image) -> None:
-    elf = Elf(built.elf)
-    base, content = elf.flash_image()
-    # A block of the image of which the instructions are known: found by its own decoding.
-    function = next(s for s in elf.symbols if s.kind == "STT_FUNC" and s.bytes > 40)
-    block = function.address & ~1
-    made = Instructions({block: (7, 16)}, {block: (107, 16), 0x20000000: (50, 8)}, elf)
-    starts = made.starts(block, 16)
-    assert starts[0] == block and set(np.diff(starts)) <= {2, 4}
-    assert made.total == 100 * len(starts) + 50
+def test_instructions_are_drawn_as_they_run() -> None:
+    """In proportion to blocks' runs times their instructions, whatever ran before left out."""
+    made = Instructions({64: (7, 16, 6)}, {64: (107, 16, 6), 128: (50, 8, 2), 192: (0, 4, 1)})
+    assert made.total == 700
     random = np.random.default_rng(1)
-    drawn = [made.draw("skip", random, (0, 1)) for _ in range(2000)]
-    flash = [d for d in drawn if d.address != 0x20000000]
-    assert {d.address for d in flash} == set(starts)
-    assert {d.turn for d in flash} == set(range(8, 108))
-    expected = 100 * len(starts) / made.total
-    assert abs(len(flash) / len(drawn) - expected) < 0.05
+    drawn = [made.draw("skip", random, (0, 1)) for _ in range(3000)]
+    often = [d for d in drawn if d.address == 64]
+    turns = {d.turn for d in often}
+    assert turns <= set(range(43, 643)) and len(turns) > 500 and {d.bytes for d in often} == {16}
+    assert abs(len(often) / len(drawn) - 6 / 7) < 0.03
     memory = [made.draw("arena", random, (1000, 4)) for _ in range(200)]
-    assert {d.where for d in memory} == {1000, 1001, 1002, 1003} and {d.bit for d in memory} == set(
-        range(8)
-    )
-    assert base and content
+    assert {d.where for d in memory} == {1000, 1001, 1002, 1003}
+    assert {d.bit for d in memory} == set(range(8))
     with pytest.raises(TinyRobustError, match="no instruction"):
-        Instructions({block: (7, 16)}, {block: (7, 16)}, elf)
+        Instructions({64: (7, 16, 6)}, {64: (7, 16, 6)})
+
+
+def test_a_range_counts_every_instruction_in_it() -> None:
+    """From the first addition on, 5 rounds of 4 instructions: the sixth is its second one."""
+    registers, happened = run_loop(Injection("skip", ADD, 6, bytes=8))
+    assert (registers["r0"], registers["r1"], happened) == (5, 8, 1)
 
 
 # -- what becomes of a built network ---------------------------------------------------------

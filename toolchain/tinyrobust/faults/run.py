@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from tinyrobust import device, virtual
 from tinyrobust.boards import Board
-from tinyrobust.errors import BoardError, DeviceFault, LinkError, ProtocolError, TinyRobustError
+from tinyrobust.errors import DeviceFault, LinkError, ProtocolError, TinyRobustError
 from tinyrobust.faults.targets import (
     FLASH_KINDS,
     KINDS,
@@ -180,7 +180,7 @@ class _Runs:
             self.scores = session.infer_many(self.images).scores
             after = wanted.read()
             self.hash = session.image_hash()
-        return Instructions(before, after, self.elf)
+        return Instructions(before, after)
 
     def judge(self, fault: FlashBit | Injection, tally: Tally) -> None:
         """Run one fault and count what it did."""
@@ -202,10 +202,7 @@ class _Runs:
 
     def _run(self, flash: Path | None, injection: Injection | None) -> tuple[str, bool, bool]:
         """What became of it; whether the fault has happened; whether the hash tells it."""
-        try:
-            running = virtual.start(self.board, self.built, flash_file=flash, injection=injection)
-        except BoardError:  # the boot block's checksum, the vectors
-            return FAULT, True, False
+        running = virtual.start(self.board, self.built, flash_file=flash, injection=injection)
         with running:
             outcome, told = self._ask(running, flash is not None)
             reached = injection is None or running.is_injected()

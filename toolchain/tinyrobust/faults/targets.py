@@ -25,7 +25,6 @@ RUN_KINDS = ("arena", "registers", "skip")
 KINDS = (*FLASH_KINDS, *RUN_KINDS)
 _ARENA = ".tr_arena"
 _CODE_RAM = ".tr_code_ram"
-_WIDE = (0b11101, 0b11110, 0b11111)  # Armv7-M ARM, A5.1: first halfword of 32-bit instructions
 
 
 @dataclass(frozen=True)
@@ -95,51 +94,32 @@ def draw_bit(regions: list[Region], random: np.random.Generator) -> FlashBit:
 class Instructions:
     """The instructions of one inference as they run, to draw from.
 
-    ``before`` and ``after``: blocks counted before and after it (``Profile.read``). Blocks of code
-    that the firmware wrote into RAM are known by their first instruction alone.
+    ``before`` and ``after``: blocks counted before and after it (``Profile.read``).
     """
 
     def __init__(
-        self, before: Mapping[int, tuple[int, int]], after: Mapping[int, tuple[int, int]],
-        elf: Elf,
-    ) -> None:  # fmt: skip
-        self._base, self._content = elf.flash_image()
-        self._before = {address: count for address, (count, _) in before.items()}
+        self, before: Mapping[int, tuple[int, int, int]], after: Mapping[int, tuple[int, int, int]]
+    ) -> None:
+        self._before = {address: count for address, (count, _, _) in before.items()}
         rows = [
-            (address, count - self._before.get(address, 0), size)
-            for address, (count, size) in sorted(after.items())
+            (address, count - self._before.get(address, 0), size, instructions)
+            for address, (count, size, instructions) in sorted(after.items())
         ]
         self._blocks = [row for row in rows if row[1] > 0]
         if not self._blocks:
             raise TinyRobustError("no instruction of an inference was counted", "build it again")
-        starts = [self.starts(address, size) for address, _, size in self._blocks]
-        self._starts = starts
-        weights = np.array([
-            count * len(each) for (_, count, _), each in zip(self._blocks, starts, strict=True)
-        ], np.float64)  # fmt: skip
+        weights = np.array([count * each for _, count, _, each in self._blocks], np.float64)
         self.total = int(weights.sum())
         self._share = weights / weights.sum()
-
-    def starts(self, address: int, size: int) -> list[int]:
-        """Addresses of a block's instructions."""
-        at, end = address - self._base, address - self._base + size
-        if not 0 <= at < end <= len(self._content):
-            return [address]
-        found = []
-        while at < end:
-            found.append(self._base + at)
-            first = int.from_bytes(self._content[at : at + 2], "little") >> 11
-            at += 4 if first in _WIDE else 2
-        return found
 
     def draw(
         self, kind: str, random: np.random.Generator, arena: tuple[int, int]
     ) -> Injection:  # fmt: skip
         """One fault of a kind of RUN_KINDS at an instruction, uniform over those that run."""
         chosen = int(random.choice(len(self._blocks), p=self._share))
-        block, count, _ = self._blocks[chosen]
-        address = int(random.choice(self._starts[chosen]))
-        turn = self._before.get(block, 0) + int(random.integers(1, count + 1))
+        address, count, size, each = self._blocks[chosen]
+        skipped = self._before.get(address, 0) * each
+        turn = skipped + int(random.integers(1, count * each + 1))
         where: dict[str, Any] = {}
         if kind == "registers":
             where = {"where": int(random.integers(13)), "bit": int(random.integers(32))}
@@ -148,4 +128,4 @@ class Instructions:
                 "where": arena[0] + int(random.integers(arena[1])), "bit": int(random.integers(8))
             }  # fmt: skip
         action = {"skip": "skip", "registers": "register", "arena": "memory"}[kind]
-        return Injection(action, address, turn, **where)  # type: ignore[arg-type]
+        return Injection(action, address, turn, bytes=size, **where)  # type: ignore[arg-type]

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tinyrobust.virtual.thumb import is_wide
+
 SKIP: Literal["skip"] = "skip"
 REGISTER: Literal["register"] = "register"
 MEMORY: Literal["memory"] = "memory"
@@ -25,14 +27,15 @@ _REGISTERS = 13  # r0 to r12
 
 @dataclass(frozen=True)
 class Injection:
-    """Before the instruction at ``address`` runs for the ``turn``-th time: it is skipped, or bit
-    ``bit`` of register r``where``, or of the byte at ``where``, is flipped."""
+    """Before the ``turn``-th instruction runs that lies in the ``bytes`` from ``address`` on: it is
+    skipped, or bit ``bit`` of register r``where``, or of the byte at ``where``, is flipped."""
 
     action: Literal["skip", "register", "memory"]
     address: int
     turn: int
     where: int = 0
     bit: int = 0
+    bytes: int = 2
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Injection:
@@ -61,13 +64,14 @@ def inject(uc: Any, what: Injection, done: Callable[[], None]) -> None:
             engine.mem_write(what.where, bytes([value ^ (1 << what.bit)]))
         done()
 
-    uc.hook_add(unicorn.UC_HOOK_CODE, at, begin=what.address, end=what.address)
+    uc.hook_add(unicorn.UC_HOOK_CODE, at, begin=what.address, end=what.address + what.bytes - 1)
 
 
 @dataclass(frozen=True)
 class Profile:
     """Counts of blocks that start in ``ranges`` (first address, bytes), in ``file``: for every
-    halfword how often a block has started there, and the bytes of that block, uint32 each."""
+    halfword how often a block has started there, that block's bytes, and its instructions, uint32
+    each."""
 
     file: Path
     ranges: tuple[tuple[int, int], ...]
@@ -79,18 +83,21 @@ class Profile:
 
     def create(self) -> None:
         """An empty file."""
-        self.file.write_bytes(bytes(8 * self.halfwords))
+        self.file.write_bytes(bytes(12 * self.halfwords))
 
-    def read(self) -> dict[int, tuple[int, int]]:
-        """By address of a block: how often it ran so far, and its bytes."""
+    def read(self) -> dict[int, tuple[int, int, int]]:
+        """By address of a block: how often it ran so far, its bytes, its instructions."""
         import numpy as np
 
-        counts = np.frombuffer(self.file.read_bytes(), np.uint32).reshape(2, -1)
+        counts = np.frombuffer(self.file.read_bytes(), np.uint32).reshape(3, -1)
         found, first = {}, 0
         for base, size in self.ranges:
             for at in np.flatnonzero(counts[0, first : first + size // 2]):
                 place = first + int(at)
-                found[base + 2 * int(at)] = (int(counts[0, place]), int(counts[1, place]))
+                found[base + 2 * int(at)] = (
+                    int(counts[0, place]), int(counts[1, place]), int(counts[2, place]),
+                )  # fmt: skip
+
             first += size // 2
         return found
 
@@ -103,15 +110,27 @@ def profile(uc: Any, wanted: Profile) -> Any:
 
     with wanted.file.open("r+b") as file:
         memory = mmap.mmap(file.fileno(), 0)
-    counts = np.frombuffer(memory, np.uint32).reshape(2, -1)  # shared with whoever reads the file
+    counts = np.frombuffer(memory, np.uint32).reshape(3, -1)  # shared with whoever reads the file
     first = 0
     for base, size in wanted.ranges:
         place = first - base // 2
 
-        def at(_uc: Any, address: int, bytes_: int, _user: object, place: int = place) -> None:
-            counts[0, place + address // 2] += 1
-            counts[1, place + address // 2] = bytes_
+        def block(_uc: Any, address: int, bytes_: int, _user: object, place: int = place) -> None:
+            at = place + address // 2
+            counts[0, at] += 1
+            if counts[1, at] != bytes_:
+                counts[1, at] = bytes_
+                counts[2, at] = _instructions(bytes(uc.mem_read(address, bytes_)))
 
-        uc.hook_add(unicorn.UC_HOOK_BLOCK, at, begin=base, end=base + size - 1)
+        uc.hook_add(unicorn.UC_HOOK_BLOCK, block, begin=base, end=base + size - 1)
         first += size // 2
     return counts
+
+
+def _instructions(code: bytes) -> int:
+    """How many Thumb instructions ``code`` is."""
+    at = count = 0
+    while at < len(code):
+        at += 4 if is_wide(int.from_bytes(code[at : at + 2], "little")) else 2
+        count += 1
+    return count
