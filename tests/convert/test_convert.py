@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -313,6 +314,27 @@ def test_what_cannot_be_converted_is_named(case: str, tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match=message) as caught:
         convert(net.model(), tmp_path)
     assert caught.value.hint and "\n" not in str(caught.value)
+
+
+def test_a_model_of_keras_3_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = types.ModuleType("keras")
+    three.__version__ = "3.15.1"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "keras", three)
+    model = type("Functional", (), {"__module__": "keras.src.models.functional"})()
+    with pytest.raises(ConvertError, match=r"Keras 3\.15\.1") as caught:
+        plugin.from_keras(model, output_dir=tmp_path)
+    assert "HGQ2" in caught.value.hint
+
+
+def test_ternary_weights_with_their_scale_are_not_called_something_else() -> None:
+    from tinyrobust.convert import lowering
+
+    weight = types.SimpleNamespace(data=np.array([[-0.5, 0.0], [0.5, 0.5]]))
+    layer = types.SimpleNamespace(name="odd", weights={"weight": weight})
+    with pytest.raises(ConvertError, match="'odd' has ternary weights whose scale"):
+        lowering._trits(layer)
 
 
 def test_a_diverged_training_is_named(tmp_path: Path) -> None:

@@ -261,3 +261,24 @@ def test_a_task_of_other_images_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match="has 4 outputs, task 'shapes'"):
         qonnx.make(source, tmp_path / "made", task="shapes", oracle_images=0)
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("op", ["QuantizeLinear", "QLinearConv"])
+def test_onnxruntime_s_int8_form_is_refused_with_the_reason(op: str) -> None:
+    net = QonnxNet((3, 6, 6))
+    net.node(op, net.x, net.constant(np.float32(0.1)), net.constant(np.uint8(3)))
+    with pytest.raises(ConvertError, match="rescaling in float32") as caught:
+        reader.convert(net.model())
+    assert "QONNX" in caught.value.hint
+
+
+def test_pytorch_modules_are_told_of_qonnx() -> None:
+    from types import SimpleNamespace
+
+    from tinyrobust.convert.backend import CortexM
+
+    config = SimpleNamespace(config={"PytorchModel": object()}, get_config_value=lambda key: "")
+    lower = next(v for k, v in vars(CortexM).items() if k == "lower_to_graph")
+    with pytest.raises(ConvertError, match="no PyTorch modules") as caught:
+        lower(None, SimpleNamespace(config=config))
+    assert "Brevitas" in caught.value.hint

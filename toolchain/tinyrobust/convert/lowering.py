@@ -368,12 +368,24 @@ def _bounds(tensor: Tensor) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64
 def _trits(layer: Any) -> npt.NDArray[np.int8]:
     weights = dead_channels_to_zero(np.asarray(layer.weights["weight"].data, np.float64))
     trits = np.rint(weights)
+    if _scaled(weights):
+        raise ConvertError(
+            f"layer '{layer.name}' has ternary weights whose scale hls4ml left in them, as it does "
+            "with HGQ2's", "train with QKeras's ternary(alpha='auto'), or with Brevitas and QONNX",
+        )  # fmt: skip
     if np.abs(weights - trits).max() > 1e-4 or np.abs(trits).max() > 1:
         raise ConvertError(
             f"layer '{layer.name}' has weights that are not -1, 0 or +1 times one scale per "
             "channel", "use ternary(alpha='auto') as kernel quantiser",
         )  # fmt: skip
     return trits.astype(np.int8)
+
+
+def _scaled(weights: npt.NDArray[np.float64]) -> bool:
+    """Whether ``weights`` are trits times a scale that is not 1."""
+    sizes = np.unique(np.abs(weights))
+    sizes = sizes[sizes > 0]
+    return len(sizes) == 1 and abs(sizes[0] - 1) > 1e-4
 
 
 def dead_channels_to_zero(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,6 +69,7 @@ def from_keras(
     ``made_from``, ``board``. Returns the hls4ml ModelGraph. Raises ConvertError naming the layer
     that cannot be converted.
     """
+    _refuse_keras3(model)
     require_qkeras()
     ensure_registered()
     import hls4ml
@@ -78,6 +80,18 @@ def from_keras(
         check_keras(model)
         return hls4ml.converters.convert_from_keras_model(
             model, backend=backend, hls_config=hls_config, output_dir=str(output_dir), **options
+        )
+
+
+def _refuse_keras3(model: Any) -> None:
+    """Keras 3, on which HGQ2 and later QKeras build, has other layers with the same names."""
+    home = type(model).__module__.split(".")[0]
+    version = str(getattr(sys.modules.get(home), "__version__", ""))
+    if home == "keras" and version.startswith("3"):
+        raise ConvertError(
+            f"the model is one of Keras {version}; those of QKeras 0.9 on Keras 2 are converted",
+            "HGQ2 and QKeras for Keras 3 are not read; train with QKeras 0.9.0, or with Brevitas "
+            "and `tinyrobust convert FILE.onnx`",
         )
 
 

@@ -56,6 +56,10 @@ from tinyrobust.graph.verify import accumulator_range
 
 EXTRA_HINT = "pip install 'tinyrobust[qonnx]'"
 CHANNELS_LAST = "qonnx.custom_op.channels_last"
+_INTEGER_FORMS = (
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
+    "ConvInteger", "MatMulInteger",
+)  # fmt: skip
 _QUANTISE = "put a quantiser (Brevitas: QuantIdentity or QuantReLU, unsigned) behind it"
 _MAX_MEAN = 256  # pixels of a mean whose ties the pooling kernels round to even
 
@@ -140,6 +144,12 @@ class _Reader:
         where = f"node '{name_of(node)}' ({node.op_type})"
         inputs = [self.values.get(i) if i else None for i in node.input]
         handler = _HANDLERS.get(node.op_type)
+        if node.op_type in _INTEGER_FORMS:
+            raise ConvertError(
+                f"{where} is of onnxruntime's int8 form, which is not read: it rounds every "
+                "rescaling in float32, which the device's integers do not",
+                "export QONNX (Brevitas), or the int8 network as a .tflite file",
+            )
         if handler is None:
             raise ConvertError(
                 f"{where} is an operation that cannot be converted",
