@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REAL_DATA = "TINYROBUST_DATA"
 PUBLIC_CASES = "TINYROBUST_CASES_DIR"  # models of others, which are not kept here
@@ -65,6 +66,10 @@ NEEDS: dict[str, tuple[Callable[[pytest.Config], bool], str]] = {
         "needs a board: pytest --port /dev/ttyACM0",
     ),
 }
+# A busy machine is slow, which says nothing of the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
 _ALLOWED = {reason for _, reason in NEEDS.values()}
 _stray_skips: list[str] = []
 

@@ -7,6 +7,7 @@ invent.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import os
@@ -14,6 +15,7 @@ import select
 import shutil
 import subprocess
 import tempfile
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -170,8 +172,13 @@ class Wire:
                 raise LinkError(f"{self.name} is gone", "start it again") from error
 
     def read(self) -> bytes:
-        if not self._ready:
-            self._collect(self.poll_s)
+        """What the device has sent; nothing only when it has said all and waits for us, so that
+        time limits strike frames that were lost, and never a device on a busy machine."""
+        while not self._ready:
+            waits = self._waits()
+            self._collect(self.poll_s if waits else 0.001)
+            if waits:
+                break
         data, self._ready = self._ready, b""
         return data
 
@@ -193,11 +200,25 @@ class Wire:
             else:
                 self._ready += self._pass("in", block)
 
+    def _waits(self) -> bool:
+        """Whether the device has read all that was written and sleeps; also when it has ended."""
+        process = self._process
+        if process.stdin is None or process.stdin.closed:
+            return True
+        unread = fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4))
+        try:
+            stat = Path(f"/proc/{process.pid}/stat").read_text()
+        except FileNotFoundError:
+            return True
+        return unread == bytes(4) and stat.rsplit(")", 1)[1].split()[0] in "SZX"
+
     def set_baud(self, baud: int) -> None:
         if baud in self.rates_refused:
             raise LinkError(f"{self.name} cannot be set to {baud} baud", "choose a lower rate")
         if baud != self.baud:
-            time.sleep(0.002)  # the device changes after its reply has left
+            while not self._waits():  # the device changes after its reply has left
+                time.sleep(0.001)
+            self._collect(0)
         self.baud = baud
 
     def discard_input(self) -> None:

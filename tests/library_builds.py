@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.patience import PATIENCE_S
+
 PROJECTS = Path(__file__).parent / "projects"
 
 
@@ -72,7 +74,7 @@ def scores(program: Path, target: Target, images: np.ndarray) -> np.ndarray:
                    "none", "-monitor", "none", "-serial", "none",
                    "-semihosting-config", "enable=on,target=native"]  # fmt: skip
     done = subprocess.run(
-        command, input=images.tobytes(), capture_output=True, check=False, timeout=200
+        command, input=images.tobytes(), capture_output=True, check=False, timeout=PATIENCE_S
     )
     assert done.returncode == 0, done.stderr.decode()
     found = []

@@ -218,7 +218,7 @@ class SamBa:
         else:
             self._uc.reg_write(arm_const.UC_ARM_REG_SP, _RAM + _RAM_BYTES)
         self._uc.reg_write(arm_const.UC_ARM_REG_LR, _RETURN | 1)
-        self._uc.emu_start(pc | 1, _RETURN, timeout=5_000_000)
+        self._uc.emu_start(pc | 1, _RETURN, timeout=PATIENCE_S * 1_000_000)
         self._uc.mem_write(FLASH, bytes(self.flash))  # what went to the latch is not in the flash
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import numpy as np
 import pytest
 
 from tests import keras_models
-from tests.graphs import tiny_graph
+from tests.graphs import resnet8_graph, tiny_graph
 from tests.keras_models import Net
 from tests.patience import PATIENCE_S
-from tinyrobust import resources
+from tinyrobust import resources, tasks
 from tinyrobust.convert import order, plugin, qkeras
 from tinyrobust.errors import ConvertError
 from tinyrobust.graph import (
@@ -30,6 +31,7 @@ from tinyrobust.graph import (
     file,
     interpreter,
 )
+from tinyrobust.graph.model import load_model
 from tinyrobust.zoo import make as zoo
 
 ZOO = resources.root() / "models" / "zoo" / "shapes-small"
@@ -167,20 +169,45 @@ def test_agreement_is_judged_as_a_statistic(samples: int, unexplained: int, enou
     assert found.enough == enough
 
 
-def test_rounding_reaches_as_far_as_one_step_of_every_input() -> None:
-    """No change of the last layer's inputs by one step moves a score further, and some do."""
-    graph = tiny_graph()
+@pytest.mark.parametrize("make", [tiny_graph, resnet8_graph])
+def test_rounding_reaches_as_far_as_its_probability_says(make: Any) -> None:
+    """Steps drawn at random move scores further in less than one of 1,000 images, and some come
+    near it; all steps in the worst direction reach more than twice as far."""
+    graph = make()
     reach = qkeras.rounding_reach(graph) * 2.0**graph.output.frac_bits
     dense, last = graph.nodes[-2:]
-    weights, m = dense.arrays["weights"].astype(np.int64), last.arrays["multipliers"][0]
+    weights = dense.arrays["weights"].astype(np.float64)
+    terms = last.arrays["multipliers"][0][:, None] * weights / 65536
     rng = np.random.default_rng(0)
-    x = rng.integers(1, 127, (500, weights.shape[1]))
-    moved = x + rng.integers(-1, 2, x.shape)
-    moved[: len(weights)] = x[: len(weights)] + weights  # the worst
-    scores = [(m.astype(np.int64) * (v @ weights.T)) >> 16 for v in (x, moved)]
-    difference = np.abs(scores[1] - scores[0])
-    assert (difference <= reach).all()
-    assert (difference.max(axis=0) >= reach - 2).all()
+    steps = rng.integers(0, 2, (4000, weights.shape[1])) * 2 - 1
+    steps[rng.random(steps.shape) > qkeras.ROUNDED_OTHERWISE] = 0
+    moved = steps @ terms.T
+    between = np.abs(moved[:, :, None] - moved[:, None])
+    assert (between > reach).mean() < qkeras.BEYOND_REACH
+    if make is resnet8_graph:
+        assert (between.max(axis=0) > 0.3 * (reach - 2)).mean() > 0.8
+        worst = np.abs(terms[:, None] - terms[None]).sum(axis=2)
+        assert np.median(worst) > 2 * np.median(reach)
+
+
+@pytest.mark.parametrize("name", ["conv1", "res3_conv2", "res4_conv1"])
+def test_a_published_network_with_one_wrong_layer_is_refused(name: str) -> None:
+    """Its classes lie as close together as those of robust networks do, and 64 inputs meet there:
+    every one a step off in the worst direction would explain all that goes wrong."""
+    graph = load_model("cifar10-resnet8-robust").graph
+    images, _ = tasks.get("shapes").load("test", 40)
+    ours = interpreter.run(graph, images)
+    theirs = ours * 2.0**-graph.output.frac_bits
+    assert qkeras.judge(graph, theirs, ours) == (0, 0)
+    turned = tuple(
+        replace(node, weights=np.roll(node.arrays["weights"], 1, axis=0))
+        if node.name == name else node for node in graph.nodes
+    )  # fmt: skip
+    other, beyond = qkeras.judge(
+        graph, theirs, interpreter.run(replace(graph, nodes=turned), images)
+    )
+    found = qkeras.Agreement(len(images), len(images) - other, beyond, 0, {}, 0.0)
+    assert other and not found.enough, (other, beyond)
 
 
 def test_depthwise_kernels_are_trits_behind_their_scale(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tinyrobust.errors import ConvertError
 from tinyrobust.graph import Graph, file, interpreter
 
 ZOO = resources.root() / "models" / "zoo" / "shapes-small"
-pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.train, pytest.mark.slow]
 
 
 def images(graph: Graph, n: int) -> np.ndarray:

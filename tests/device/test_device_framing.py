@@ -77,7 +77,7 @@ def test_no_single_changed_byte_passes(frame: Frame, data: st.DataObject) -> Non
     assert decoder.bad >= 1
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.binary(max_size=3000), max_size=5), frames)
 def test_noise_neither_raises_nor_hides_what_follows(noise: list[bytes], frame: Frame) -> None:
     decoder = Decoder()

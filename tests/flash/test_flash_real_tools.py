@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import termios
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,25 +117,29 @@ def test_stub_port_in_use() -> None:
             Simulation(boards.load("mps2-an500"), None, gdb_port=port)
 
 
-def test_output_of_tools() -> None:
+def test_output_of_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bars, colours, slow tools, silent tools."""
     from tinyrobust.flash._tool import run_tool
 
+    monkeypatch.chdir(tmp_path)
     heard: list[tuple[str, float | None]] = []
 
     def half(words: str) -> float | None:
-        return words.count("#") / 4 if "#" in words else None
+        if "#" not in words:
+            return None
+        Path(f"heard{words.count('#')}").touch()  # the tool goes on when it was read
+        return words.count("#") / 4
 
     script = (
-        r"printf 'one\r\033[32mtwo\033[0m\n#'; sleep 0.2; printf '##'; sleep 0.2; "
-        r"printf '#\nend'"
+        r"printf 'one\r\033[32mtwo\033[0m\n#'; until [ -e heard1 ]; do sleep 0.05; done; "
+        r"printf '##'; until [ -e heard3 ]; do sleep 0.05; done; printf '#\nend'"
     )
     said = run_tool("sh", ["sh", "-c", script], (), fraction=half,
                     progress=lambda *what: heard.append(what))  # fmt: skip
     assert heard == [("one", None), ("two", None), ("", 0.25), ("", 0.75), ("", 1.0), ("end", None)]
     assert "\x1b" not in said
-    with pytest.raises(FlashError, match=r"did not finish within 1 s: thinking") as caught:
-        run_tool("sh", ["sh", "-c", "echo thinking; sleep 60"], [("think", "wait")], timeout_s=0.6)
+    with pytest.raises(FlashError, match=r"did not finish within 2 s: thinking") as caught:
+        run_tool("sh", ["sh", "-c", "echo thinking; sleep 60"], [("think", "wait")], timeout_s=2.0)
     assert caught.value.hint == "wait"
     with pytest.raises(FlashError, match=r"status 3\): it said nothing"):
         run_tool("sh", ["sh", "-c", "exit 3"], ())

@@ -12,6 +12,7 @@ import pytest
 from tests import fake_device
 from tests.fake_device import Device, Wire
 from tests.fuzz import run_apart
+from tests.patience import PATIENCE_S
 from tinyrobust.device import Session, wire
 from tinyrobust.device.framing import Frame, encode
 
@@ -86,7 +87,7 @@ def run(fuzzer: Path, corpus: Path, tmp_path: Path) -> Run:
     def start(*options: str) -> subprocess.CompletedProcess[str]:
         found = tmp_path / "found"
         found.mkdir()
-        command = [fuzzer, "-seed=1", "-timeout=10", *options, found, corpus]
+        command = [fuzzer, "-seed=1", f"-timeout={PATIENCE_S}", *options, found, corpus]
         return run_apart(list(map(str, command)), tmp_path)
 
     return start

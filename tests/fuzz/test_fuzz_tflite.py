@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz import run_apart
 from tests.golden.make_tflite_golden import FILE
+from tests.patience import PATIENCE_S
 from tests.tflite_models import Op, T, constant, write
 from tinyrobust.errors import ConvertError
 from tinyrobust.tflite import importer as tflite
@@ -155,7 +156,7 @@ def test_atheris(tmp_path: Path) -> None:
     for i, model in enumerate(MODELS):
         (corpus / f"model{i}.tflite").write_bytes(model)
     command = [sys.executable, "-m", "tests.fuzz.tflite_fuzzer", str(corpus), "-runs=20000",
-               "-max_total_time=60", "-timeout=5", "-rss_limit_mb=1024", "-seed=1",
+               "-max_total_time=60", f"-timeout={PATIENCE_S}", "-rss_limit_mb=1024", "-seed=1",
                f"-artifact_prefix={tmp_path}/"]  # fmt: skip
     found = run_apart(command, ROOT)
     assert found.returncode == 0, found.stderr[-3000:]

@@ -72,7 +72,7 @@ def test_the_boot_rom_refuses_a_block_with_a_wrong_bit(
         virtual.start(PICO, None, flash_file=tmp_path / "flash", elf=built.elf) as running,
         pytest.raises(DeviceFault, match="the CRC in its last word is wrong"),
     ):
-        running.raise_if_faulted(10)
+        running.raise_if_faulted(PATIENCE_S)
 
 
 def test_another_section_is_no_boot_block(built: image.Image, tmp_path: Path) -> None:

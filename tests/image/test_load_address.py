@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.graphs import tiny_graph
+from tests.patience import PATIENCE_S
 from tinyrobust import boards, device, flash, graph, image, resources, virtual
 from tinyrobust.boards import Board
 from tinyrobust.errors import BoardError, BuildError, DeviceFault, FlashError
@@ -134,7 +135,7 @@ def test_an_image_linked_for_another_address_does_not_start(
         virtual.start(other, built, strict=True) as running,
         pytest.raises(DeviceFault, match="reset vector is not in it"),
     ):
-        running.raise_if_faulted(10.0)
+        running.raise_if_faulted(PATIENCE_S)
 
 
 @pytest.mark.parametrize(

@@ -332,7 +332,6 @@ def wait_for_a_new_checkpoint(process: subprocess.Popen[str], path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_killed_training_resumes_to_the_same_history_and_weights(
     recipe_file: Path, whole: Path, tmp_path: Path
 ) -> None:

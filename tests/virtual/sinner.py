@@ -11,6 +11,8 @@ from tempfile import mkdtemp
 
 import serial
 
+from tests.patience import PATIENCE_S
+
 _HERE = Path(__file__).parent / "virtual_firmware"
 _FLAGS = (
     "-mcpu=cortex-m7 -mthumb -mfpu=fpv5-d16 -mfloat-abi=hard -O1 -g -Wall -ffreestanding -nostdlib"
@@ -55,7 +57,7 @@ def digest(image: SmallImage) -> str:
 class Line:
     """A serial program: sends commands, reads answers."""
 
-    def __init__(self, port: str, timeout_s: float = 10.0, *, greet: bool = True) -> None:
+    def __init__(self, port: str, timeout_s: float = PATIENCE_S, *, greet: bool = True) -> None:
         self.serial = serial.Serial(port, 115200, timeout=timeout_s)
         if greet:  # opening a port drops what came before, perhaps the firmware's "!"
             self.serial.write(b"n")

@@ -110,7 +110,7 @@ def test_sins_are_caught(letter: str) -> None:
         line = Line(board.port)
         line.serial.write(letter.encode())
         with pytest.raises(DeviceFault) as caught:
-            board.raise_if_faulted(10)
+            board.raise_if_faulted(PATIENCE_S)
         report = board.fault()
         assert report is not None
         assert report.kind == kind, report
@@ -129,7 +129,7 @@ def test_the_guard_holds_while_its_page_is_open() -> None:
         assert line.ask(b"v", 2)[1:] == b"k"  # reads just above the guard
         line.serial.write(b"D")
         with pytest.raises(DeviceFault, match=r"stack guard.*write of 4 bytes at 0x20000004"):
-            board.raise_if_faulted(10)
+            board.raise_if_faulted(PATIENCE_S)
 
 
 def test_the_guard_is_armed_again() -> None:
@@ -143,7 +143,7 @@ def test_the_guard_is_armed_again() -> None:
             assert count == one
         line.serial.write(b"C")
         with pytest.raises(DeviceFault, match=r"stack guard.*in deep"):
-            board.raise_if_faulted(10)
+            board.raise_if_faulted(PATIENCE_S)
 
 
 def test_strict_sins_pass_otherwise() -> None:
@@ -189,7 +189,7 @@ def test_boots_from_a_flash_file(tmp_path: Path) -> None:
         assert Line(board.port).ask(b"v", 2)[1:] == b"k"
     file.write_bytes(b"\xff" * 4096)
     with virtual.start(H743, None, flash_file=file) as board, pytest.raises(DeviceFault) as caught:
-        board.raise_if_faulted(10)
+        board.raise_if_faulted(PATIENCE_S)
     assert "no image" in str(caught.value)
 
 
@@ -264,9 +264,11 @@ def test_an_idle_board_sleeps() -> None:
             fields = Path(f"/proc/{board.pid}/stat").read_text().rsplit(")", 1)[1].split()
             return int(fields[11]) + int(fields[12])
 
-        before = ticks()
-        time.sleep(1.0)
-        used = (ticks() - before) / os.sysconf("SC_CLK_TCK")
+        used, end = 1.0, time.monotonic() + PATIENCE_S
+        while used >= 0.2 and time.monotonic() < end:  # on a busy machine it settles later
+            before = ticks()
+            time.sleep(1.0)
+            used = (ticks() - before) / os.sysconf("SC_CLK_TCK")
         assert used < 0.2
 
 

@@ -56,9 +56,12 @@ def test_qemu_answers_counts_and_rests() -> None:
         ticks = [ticks for ticks, _ in runs]
         assert max(ticks) - min(ticks) <= 1 and min(ticks) > 100  # 40 instructions a tick
         time.sleep(2.5)
-        before = _ticks(board.pid)
-        time.sleep(1.5)
-        assert _ticks(board.pid) - before < 0.75
+        used, end = 1.5, time.monotonic() + PATIENCE_S
+        while used >= 0.75 and time.monotonic() < end:  # on a busy machine it settles later
+            before = _ticks(board.pid)
+            time.sleep(1.5)
+            used = _ticks(board.pid) - before
+        assert used < 0.75
         assert line.ask(b"n", 1) == b"k"  # wakes at once
 
 
@@ -68,7 +71,7 @@ def test_qemu_faults_are_reported(letter: str) -> None:
         line = Line(board.port)
         line.serial.write(letter.encode())
         with pytest.raises(DeviceFault) as caught:
-            board.raise_if_faulted(10)
+            board.raise_if_faulted(PATIENCE_S)
         report = board.fault()
         assert report is not None and report.kind == SINS[letter], report
         assert report.function.split("+")[0] == "sin", report
@@ -116,11 +119,11 @@ def test_a_process_answers_and_its_end_is_reported() -> None:
         line = Line(board.port)  # a second program may open the port
         line.serial.write(b"F")
         with pytest.raises(DeviceFault, match="SIGABRT"):
-            board.raise_if_faulted(10)
+            board.raise_if_faulted(PATIENCE_S)
     with virtual.start(HOST, firmware("process")) as board:
         Line(board.port).serial.write(b"X")
         with pytest.raises(DeviceFault, match="ended with status 3: no more wishes"):
-            board.raise_if_faulted(10)
+            board.raise_if_faulted(PATIENCE_S)
 
 
 def test_a_process_that_cannot_run(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ processor; the report says how many. The integers are proved by hls4ml's simulat
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ from tinyrobust.writing import scratch
 
 PIECES = ("recipe.yaml", "weights.npz", "training.json")
 REQUIRED_AGREEMENT = 0.995
+# Share of a layer's values that the float arithmetic rounds to the next step: in the cards of
+# models/zoo at most 0.0053 of any layer's, up as often as down.
+ROUNDED_OTHERWISE = 0.02
+BEYOND_REACH = 0.001  # of the images of a right network, a fifth of what may disagree
 LOGIT_STEP_BITS = 3
 CLIP = 4
 _BATCH = 64
@@ -156,19 +161,15 @@ def agreement(
     model = keras.Model(keras_model.input, outputs)
     counts = {name: np.zeros(2 * CLIP + 1, np.int64) for name in names}
     same, unexplained, worst = 0, 0, 0.0
-    reach = rounding_reach(graph)
     for i in range(0, len(images), _BATCH):
         batch = images[i : i + _BATCH]
         values = dict(zip(names, _forward(model, batch), strict=True))
         logits = values[graph.output.name].astype(np.float64)
         given = scores[i : i + _BATCH]
         difference = logits - given * 2.0**-graph.output.frac_bits
-        theirs, ours = logits.argmax(1), given.argmax(1)
-        rows = np.arange(len(batch))
-        moved = difference[rows, theirs] - difference[rows, ours]
-        other = theirs != ours
-        same += int((~other).sum())
-        unexplained += int((other & (moved > reach[theirs] + reach[ours])).sum())
+        other, beyond = judge(graph, logits, given)
+        same += len(batch) - other
+        unexplained += beyond
         worst = max(worst, float(np.abs(difference).max()))
         _count(counts[graph.output.name], difference * 2.0**LOGIT_STEP_BITS)
         if i < trace:
@@ -184,24 +185,46 @@ def agreement(
     return Agreement(len(images), same, unexplained, traced, differences, worst)
 
 
-def rounding_reach(graph: Graph) -> npt.NDArray[np.float64]:
-    """By how much each score moves when every input of the last layer is off by one step, all in
-    the worst direction, in the units of the scores' float values: ``m * (weights that are not
-    zero) / 2**16``, and one for the floor.
+def judge(
+    graph: Graph, theirs: npt.NDArray[np.float64], ours: npt.NDArray[np.int32]
+) -> tuple[int, int]:
+    """How many images have another class in QKeras's scores ``theirs`` (N, classes; float values)
+    than in the Graph's integers ``ours``, and how many of these rounding does not explain: the two
+    classes' scores moved against each other by more than ``rounding_reach``."""
+    difference = theirs - ours * 2.0**-graph.output.frac_bits
+    rows, a, b = np.arange(len(ours)), theirs.argmax(1), ours.argmax(1)
+    moved = difference[rows, a] - difference[rows, b]
+    return int((a != b).sum()), int(((a != b) & (moved > rounding_reach(graph)[a, b])).sum())
 
-    An activation is rounded once in either arithmetic, so one step is what rounding explains;
-    more than all of them at once it cannot."""
+
+def rounding_reach(graph: Graph) -> npt.NDArray[np.float64]:
+    """By how much rounding moves two scores against each other in all but one of 1,000 images:
+    (classes, classes), in the scores' float values.
+
+    Each input of the last layer is off by a step up or down with probability ROUNDED_OTHERWISE; the
+    difference of two scores is their sum under the difference of the two rows of weights (times
+    multiplier / 2**16), and Bernstein's inequality bounds it: ``Lb/3 + sqrt((Lb/3)**2 + 2VL)`` with
+    variance V, largest term b and L = ln(2 / BEYOND_REACH) (Boucheron, Lugosi, Massart,
+    Concentration Inequalities, 2013, section 2.8). Each score's own floor adds one. That every
+    input were off in the worst direction would explain any margin of a network of many inputs."""
     last = graph.nodes[-1]
     assert isinstance(last, Requantize)
     makers = {node.output: node for node in graph.nodes}
-    total = np.ones(graph.output.size)
-    for row, name in zip(np.abs(last.multipliers.astype(np.int64)), last.inputs, strict=True):
-        maker = makers[name]
-        terms: Any = 1
+    rows = []
+    for multipliers, name in zip(last.multipliers, last.inputs, strict=True):
+        maker, scale = makers.get(name), multipliers.astype(np.float64).ravel() / 65536
+        weights = np.eye(graph.output.size)
         if isinstance(maker, TERNARY):
-            terms = np.count_nonzero(maker.weights.reshape(len(maker.weights), -1), axis=1)
-        total += row * terms / 65536
-    return np.asarray(total * 2.0**-graph.output.frac_bits)
+            weights = maker.weights.reshape(len(maker.weights), -1).astype(np.float64)
+        rows.append(scale[:, None] * weights)
+    terms = np.hstack(rows)
+    squares = (terms**2).sum(axis=1)
+    apart = np.maximum(squares[:, None] + squares - 2 * terms @ terms.T, 0)
+    largest = np.abs(terms).max(axis=1)
+    confidence = math.log(2 / BEYOND_REACH)
+    linear = confidence * (largest[:, None] + largest) / 3
+    reach = linear + np.sqrt(linear**2 + 2 * ROUNDED_OTHERWISE * apart * confidence) + 2
+    return np.asarray(reach * 2.0**-graph.output.frac_bits)
 
 
 def _forward(model: Any, images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from optuna.trial import TrialState
 
 from tinyrobust.errors import EXIT_DEVICE, EXIT_USER, TinyRobustError
+from tinyrobust.graph.batches import cores
 from tinyrobust.search.results import sentence
 from tinyrobust.search.study import Folder
 from tinyrobust.search.worker import Watcher, work
@@ -29,7 +30,7 @@ def run(folder: Folder, wanted: int, workers: int, watcher: Watcher) -> None:
     """
     if workers > 1:
         _ = folder.study  # made before the others open it
-        threads = str(max(1, (os.cpu_count() or 1) // workers))
+        threads = str(max(1, cores() // workers))
         environment = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": "1"}
         command = [sys.executable, "-m", "tinyrobust.search.child", str(folder.path), str(wanted)]
         children = [
