@@ -57,15 +57,21 @@ def test_every_command_that_reports_takes_json(name: str) -> None:
 
 def test_help_is_quick_and_names_every_command() -> None:
     script = str(Path(sys.executable).with_name("tinyrobust"))
-    seconds = []
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
     for _ in range(4):
-        before = os.times()
-        done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
-        after = os.times()  # time on the processor, whatever else the machine is doing
-        seconds.append(sum(after[2:4]) - sum(before[2:4]))
-    assert min(seconds) < 0.3
+        for whose, command in (
+            ("ours", [script, "--help"]),
+            ("theirs", [sys.executable, "-c", "import click, rich.console"]),
+        ):
+            before = os.times()
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            after = os.times()  # time on the processor, whatever else the machine is doing
+            seconds[whose].append(sum(after[2:4]) - sum(before[2:4]))
+            if whose == "ours":
+                printed = done.stdout
+    assert min(seconds["ours"]) < 3 * min(seconds["theirs"])  # 0.12 s beside 0.09 s
     for name in COMMANDS:
-        assert f"\n  {name} " in done.stdout
+        assert f"\n  {name} " in printed
 
 
 def test_commands_import_nothing_heavy_until_they_run() -> None:

@@ -84,7 +84,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     figures = json.loads(result.read_text())
     assert figures["accuracy"] >= figures["qkeras_accuracy"] - 0.03
     runtimes = {r["name"]: r for r in figures["runtimes"]}
-    assert runtimes["tensorflow"]["differing"] == runtimes["tflite-runtime"]["differing"] == 0
+    exact = [r for name, r in runtimes.items() if name in export.EXACT]  # tflite-runtime: on x86-64
+    assert "tensorflow" in runtimes and not any(r["differing"] for r in exact)
     net = tflite.load(out)
     assert net.sha256 == figures["graph_sha256"]
     x = np.zeros((1, *net.input.shape), np.uint8)
