@@ -183,19 +183,37 @@ def _model(plan: Plan) -> str:
     outputs = [_tensor(graph, port, plan.places[port.tensor]) for port in graph.results]
     sizes = [sum(place.bytes for place in places) for places in
              (plan.entries, [plan.places[port.tensor] for port in graph.results])]  # fmt: skip
+    arrays, states = _states(plan)
     return (
+        f"{arrays}"
         f"TR_TABLES constexpr tr_step steps[] = {{\n{''.join(steps)}}};\n"
         f"TR_TABLES constexpr tr_tensor inputs[] = {{\n{''.join(inputs)}}};\n"
-        f"TR_TABLES constexpr tr_tensor outputs[] = {{\n{''.join(outputs)}}};\n\n"
+        f"TR_TABLES constexpr tr_tensor outputs[] = {{\n{''.join(outputs)}}};\n{states}\n"
         "}  // namespace\n\n"
         'extern "C" {\nTR_TABLES extern const tr_model_t tr_model = {\n'
         f"    {text.string(graph.name)},\n"
         f"    {{{digest}}},\n"
-        f"    {len(inputs)},\n    {len(outputs)},\n    0,\n    {len(plan.steps)},\n"
-        f"    inputs,\n    outputs,\n    nullptr,\n    steps,\n"
-        f"    {sizes[0]},\n    {sizes[1]},\n    0,\n"
+        f"    {len(inputs)},\n    {len(outputs)},\n    {len(graph.states)},\n"
+        f"    {len(plan.steps)},\n"
+        f"    inputs,\n    outputs,\n    {'states' if states else 'nullptr'},\n    steps,\n"
+        f"    {sizes[0]},\n    {sizes[1]},\n    {plan.state_bytes},\n"
         f"    {max(plan.arena_bytes, ALIGN)},\n    {ALIGN}}};\n}}\n"
     )
+
+
+def _states(plan: Plan) -> tuple[str, str]:
+    """C++ of the states' first values, where they are not all alike, and of their table."""
+    arrays, rows = [], []
+    for i, port in enumerate(plan.graph.states):
+        initial = plan.graph.node[port.name].arrays["initial"]
+        name, fill = "nullptr", int(initial.flat[0])
+        if np.any(initial != fill):
+            name, fill = f"state{i:02d}_initial", 0
+            arrays.append(text.array("TR_TABLES", f"{initial.dtype.name}_t", name, initial))
+        tensor = _tensor(plan.graph, port, plan.places[port.tensor]).strip().rstrip(",")
+        rows.append(f"    {{{tensor}, {name}, {fill}}},\n")
+    table = f"TR_TABLES constexpr tr_state states[] = {{\n{''.join(rows)}}};\n" if rows else ""
+    return "".join(arrays), table
 
 
 def _shift(graph: Graph, port: Port) -> int:

@@ -30,6 +30,7 @@ _NULL = "nullptr"
 _STRUCTS = {
     "input_int8": "CountI8",
     "input_raw": "CountI8",
+    "assign": "CountI8",
     "scores_int8": "CountI8",
     "conv2d_int8": "Conv2DI8",
     "depthwise_conv2d_int8": "Conv2DI8",
@@ -137,7 +138,7 @@ def _shapes(node: Any, graph: Graph) -> tuple[list[loops.Shape], loops.Shape]:
 
 def _count(node: Any, graph: Graph, names: Names) -> list[Any]:
     tensor = graph.tensor[node.output]
-    return [tensor.bytes if isinstance(node, int8.InputRaw) else tensor.size]
+    return [tensor.bytes if isinstance(node, int8.InputRaw | int8.Assign) else tensor.size]
 
 
 def _requantize(node: int8.Weighted, names: Names) -> list[Any]:

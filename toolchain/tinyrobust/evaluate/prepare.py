@@ -180,6 +180,11 @@ def check_task(name: str, graph: Graph) -> None:
             f"give --task: {', '.join(tasks.names())}",
         )
     task = tasks.get(name)
+    if graph.states:
+        raise TaskError(
+            f"'{graph.name}' keeps {len(graph.states)} states from one run to the next: an image "
+            "by itself has no answer", "evaluate a network without states",
+        )  # fmt: skip
     if not graph.classifier:
         raise TaskError(
             f"'{graph.name}' gives {', '.join(port.name for port in graph.results)}, which are no "

@@ -4,7 +4,7 @@ In: nodes built by ``convert``. Out: a verified, hashable Graph, its file, and i
 numpy interpreter. The file format is specified in ``graph/file.py``.
 """
 
-from tinyrobust.graph.interpreter import call, run, trace
+from tinyrobust.graph.interpreter import advance, begin, call, run, trace
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
@@ -31,6 +31,8 @@ __all__ = [
     "Requantize",
     "Reshape",
     "Tensor",
+    "advance",
+    "begin",
     "call",
     "run",
     "trace",

@@ -1,8 +1,8 @@
 """The nodes of family ``tflite``: TensorFlow Lite's reference int8 arithmetic, node by node.
 
-Every tensor but the scores, and inputs that are int16 or int32, is int8, held as ``q`` in
--128..127; its real value is ``(q - zero_point) * scale``. Scales are gone from the nodes: what is
-left are the int32 multipliers, shifts and tables that TensorFlow Lite's reference kernels
+Every tensor but the scores, and inputs and states that are int16 or int32, is int8, held as ``q``
+in -128..127; its real value is ``(q - zero_point) * scale``. Scales are gone from the nodes: what
+is left are the int32 multipliers, shifts and tables that TensorFlow Lite's reference kernels
 (TF 2.15.1, ``OpResolverType.BUILTIN_REF``) derive from them. The batch of 1 is no axis here.
 Shapes of fewer than three axes stand for the same with ones in front, and ``(y, x, c)`` triples in
 nodes count that way.
@@ -47,6 +47,24 @@ class InputRaw(Node):
     """An input as it is: int8, int16 or int32 ``q`` of any shape; ``inputs`` is empty."""
 
     op: ClassVar[str] = "input_raw"
+
+
+@dataclass(frozen=True)
+class State(Node):
+    """A tensor that survives: what the run before left in it; before the first run ``initial``,
+    int8, int16 or int32 of the tensor's shape. ``inputs`` is empty. It is read until it is
+    assigned."""
+
+    op: ClassVar[str] = "state"
+    initial: Int8 = field(default_factory=_no_int8)
+
+
+@dataclass(frozen=True)
+class Assign(Node):
+    """The second of ``inputs``, a State's tensor, becomes the first from here on; the output, what
+    the next run finds, lies where the state lies."""
+
+    op: ClassVar[str] = "assign"
 
 
 @dataclass(frozen=True)
@@ -330,5 +348,5 @@ NODES: tuple[type[Node], ...] = (
     InputInt8, InputRaw, Conv2DInt8, DepthwiseConv2DInt8, DenseInt8, AveragePool2DInt8,
     MaxPool2DInt8, MeanInt8, AddInt8, SubInt8, MulInt8, MinimumInt8, MaximumInt8, PadInt8,
     ConcatInt8, StridedSliceInt8, ResizeNearestInt8, ResizeBilinearInt8, RearrangeInt8,
-    LookupInt8, SoftmaxInt8, ScoresInt8,
+    LookupInt8, SoftmaxInt8, State, Assign, ScoresInt8,
 )  # fmt: skip

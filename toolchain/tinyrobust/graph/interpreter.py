@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyrobust.graph import interpreter_int8, ports
+from tinyrobust.graph.int8 import Assign, State
 from tinyrobust.graph.nodes import (
     Conv2D,
     Dense,
@@ -30,18 +31,34 @@ from tinyrobust.graph.nodes import (
 
 UInt8 = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
+States = dict[str, npt.NDArray[Any]]
 BATCH = 8  # images whose layers stay in the cache
 
 
 def run(graph: Graph, images: UInt8, *, batch: int = BATCH) -> npt.NDArray[np.int32]:
-    """Results int32 (N, elements of all outputs) of samples; a classifier's scores of images.
+    """Results int32 (N, elements of all outputs) of samples; a classifier's scores of images. With
+    states the samples are a sequence from the first values on.
 
     Raises GraphError when the samples have another shape or type.
     """
+    return advance(graph, images, begin(graph), batch=batch)
+
+
+def begin(graph: Graph) -> States:
+    """The states before the first run: (1, *shape) by tensor."""
+    nodes = [node for node in graph.nodes if isinstance(node, State)]
+    return {node.output: node.initial[None].copy() for node in nodes}
+
+
+def advance(
+    graph: Graph, images: UInt8, states: States, *, batch: int = BATCH
+) -> npt.NDArray[np.int32]:
+    """As ``run``, from ``states`` on, which are changed to what the last run leaves."""
     ports.check_samples(graph, images)
     parts = []
+    batch = 1 if states else batch
     for i in range(0, len(images), batch):
-        values = _execute(graph, images[i : i + batch], keep=False)
+        values = _execute(graph, images[i : i + batch], keep=False, states=states)
         found = [values[port.tensor] for port in graph.results]
         rows = [v.reshape(len(v), math.prod(v.shape[1:])) for v in found]
         parts.append(np.concatenate(rows, axis=1))
@@ -50,10 +67,15 @@ def run(graph: Graph, images: UInt8, *, batch: int = BATCH) -> npt.NDArray[np.in
 
 
 def trace(graph: Graph, images: UInt8) -> dict[str, npt.NDArray[np.int32]]:
-    """Every tensor of the Graph by name, int32 (N, *shape), for samples."""
+    """Every tensor of the Graph by name, int32 (N, *shape), for samples; with states these are a
+    sequence from the first values on."""
     ports.check_samples(graph, images)
-    values = _execute(graph, images, keep=True)
-    return {name: value.astype(np.int32) for name, value in values.items()}
+    states = begin(graph)
+    if not states or not len(images):
+        values = _execute(graph, images, keep=True, states=states)
+        return {name: value.astype(np.int32) for name, value in values.items()}
+    runs = [_execute(graph, image[None], keep=True, states=states) for image in images]
+    return {name: np.concatenate([r[name] for r in runs]).astype(np.int32) for name in runs[0]}
 
 
 def call(graph: Graph, values: Mapping[str, Array]) -> dict[str, npt.NDArray[np.int32]]:
@@ -66,14 +88,16 @@ def check_images(graph: Graph, images: UInt8) -> None:
     ports.check_samples(graph, images)
 
 
-def _execute(graph: Graph, images: UInt8, *, keep: bool) -> dict[str, Array]:
+def _execute(graph: Graph, images: UInt8, *, keep: bool, states: States) -> dict[str, Array]:
     values: dict[str, Array] = {}
-    entering = ports.split(graph, images)
+    entering = ports.split(graph, images) | states
     last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     last_use |= {port.tensor: len(graph.nodes) for port in graph.results}
     for i, node in enumerate(graph.nodes):
         inputs = [values[name] for name in node.inputs] or [entering[node.output]]
         values[node.output] = OPS[node.op](graph, node, inputs)
+        if isinstance(node, Assign):
+            states[node.inputs[1]] = values[node.output]
         if not keep:
             for name in set(node.inputs):
                 if last_use[name] == i:

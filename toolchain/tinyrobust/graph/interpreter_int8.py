@@ -91,6 +91,10 @@ def _raw(graph: Graph, node: int8.InputRaw, inputs: list[Array]) -> Array:
     return inputs[0]
 
 
+def _assign(graph: Graph, node: int8.Assign, inputs: list[Array]) -> Array:
+    return inputs[0].reshape(len(inputs[0]), *graph.tensor[node.output].shape)
+
+
 def _scores(graph: Graph, node: int8.ScoresInt8, inputs: list[Array]) -> Array:
     return inputs[0].reshape(len(inputs[0]), -1).astype(np.int32)
 
@@ -275,6 +279,8 @@ def _shaped(run: _Run) -> _Run:
 _RUNS: Mapping[str, _Run] = {
     "input_int8": _input,
     "input_raw": _raw,
+    "state": _raw,
+    "assign": _assign,
     "scores_int8": _scores,
     "conv2d_int8": _weighted,
     "depthwise_conv2d_int8": _weighted,

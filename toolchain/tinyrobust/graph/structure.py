@@ -65,6 +65,25 @@ class Structure:
         """What goes out, in order; of a classifier its scores."""
         return self.outputs or (Port(SCORES, self.nodes[-1].output),)
 
+    @cached_property
+    def states(self) -> tuple[Port, ...]:
+        """What survives from one run to the next, in order."""
+        return tuple(Port(n.name, n.output) for n in self.nodes if isinstance(n, int8.State))
+
+    @cached_property
+    def state_of(self) -> dict[str, str]:
+        """For each tensor that lies in a state's memory that state's tensor: itself, its reshapes,
+        and what an Assign makes of it."""
+        found: dict[str, str] = {}
+        for node in self.nodes:
+            if isinstance(node, int8.State):
+                found[node.output] = node.output
+            elif isinstance(node, int8.Assign):
+                found[node.output] = found.get(node.inputs[1], node.inputs[1])
+            elif isinstance(node, Reshape) and node.inputs[0] in found:
+                found[node.output] = found[node.inputs[0]]
+        return found
+
     @property
     def input(self) -> Tensor:
         """The tensor that the first input makes; of a classifier its shape is the image's."""

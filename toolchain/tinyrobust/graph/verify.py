@@ -26,12 +26,13 @@ from tinyrobust.graph.fixed import (
     Requantize,
     Ternary,
 )  # fmt: skip
-from tinyrobust.graph.int8 import ScoresInt8
+from tinyrobust.graph.int8 import Assign, ScoresInt8
 from tinyrobust.graph.rules import inputs, need, windows
 from tinyrobust.graph.structure import ENTRIES, FAMILIES, Structure
 
 MAX_SHIFT = 16
 MAX_PORTS = 64  # inputs, or outputs
+MAX_STATES = 256
 MAX_ELEMENTS = 1 << 24
 NAME = re.compile(r"[A-Za-z0-9_.:/+-]{1,100}", re.ASCII)  # safe in C++ text and in file names
 
@@ -78,6 +79,7 @@ def verify(graph: Structure) -> None:
     need(len(graph.inputs) <= MAX_PORTS, "graph", f"has {len(graph.inputs)} inputs")
     need(made == set(graph.tensor), "graph", f"nobody makes {sorted(set(graph.tensor) - made)}")
     _check_outputs(graph)
+    _check_states(graph)
 
 
 def _check_tensor(graph: Structure, tensor: Tensor) -> None:
@@ -116,6 +118,24 @@ def _check_outputs(graph: Structure) -> None:
         not any(isinstance(node, ScoresInt8) for node in graph.nodes), "graph",
         "has scores and other outputs",
     )  # fmt: skip
+
+
+def _check_states(graph: Structure) -> None:
+    """A state is assigned once at most, and nobody reads its memory for what it was after that."""
+    assigned: set[str] = set()
+    states = {port.tensor for port in graph.states}
+    need(len(states) <= MAX_STATES, "graph", f"has {len(states)} states")
+    for node in graph.nodes:
+        where = f"node '{node.name}'"
+        if isinstance(node, Assign):
+            need(node.inputs[1] in states, where, f"'{node.inputs[1]}' is not a state")
+        for name in node.inputs:
+            state = graph.state_of.get(name)
+            need(state is None or state not in assigned, where, f"reads state {name!r} too late")
+        if isinstance(node, Assign):
+            assigned.add(node.inputs[1])
+    for port in graph.results:
+        need(port.tensor not in graph.state_of, f"output '{port.name}'", "is a state")
 
 
 def _check_scores(graph: Structure) -> None:

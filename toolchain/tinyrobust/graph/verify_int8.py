@@ -146,6 +146,23 @@ def _raw(node: int8.InputRaw, sources: list[Tensor], out: Tensor) -> None:
     inputs(node, sources, 0)
 
 
+def _state(node: int8.State, sources: list[Tensor], out: Tensor) -> None:
+    inputs(node, sources, 0)
+    dtype = {INT8: np.int8, INT16: np.int16, INT32: np.int32}[out.lo, out.hi]
+    _array(node, "initial", dtype, out.shape)
+
+
+def _assign(node: int8.Assign, sources: list[Tensor], out: Tensor) -> None:
+    inputs(node, sources, 2)
+    value, state = sources
+    need(
+        value.size == state.size and out.shape == state.shape, _where(node),
+        f"assigns {value.shape} to a state of {state.shape}, giving {out.shape}",
+    )  # fmt: skip
+    ranges = {(t.lo, t.hi) for t in (value, state, out)}
+    need(len(ranges) == 1, _where(node), "assigns another type than the state has")
+
+
 def _scores(node: int8.ScoresInt8, sources: list[Tensor], out: Tensor) -> None:
     inputs(node, sources, 1)
     need(out.shape == (sources[0].size,), _where(node), "changes the number of elements")
@@ -346,6 +363,8 @@ def _softmax(node: int8.SoftmaxInt8, sources: list[Tensor], out: Tensor) -> None
 CHECKS: dict[str, Any] = {
     "input_int8": _input,
     "input_raw": _raw,
+    "state": _state,
+    "assign": _assign,
     "scores_int8": _scores,
     "conv2d_int8": _conv,
     "depthwise_conv2d_int8": _depthwise,
@@ -367,4 +386,4 @@ CHECKS: dict[str, Any] = {
     "lookup_int8": _lookup,
     "softmax_int8": _softmax,
 }
-WIDE = frozenset({"input_raw"})  # whose tensors need not be int8
+WIDE = frozenset({"input_raw", "state", "assign"})  # whose tensors need not be int8

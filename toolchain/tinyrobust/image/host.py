@@ -27,6 +27,7 @@ from tinyrobust.writing import discard, make_scratch, scratch
 LIBRARY = "libmodel.so"
 SCHEMA = "tinyrobust.hostlibrary/2"
 Ints = npt.NDArray[np.int32]
+_NOT_READY = 3  # tr_status
 
 
 def host_library(
@@ -70,6 +71,7 @@ def host_library(
             "graph_sha256": graph.sha256,
             "input_shape": list(sample_shape(graph)),
             "values": graph.output_count,
+            "states": sum(graph.tensor[port.tensor].size for port in graph.states),
             "outputs": [
                 {
                     "name": step["output"],
@@ -115,6 +117,17 @@ class HostModel:
         )  # fmt: skip
         self._ok(status)
         return scores
+
+    def reset_state(self) -> None:
+        """Give every state its first value again."""
+        if self._library.tr_reset_state() not in (0, _NOT_READY):  # it has them before it is ready
+            raise BuildError("the host library cannot reset its states", "build it again")
+
+    def states(self) -> Ints:
+        """Every element of every state as it is now, end to end."""
+        values = np.zeros(int(self.meta["states"]), np.int32)
+        self._ok(self._library.tr_states(values.ctypes.data_as(ctypes.c_void_p)))
+        return values
 
     def trace(self, image: npt.NDArray[np.uint8]) -> dict[str, Ints]:
         """Every tensor that a step leaves in memory, by the Graph's name, for one sample.

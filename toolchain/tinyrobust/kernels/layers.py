@@ -3,8 +3,9 @@
 In: a Graph. Out: its layers in execution order, and how each tensor is stored on the device.
 A Conv2D, DepthwiseConv2D or Dense and the sole Requantize that reads it are one layer; a
 Requantize of two branches joins the later of its producers and reads the other branch from memory.
-A Reshape is no layer: its output is a view of its input. The order is the Graph's, a fused layer
-standing where its Requantize stands. In family ``tflite`` every other node is a layer by itself.
+A Reshape is no layer: its output is a view of its input; nor is a State, which is there already.
+The order is the Graph's, a fused layer standing where its Requantize stands. In family ``tflite``
+every other node is a layer by itself.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyrobust.graph.int8 import ScoresInt8
+from tinyrobust.graph.int8 import ScoresInt8, State
 from tinyrobust.graph.nodes import (
     INT16,
     TERNARY,
@@ -85,7 +86,7 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
     absorbed = {node.name for node in main.values()}
     found = []
     for node in graph.nodes:
-        if node.name in absorbed or isinstance(node, Reshape):
+        if node.name in absorbed or isinstance(node, Reshape | State):
             continue
         if isinstance(node, Requantize):
             found.append(_requantize_layer(node, main.get(node.name)))
@@ -118,9 +119,13 @@ def _requantize_layer(node: Requantize, main: Ternary | None) -> Layer:
 
 
 def view_roots(graph: Graph) -> dict[str, str]:
-    """For every tensor the one whose memory it shares through Reshapes (itself elsewhere)."""
+    """For every tensor the one whose memory it shares through Reshapes and states (itself
+    elsewhere)."""
     roots: dict[str, str] = {}
     for node in graph.nodes:
+        if node.output in graph.state_of:
+            roots[node.output] = graph.state_of[node.output]
+            continue
         roots[node.output] = roots[node.inputs[0]] if isinstance(node, Reshape) else node.output
     return roots
 

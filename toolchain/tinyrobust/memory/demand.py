@@ -60,6 +60,7 @@ class Change:
 def demand(graph: Graph, layers: Sequence[Layer], options: Sequence[Sequence[Option]]) -> Demand:
     """What ``layers`` need in RAM."""
     types, roots = storage(graph), view_roots(graph)
+    states = graph.state_of
     used = {layer.output: i for i, layer in enumerate(layers)}
     for i, layer in enumerate(layers):
         for name in layer.reads:
@@ -68,10 +69,12 @@ def demand(graph: Graph, layers: Sequence[Layer], options: Sequence[Sequence[Opt
         used[roots[port.tensor]] = len(layers)
     wanted: dict[str, dict[int, tuple[str, ...]]] = {layer.output: {} for layer in layers}
     for i, (layer, row) in enumerate(zip(layers, options, strict=True)):
-        for root in {roots[t] for t in layer.reads}:
+        for root in {roots[t] for t in layer.reads} - {*states}:
             wanted[root][i] = tuple(_layout(layer, o, root, roots) for o in row)
     tensors = []
     for i, (layer, row) in enumerate(zip(layers, options, strict=True)):
+        if layer.output in states:
+            continue
         tensor = graph.tensor[layer.output]
         sizes = {
             layout: aligned(stored_bytes(tensor, types[tensor.name], layout))
@@ -88,6 +91,11 @@ def demand(graph: Graph, layers: Sequence[Layer], options: Sequence[Sequence[Opt
     return Demand(tuple(tensors), own)
 
 
+def state_bytes(graph: Graph) -> int:
+    """Bytes behind the arena that states take at all times."""
+    return sum(aligned(graph.tensor[port.tensor].bytes) for port in graph.states)
+
+
 def _layout(layer: Layer, option: Option, root: str, roots: dict[str, str]) -> str:
     """The layout in which ``option`` reads ``root``; every port that reads it wants the same."""
     found = {r.layout for r in reads(layer, option.way.ports, roots) if r.root == root}
@@ -99,10 +107,15 @@ def _own(
     roots: dict[str, str], used: Mapping[str, int],
 ) -> int:  # fmt: skip
     """Bytes of what the step writes and scratches, less what lies over its inputs."""
+    kept = state_bytes(graph)
+    if layer.output in graph.state_of:
+        return kept + aligned(option.cost.scratch_bytes)
     output = output_bytes(layer, option.way.ports, graph, types)
     sizes: dict[tuple[str, str], int] = {}
     ports: dict[tuple[str, str], list[str]] = {}
     for read in reads(layer, option.way.ports, roots):
+        if read.root in graph.state_of:
+            continue
         key = read.root, read.layout
         sizes[key] = stored_bytes(graph.tensor[read.root], types[read.root], read.layout)
         ports.setdefault(key, []).append(read.port)
@@ -120,7 +133,9 @@ def _own(
             saved = max(saved, min(aligned(size), aligned(output)))
         if option.overlap is not None and ports[key] == ["source"]:
             saved = max(saved, shared_bytes(output, size, option.overlap))
-    return later + aligned(image) + aligned(output) - saved + aligned(option.cost.scratch_bytes)
+    return (
+        kept + later + aligned(image) + aligned(output) - saved + aligned(option.cost.scratch_bytes)
+    )
 
 
 def spans(

@@ -1,5 +1,7 @@
 """Which buffers the arena must hold, for how long, and which tensors share one.
 
+States lie elsewhere and are not in question here.
+
 In: the layers with the option chosen for each. Out: buffers for ``arena.place``, which of them
 may overlap, and for every tensor in every layout it has the buffer it lies in. Reshapes are
 views; a kernel that allows it writes over an input that nobody needs afterwards.
@@ -94,6 +96,8 @@ def lifetimes(graph: Graph, chosen: Chosen, *, grow: bool) -> Lifetimes:
     sizes: dict[str, int] = {}
     layout_of: dict[str, str] = {}
     for i, (layer, option) in enumerate(chosen):
+        if layer.output in graph.state_of:
+            continue
         made[layer.output] = i
         sizes[layer.output] = output_bytes(layer, option.way.ports, graph, types)
         layout_of[layer.output] = option.way.ports.output
@@ -106,7 +110,8 @@ def lifetimes(graph: Graph, chosen: Chosen, *, grow: bool) -> Lifetimes:
     used = dict(made)
     for i, (layer, option) in enumerate(chosen):
         for read in reads(layer, option.way.ports, roots):
-            used[held(read)] = i
+            if read.root not in graph.state_of:
+                used[held(read)] = i
     for leaving in graph.results:
         used[roots[leaving.tensor]] = len(chosen)
     entries = {entry.tensor: image_name(i) for i, entry in enumerate(graph.inputs)}
@@ -117,7 +122,10 @@ def lifetimes(graph: Graph, chosen: Chosen, *, grow: bool) -> Lifetimes:
     home = {tensor: tensor for tensor in sizes}
     overlaps: dict[tuple[str, str], int] = {}
     for i, (layer, option) in enumerate(chosen):
-        found = [(held(r), r.port) for r in reads(layer, option.way.ports, roots)]
+        if layer.output in graph.state_of:  # it writes over the state, which stays
+            continue
+        found = [(held(r), r.port) for r in reads(layer, option.way.ports, roots)
+                 if r.root not in graph.state_of]  # fmt: skip
         if not layer.source:
             found = [(entries[layer.output], "source")]
         dead = [(name, port) for name, port in found if used[name] == i]

@@ -119,6 +119,11 @@ class Plan:
         return self.places[IMAGE]
 
     @property
+    def state_bytes(self) -> int:
+        """Bytes of the states, at the end of the arena."""
+        return sum(self.places[port.tensor].bytes for port in self.graph.states)
+
+    @property
     def entries(self) -> tuple[Place, ...]:
         """Where each input is written before a run."""
         return tuple(self.places[image_name(i)] for i in range(len(self.graph.inputs)))
@@ -175,6 +180,7 @@ class Plan:
             "core": self.core,
             "optimize": self.optimize,
             "arena_bytes": self.arena_bytes,
+            **({"state_bytes": self.state_bytes} if self.graph.states else {}),
             "arena_lower_bound_bytes": self.arena_lower_bound_bytes,
             "code_bytes": self.code_bytes,
             "code_ram_bytes": self.code_ram_bytes,

@@ -30,7 +30,7 @@ from tinyrobust.kernels.layouts import HWC, LayoutChange, can_hold, change, copy
 from tinyrobust.memory import budget
 from tinyrobust.memory.arena import Arena, aligned, lower_bound, place
 from tinyrobust.memory.choose import Ceiling, Chosen, Problem, Weights, choose
-from tinyrobust.memory.demand import demand
+from tinyrobust.memory.demand import demand, state_bytes
 from tinyrobust.memory.int8_form import int8_form
 from tinyrobust.memory.lifetimes import Lifetimes, image_name, lifetimes, reads, scratch_name
 from tinyrobust.memory.options import EVERY, Option, distinct, forced, of_layer
@@ -257,7 +257,17 @@ def _place(problem: Problem, chosen: Chosen) -> Fit:
     alive = [lifetimes(problem.graph, chain, grow=grow) for grow in (False, True)]
     placed = [(place(a.buffers, a.overlaps), a) for a in alive]
     arena, found = min(placed, key=lambda p: p[0].bytes)
+    arena = _with_states(arena, problem.graph)
     return Fit(chosen, chain, arena, found)
+
+
+def _with_states(arena: Arena, graph: Graph) -> Arena:
+    """``arena`` with the states behind everything that the steps overwrite."""
+    offsets, end = dict(arena.offsets), aligned(arena.bytes) if graph.states else arena.bytes
+    for port in graph.states:
+        offsets[port.tensor] = end
+        end += aligned(graph.tensor[port.tensor].bytes)
+    return dataclasses.replace(arena, offsets=offsets, bytes=end)
 
 
 def _chain(problem: Problem, chosen: Chosen) -> tuple[tuple[Layer, Option], ...]:
@@ -298,6 +308,9 @@ def _plan(
         places[name] = Place(
             arena.offsets[home], stored_count(tensor, type_, layout), type_, layout
         )
+    for name, state in graph.state_of.items():
+        tensor = graph.tensor[name]
+        places[name] = Place(arena.offsets[state], tensor.size, types[name])
     options = [option for _, option in found.chain]
     shared = max(aligned(o.cost.code_ram_bytes) for o in options)
     offsets = _kept_offsets(shared, options)
@@ -314,7 +327,7 @@ def _plan(
         ),
         places=places,
         arena_bytes=arena.bytes,
-        arena_lower_bound_bytes=lower_bound(alive.buffers, alive.overlaps),
+        arena_lower_bound_bytes=lower_bound(alive.buffers, alive.overlaps) + state_bytes(graph),
         code_bytes=sum({piece: n for o in options for piece, n in o.code.items()}.values()),
         code_ram_bytes=shared,
         code_memory=code,

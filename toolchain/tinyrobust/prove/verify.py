@@ -39,6 +39,7 @@ _BATCH = 50
 _ORACLE_BATCH = 500  # each call starts processes
 _SILENCE_S = 120.0  # QEMU on a busy computer; one inference takes well under a second
 Scores = npt.NDArray[Any]
+Tensor = npt.NDArray[Any]
 Tensors = dict[str, npt.NDArray[Any]]
 
 
@@ -148,8 +149,9 @@ def verify(
 
 def _expected(net: Graph, images: Images, progress: Progress) -> Scores:
     parts = []
+    states = graph.begin(net)
     for start in range(0, len(images), _BATCH):
-        parts.append(graph.run(net, images[start : start + _BATCH]))
+        parts.append(graph.advance(net, images[start : start + _BATCH], states))
         progress(INTERPRETER, min(start + _BATCH, len(images)), len(images))
     return np.concatenate(parts)
 
@@ -166,6 +168,19 @@ def _layer_counts(found: Iterator[Tensors], layers: Tensors) -> dict[str, tuple[
             bad, total = counts.get(name, (0, 0))
             expected = layers[name.partition("@")[0]][i]
             counts[name] = bad + _differing(values, expected), total + int(values.size)
+    return counts
+
+
+def _state_counts(net: Graph, images: Images, found: Tensor) -> dict[str, tuple[int, int]]:
+    """Counts per state of what a back end has there after the whole sequence."""
+    states = graph.begin(net)
+    graph.advance(net, images, states)
+    counts, at = {}, 0
+    for port in net.states:
+        expected = states[port.tensor].reshape(-1)
+        part = found[at : at + expected.size]
+        counts[f"{port.name} after {len(images)} runs"] = _differing(part, expected), expected.size
+        at += expected.size
     return counts
 
 
@@ -225,9 +240,10 @@ def _tensorflow(
 
     reference = Reference(model.path.read_bytes(), model.graph)
     parts = []
-    for first in range(0, len(images), _BATCH):
-        parts.append(reference.scores(images[first : first + _BATCH]))
-        done(min(first + _BATCH, len(images)))
+    batch = len(images) if model.graph.states else _BATCH  # a sequence cannot be cut
+    for first in range(0, len(images), batch):
+        parts.append(reference.scores(images[first : first + batch]))
+        done(min(first + batch, len(images)))
     return np.concatenate(parts), reference.trace(images[:traced]) if traced else {}
 
 
@@ -240,7 +256,9 @@ def _run_host(
     model = image.HostModel(image.host_library(net, work, force=force))
     scores = model.predict(images)
     progress(HOST, len(images), len(images))
-    counts = _layer_counts((model.trace(x) for x in images[:traced]), layers)
+    states = _state_counts(net, images, model.states()) if net.states else {}
+    model.reset_state()
+    counts = _layer_counts((model.trace(x) for x in images[:traced]), layers) | states
     seconds = time.monotonic() - start
     return Column(HOST, _differing(scores, expected), scores.size, seconds, counts)
 
@@ -263,8 +281,12 @@ def _run_board(
     ):
         session.check_image(built.meta["image_sha256"])
         report: Callable[[int, int], None] = lambda done, total: progress(name, done, total)  # noqa: E731
+        session.reset_state()
         scores = session.infer_many(images, progress=report).scores
-        counts = _layer_counts((_dense(steps, session.trace(x)) for x in images[:traced]), layers)
+        states = _state_counts(model.graph, images, session.states()) if model.graph.states else {}
+        session.reset_state()
+        traces = (_dense(steps, session.trace(x)) for x in images[:traced])
+        counts = _layer_counts(traces, layers) | states
     seconds = time.monotonic() - start
     return Column(name, _differing(scores, expected), scores.size, seconds, counts)
 

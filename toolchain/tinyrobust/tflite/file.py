@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,7 @@ MAX_OPERATORS = 2_000
 MAX_TENSORS = 10_000
 MAX_RANK = 8
 MAX_ELEMENTS = 1 << 24
+MAX_SUBGRAPHS = 64
 MAX_LISTED = 64  # inputs or outputs of one operator
 MAX_SCALES = 1 << 20  # of all tensors together
 _HINT = "the file is damaged; make or download it again"
@@ -85,13 +86,14 @@ class FileOperator:
 
 @dataclass(frozen=True)
 class File:
-    """The first subgraph of the model, which is what runs. Others belong to other signatures, or
-    to operators that name them (control flow), which are refused by name."""
+    """The first subgraph of the model, which is what runs. ``others`` belong to other signatures,
+    or to operators that name them: CALL_ONCE, and control flow, which is refused by name."""
 
     tensors: tuple[FileTensor, ...]
     operators: tuple[FileOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    others: tuple[File, ...] = ()
 
 
 def parse(data: bytes, where: str) -> File:
@@ -124,7 +126,12 @@ class _Reader:
             "convert the model again with a TensorFlow of 2018 or later",
         )
         self._need(model.SubgraphsLength() >= 1, "it has no subgraph")
-        graph = model.Subgraphs(0)
+        count = model.SubgraphsLength()
+        self._need(count <= MAX_SUBGRAPHS, f"{count} subgraphs, more than {MAX_SUBGRAPHS}", _LIMIT)
+        first, *others = (self._subgraph(model, model.Subgraphs(i)) for i in range(count))
+        return replace(first, others=tuple(others))
+
+    def _subgraph(self, model: Any, graph: Any) -> File:
         for what, count, limit in (
             ("operators", graph.OperatorsLength(), MAX_OPERATORS),
             ("tensors", graph.TensorsLength(), MAX_TENSORS),

@@ -24,6 +24,7 @@ from tinyrobust.errors import ConvertError, GraphError
 from tinyrobust.graph import Graph, Tensor, int8
 from tinyrobust.graph.base import NO_TASK, Node, Port, aligned
 from tinyrobust.graph.verify import MAX_PORTS
+from tinyrobust.tflite import variables
 from tinyrobust.tflite.arithmetic import requantize_table
 from tinyrobust.tflite.buffer import IDENTIFIER
 from tinyrobust.tflite.context import (
@@ -39,12 +40,13 @@ from tinyrobust.tflite.operators import OPERATORS
 from tinyrobust.tflite.options import foreign
 from tinyrobust.tflite.refusal import Problem, refusal
 from tinyrobust.tflite.shapes import settle
+from tinyrobust.tflite.variables import Variables
 
 SUFFIX = ".tflite"
 MAX_CONSTANT_BYTES = MAX_FILE_BYTES  # of all nodes: operators may share what is in the file once
 MAX_SCORES = 1 << 16
 WIDE_TYPES = ("INT8", "INT16", "INT32")
-_SUPPORTED = (*OPERATORS, "DEQUANTIZE")  # the latter before an output
+_SUPPORTED = (*OPERATORS, *variables.OPERATORS, "DEQUANTIZE")  # the latter before an output
 
 
 def holds_model(path: Path) -> bool:
@@ -116,6 +118,9 @@ class _Walk:
     classes: int = 0
     outputs: list[Port] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.variables = Variables(self.file)
+
     def run(self) -> None:
         """Fill ``tensors`` and ``nodes``; raises ConvertError with all problems."""
         self.names = _names(self.file.tensors)
@@ -124,9 +129,25 @@ class _Walk:
         for operator in self.file.operators:
             if operator.index not in skipped and operator not in leaving:
                 self._operator(operator)
+        self._assign()
         self._leave(leaving)
         if self.problems:
             raise refusal(self.where, self.file, self.problems, _SUPPORTED)
+
+    def _variable(self, operator: FileOperator) -> None:
+        """An operator of variables. Raises Unsupported."""
+        found = self.variables.take(operator, self.names)
+        if found is not None:
+            state, tensor = found
+            self.nodes.append(state)
+            self.tensors.append(tensor)
+
+    def _assign(self) -> None:
+        """What variables are assigned, among the nodes."""
+        try:
+            self.tensors += self.variables.assigned(self.nodes, {t.name: t for t in self.tensors})
+        except (Unsupported, ValueError) as error:
+            self._problem(None, str(error))
 
     def _problem(self, operator: FileOperator | None, reason: str) -> None:
         self.problems.append(Problem(operator, reason))
@@ -262,6 +283,10 @@ class _Walk:
         try:
             self._check(operator)
             self._check_order(operator)
+            if operator.code in variables.OPERATORS:
+                self._variable(operator)
+                self.made.update(operator.outputs)
+                return
             file = self._with_int8_input() if operator.code == "QUANTIZE" else self.file
             if not self._is_identity(file, operator):
                 self._build(file, operator)
@@ -271,7 +296,7 @@ class _Walk:
 
     def _check(self, operator: FileOperator) -> None:
         """What holds for any operator before it is looked at."""
-        if operator.code not in OPERATORS:
+        if operator.code not in (*OPERATORS, *variables.OPERATORS):
             raise Unsupported("this operator is not supported")
         if foreign(operator.code, kind := str(operator.options["kind"])):
             raise Unsupported(f"carries {kind}, the options of another operator")

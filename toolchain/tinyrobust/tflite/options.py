@@ -38,6 +38,8 @@ SCALARS: dict[str, tuple[str, ...]] = {
     "SpaceToDepthOptions": ("BlockSize",),
     "DepthToSpaceOptions": ("BlockSize",),
     "MirrorPadOptions": ("Mode",),
+    "CallOnceOptions": ("InitSubgraphIndex",),
+    "VarHandleOptions": ("Container", "SharedName"),
 }  # fmt: skip
 # Options table -> (field number, key) of its vector of int32.
 VECTORS = {"ReshapeOptions": (0, "NewShape"), "SqueezeOptions": (0, "SqueezeDims")}
