@@ -58,8 +58,10 @@ def pack_int4(values: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
 def write(
     tensors: Sequence[T], operators: Sequence[Op], inputs: Sequence[int], outputs: Sequence[int],
     *, subgraphs: int = 1, version: int = 3, fields: tuple[str, ...] = ("old", "new"),
+    initial: dict[str, T] | None = None,
 ) -> bytes:  # fmt: skip
-    """The bytes of a model with one subgraph (or that many equal ones).
+    """The bytes of a model with one subgraph (or that many equal ones). ``initial``: another one,
+    which assigns these constants to resource variables of these names, for CALL_ONCE.
 
     ``fields``: where operator codes are written: the field of one byte that old files have, the
     newer one, or both.
@@ -67,10 +69,18 @@ def write(
     A tensor that stands twice in ``tensors`` is one table in the file, which both share.
     """
     b = flatbuffers.Builder(1 << 12)
-    seen = {id(t): t for t in tensors}
+    first_values = initial or {}
+    seen = {id(t): t for t in (*tensors, *first_values.values())}
     empty, held = _buffer(b, None), {key: _buffer(b, t) for key, t in seen.items()}
-    buffers = [empty, *(held[id(t)] for t in tensors)]
-    codes = sorted({(op.code, op.version) for op in operators})
+    buffers = [empty, *(held[id(t)] for t in (*tensors, *first_values.values()))]
+    assigning = [
+        step for i, name in enumerate(first_values)
+        for step in (
+            Op("VAR_HANDLE", [], [2 * i], "VarHandleOptions", {"SharedName": name}),
+            Op("ASSIGN_VARIABLE", [2 * i, 2 * i + 1], [], "AssignVariableOptions"),
+        )
+    ]  # fmt: skip
+    codes = sorted({(op.code, op.version) for op in (*operators, *assigning)})
     made: list[int] = []
     first: dict[int, int] = {}
     for i, t in enumerate(tensors):
@@ -88,8 +98,20 @@ def write(
          tflite.SubGraphAddOperators, tflite.SubGraphAddName), lists, strict=True,
     ):  # fmt: skip
         add(b, value)
-    graph = tflite.SubGraphEnd(b)
-    vectors = _offsets(b, tables), _offsets(b, [graph] * subgraphs), _offsets(b, buffers)
+    graphs = [tflite.SubGraphEnd(b)] * subgraphs
+    if first_values:
+        held_at = len(tensors)
+        listed = [
+            made_ for i, value in enumerate(first_values.values())
+            for made_ in (_tensor(b, T((), type="RESOURCE"), -1), _tensor(b, value, held_at + i))
+        ]  # fmt: skip
+        steps = [_operator(b, op, codes.index((op.code, op.version))) for op in assigning]
+        parts = _offsets(b, listed), _offsets(b, steps)
+        tflite.SubGraphStart(b)
+        tflite.SubGraphAddTensors(b, parts[0])
+        tflite.SubGraphAddOperators(b, parts[1])
+        graphs.append(tflite.SubGraphEnd(b))
+    vectors = _offsets(b, tables), _offsets(b, graphs), _offsets(b, buffers)
     tflite.ModelStart(b)
     tflite.ModelAddVersion(b, version)
     tflite.ModelAddOperatorCodes(b, vectors[0])
@@ -151,7 +173,8 @@ def _operator(b: flatbuffers.Builder, op: Op, code: int) -> int:
     lists = _ints(b, op.inputs), _ints(b, op.outputs)
     options = None
     if op.table:
-        given = {key: _ints(b, value) if isinstance(value, list) else value
+        given = {key: _ints(b, value) if isinstance(value, list) else
+                 b.CreateString(value) if isinstance(value, str) else value
                  for key, value in op.options.items()}  # fmt: skip
         getattr(tflite, f"{op.table}Start")(b)
         for key, value in given.items():

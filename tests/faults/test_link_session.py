@@ -296,6 +296,33 @@ def test_bad_requests_get_their_error(device: Device, frame: Frame, code: int) -
     assert tuple(answer.payload[:2]) == (code, frame.type)
 
 
+def test_an_inference_runs_once_and_its_outputs_last_until_the_next_input(device: Device) -> None:
+    line = Wire(device)
+    ask(line, Frame(wire.HELLO, 1, 5))
+    picture = fake_device.images(2)[1]
+    data = picture.tobytes()
+    check = len(data).to_bytes(4, "little") + zlib.crc32(data).to_bytes(4, "little")
+
+    def put(sequence: int) -> None:
+        for at in range(0, len(data), wire.CHUNK_BYTES):
+            piece = at.to_bytes(4, "little") + data[at : at + wire.CHUNK_BYTES]
+            line.write(encode(Frame(wire.PUT, sequence, 5, piece)))
+
+    get = (7).to_bytes(2, "little") + bytes([wire.OUTPUTS, 0]) + (8).to_bytes(4, "little")
+    put(7)
+    first = ask(line, Frame(wire.INFER, 7, 5, check))
+    assert np.array_equal(
+        np.frombuffer(first.payload[8:], "<i4"), fake_device.scores(picture[None])[0]
+    )
+    put(7)  # the answer was lost: everything comes again
+    again = ask(line, Frame(wire.INFER, 7, 5, check))
+    assert again.payload == first.payload, "the same cycles too: it did not run a second time"
+    assert ask(line, Frame(wire.GET, 8, 5, get)).payload == first.payload[16:]
+    line.write(encode(Frame(wire.PUT, 9, 5, bytes(4) + data[:9])))  # another input begins
+    assert ask(line, Frame(wire.GET, 10, 5, get)).payload[0] == wire.E_NOT_READY
+    assert ask(line, Frame(wire.INFER, 7, 5, check)).payload[0] == wire.E_INCOMPLETE
+
+
 def test_no_flipped_bit_gets_past_the_devices_crc(device: Device) -> None:
     line = Wire(device)
     ask(line, Frame(wire.HELLO, 1, 5))
