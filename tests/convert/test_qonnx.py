@@ -282,3 +282,41 @@ def test_pytorch_modules_are_told_of_qonnx() -> None:
     with pytest.raises(ConvertError, match="no PyTorch modules") as caught:
         lower(None, SimpleNamespace(config=config))
     assert "Brevitas" in caught.value.hint
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_changed_bytes_are_an_error_or_another_network(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    data = bytearray(onnx_models.residual_net().model().SerializeToString())
+    weights = len(data) // 8  # names, attributes and shapes as well as weights
+    for at in rng.integers(0, len(data), 1 + seed % 12):
+        data[at % (weights if seed % 2 else len(data))] ^= int(rng.integers(1, 256))
+    path = tmp_path / "changed.onnx"
+    path.write_bytes(data)
+    try:
+        graph = reader.convert(path)
+    except ConvertError as error:
+        assert error.hint and "\n" not in str(error)
+    else:
+        assert graph.output.size >= 1
+
+
+def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
+    net = onnx_models.vector_net()
+    model = net.model()
+    tensor = model.graph.initializer[3]
+    tensor.data_location = tensor.EXTERNAL
+    with pytest.raises(ConvertError, match="is in another file"):
+        reader.convert(model)
+
+
+def test_a_network_whose_input_is_turned_is_compared(tmp_path: Path) -> None:
+    """Channels first outside, channels last inside, as qonnx's own conversion leaves it."""
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
+    from qonnx.util.cleanup import cleanup_model
+
+    wrapped = cleanup_model(ModelWrapper(onnx_models.residual_net(average=False).model()))
+    model = wrapped.transform(ConvertToChannelsLastAndClean()).model
+    graph = reader.convert(model)
+    assert executor.compare(model, graph, images(graph, 10)).same_class >= 9

@@ -17,8 +17,14 @@ _ARITHMETIC: dict[str, Any] = {
 }  # fmt: skip
 
 
+def printable(text: str) -> str:
+    """A text of the file for a message of one line."""
+    return "".join(c if c.isprintable() else "?" for c in text[:100])
+
+
 def name_of(node: Any) -> str:
-    return str(node.name or node.output[0])
+    """The node's name, or its first output's; "" without either."""
+    return printable(node.name or next(iter(node.output), ""))
 
 
 def attribute(node: Any, name: str, default: Any) -> Any:

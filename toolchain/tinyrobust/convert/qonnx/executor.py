@@ -70,6 +70,9 @@ def input_scale(proto: Any) -> float:
     known = {i.name: i for i in proto.graph.initializer}
     name = next(i.name for i in proto.graph.input if i.name not in known)
     node = next(n for n in proto.graph.node if name in n.input)
+    while node.op_type not in ("Quant", "IntQuant"):  # what the reader let through: layout alone
+        name = node.output[0]
+        node = next(n for n in proto.graph.node if name in n.input)
     constants = {n.output[0]: n.attribute[0].t for n in proto.graph.node if n.op_type == "Constant"}
     tensor: Any = known.get(node.input[1], constants.get(node.input[1]))
     return float(np.ravel(numpy_helper.to_array(tensor))[0])

@@ -15,7 +15,7 @@ Quant.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,14 @@ from tinyrobust import artefact
 from tinyrobust.convert import formats
 from tinyrobust.convert.formats import Branch
 from tinyrobust.convert.qonnx import constants
-from tinyrobust.convert.qonnx.attributes import attribute, fold, name_of, same_pads, window
+from tinyrobust.convert.qonnx.attributes import (
+    attribute,
+    fold,
+    name_of,
+    printable,
+    same_pads,
+    window,
+)
 from tinyrobust.convert.qonnx.values import (
     Activation,
     Linear,
@@ -97,9 +104,20 @@ def load(model: Any) -> tuple[Any, bytes]:
         raise ConvertError(f"{path} cannot be read: {error.strerror}", "check the path") from error
     except (DecodeError, ValueError) as error:
         raise ConvertError(f"{path} is no ONNX file: {error}", "export it again") from error
+    if any(isinstance(text, bytes) for text in _texts(proto.graph)):
+        raise ConvertError(f"{path} is no ONNX file: a name is not UTF-8", "export it again")
     if not proto.graph.node:
         raise ConvertError(f"{path} holds no network", "export it again")
     return proto, content
+
+
+def _texts(graph: Any) -> Iterator[Any]:
+    """Every name of ``graph``; protobuf gives one that is not UTF-8 as bytes."""
+    for part in (*graph.initializer, *graph.input, *graph.output, *graph.node):
+        yield part.name
+    for node in graph.node:
+        yield from (node.op_type, node.domain, *node.input, *node.output)
+        yield from (a.name for a in node.attribute)
 
 
 def _clean(name: str) -> str:
@@ -119,7 +137,18 @@ class _Reader:
 
         graph = self.proto.graph
         for initializer in graph.initializer:
-            self.values[initializer.name] = numpy_helper.to_array(initializer)
+            if initializer.data_location == initializer.EXTERNAL:
+                raise ConvertError(
+                    f"'{printable(initializer.name)}' is in another file than the model",
+                    "export with the weights in one file",
+                )
+            try:
+                self.values[initializer.name] = numpy_helper.to_array(initializer)
+            except (TypeError, ValueError) as error:
+                raise ConvertError(
+                    f"'{printable(initializer.name)}' is malformed: {printable(str(error))}",
+                    "export again",
+                ) from error
         self._inputs(graph)
         for node in graph.node:
             self._node(node)
@@ -141,7 +170,9 @@ class _Reader:
             raise ConvertError(f"the model makes no Graph: {error.message}", error.hint) from error
 
     def _node(self, node: Any) -> None:
-        where = f"node '{name_of(node)}' ({node.op_type})"
+        where = f"node '{name_of(node)}' ({printable(node.op_type)})"
+        if not node.output:
+            raise ConvertError(f"{where} makes nothing", "export the model again")
         inputs = [self.values.get(i) if i else None for i in node.input]
         handler = _HANDLERS.get(node.op_type)
         if node.op_type in _INTEGER_FORMS:
@@ -157,12 +188,17 @@ class _Reader:
             )
         if any(i and value is None for i, value in zip(node.input, inputs, strict=True)):
             missing = next(i for i in node.input if i and i not in self.values)
-            raise ConvertError(f"{where} reads '{missing}', which nothing makes", "export again")
-        if inputs and all(i is None or isinstance(i, np.ndarray) for i in inputs):
-            made = fold(where, node, inputs)
-        else:
-            made = handler(self, where, node, inputs)
-        self.values[node.output[0]] = made
+            raise ConvertError(
+                f"{where} reads '{printable(missing)}', which nothing makes", "export again"
+            )
+        constant = inputs and all(i is None or isinstance(i, np.ndarray) for i in inputs)
+        try:
+            made = fold(where, node, inputs) if constant else handler(self, where, node, inputs)
+            self.values[node.output[0]] = made
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # A file may hold anything: too few inputs, constants of other shapes, odd attributes.
+            raise ConvertError(f"{where} is malformed: {printable(str(error))}",
+                               "export the model again") from error  # fmt: skip
 
     def _inputs(self, graph: Any) -> None:
         inputs = [i for i in graph.input if i.name not in self.values]
@@ -171,7 +207,7 @@ class _Reader:
         dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
         if len(dims) not in (2, 3, 4) or min(dims[1:]) < 1:
             raise ConvertError(
-                f"input '{inputs[0].name}' has shape {dims}",
+                f"input '{printable(inputs[0].name)}' has shape {dims}",
                 "export with a fixed shape (1, C, H, W), (1, C, W) or (1, F)",
             )
         last = self._reader_of(graph, inputs[0].name).domain == CHANNELS_LAST
@@ -187,7 +223,7 @@ class _Reader:
                 if node.op_type in ("Quant", "IntQuant", "Identity"):
                     return self._reader_of(graph, node.output[0])
                 return node
-        raise ConvertError(f"nothing reads '{tensor}'", "export the model again")
+        raise ConvertError(f"nothing reads '{printable(tensor)}'", "export the model again")
 
     def unique(self, wanted: str) -> str:
         name = wanted = _clean(wanted)
@@ -221,7 +257,7 @@ class _Reader:
         if not np.isfinite(step) or step <= 0:
             raise ConvertError(f"{where} has scale {step}", "train again")
         relu = isinstance(x, Linear) and x.relu
-        hi = (1 << (width - signed)) - 1
+        hi = (1 << (width - signed)) - 1 if 1 <= width <= 64 else 0
         if not 1 <= hi <= 255 or width != np.ravel(bits)[0] or (narrow and not signed):
             kind = "narrow " * narrow + ("signed" if signed else "unsigned")
             raise ConvertError(
@@ -300,7 +336,7 @@ class _Reader:
         raise ConvertError(f"{where} reads {kind} that is not quantised", _QUANTISE)
 
     def conv(self, where: str, node: Any, inputs: list[Value]) -> Value:
-        source, weights = self._source(where, inputs[0]), inputs[1]
+        source, weights = self._source(where, inputs[0]), _weights(where, inputs[1])
         last = node.domain == CHANNELS_LAST
         axes = {(3, True): "nwc", (3, False): "ncw", (4, True): "nhwc", (4, False): "nchw"}
         if source.axes != axes.get((weights.ndim, last)):
@@ -346,7 +382,8 @@ class _Reader:
     def gemm(self, where: str, node: Any, inputs: list[Value]) -> Value:
         if attribute(node, "transA", 0):
             raise ConvertError(f"{where} transposes its input", "export again")
-        weights = inputs[1] if attribute(node, "transB", 0) else inputs[1].T
+        given = _weights(where, inputs[1])
+        weights = given if attribute(node, "transB", 0) else given.T
         weights = weights * np.asarray(attribute(node, "alpha", 1.0), weights.dtype)
         bias = [b * attribute(node, "beta", 1.0) for b in inputs[2:] if b is not None]
         return self._dense(where, node, inputs[0], weights, bias)
@@ -601,10 +638,16 @@ class _Reader:
             or len(value.parts) != 1 or len(value.parts[0].tensor.shape) != 1
         ):  # fmt: skip
             raise ConvertError(
-                f"output '{name}' is not the scores of one layer",
+                f"output '{printable(name)}' is not the scores of one layer",
                 "end in a Linear layer, with or without batch normalisation",
             )
         self._requantize(self.unique("scores"), value, 1.0, value.bias, None)
+
+
+def _weights(where: str, value: Value) -> Any:
+    if not isinstance(value, np.ndarray):
+        raise ConvertError(f"{where} has weights that are computed", "use constant weights")
+    return value
 
 
 def frac_bits(step: float) -> int:
