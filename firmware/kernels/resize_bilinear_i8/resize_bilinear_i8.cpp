@@ -6,7 +6,7 @@ namespace tr {
 
 void resize_bilinear_i8(const BilinearI8& layer, const Buffers& at) {
   constexpr int32_t one = 1 << 10;
-  constexpr int32_t square = 1 << 20;
+  constexpr int32_t square = one * one;
   const size_t channels = layer.channels;
   const size_t row_bytes = layer.in_w * channels;
   const int8_t* in = as_i8(at.in);
@@ -25,8 +25,11 @@ void resize_bilinear_i8(const BilinearI8& layer, const Buffers& at) {
         const int32_t upper = above[left + c] * (one - across) + above[right + c] * across;
         const int32_t lower = below[left + c] * (one - across) + below[right + c] * across;
         const int32_t v = upper * (one - down) + lower * down;
-        // C's division cuts off towards zero: halves go away from it.
-        *out++ = static_cast<int8_t>((v + (v > 0 ? square / 2 : -square / 2)) / square);
+        // To the nearest, halves away from zero: rounded without its sign, in as many instructions
+        // whatever that is.
+        const int32_t sign = v >> 31;
+        const int32_t magnitude = ((v ^ sign) - sign + square / 2) >> 20;
+        *out++ = static_cast<int8_t>((magnitude ^ sign) - sign);
       }
     }
   }

@@ -16,6 +16,7 @@ from tinyrobust.tflite import arithmetic
 from tinyrobust.tflite.file import File, FileOperator, FileTensor
 
 MAX_AXES = 3  # beside the batch of 1
+MAX_NAME = 60  # characters of a tensor's name in messages
 MAX_CONSTANT = 64  # elements of a list of axes, sizes, pads
 RANGES = {"INT8": INT8, "INT16": INT16, "INT32": INT32}
 ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
@@ -59,7 +60,8 @@ def graph_tensor(name: str, shape: tuple[int, ...], like: FileTensor) -> Tensor:
 def quote(tensor: FileTensor) -> str:
     """The tensor's name as errors print it."""
     name = "".join(c if c.isprintable() else "?" for c in tensor.name)
-    return f"'{name[:100]}'"
+    long = len(name) > MAX_NAME  # fused operators have the names of all that went into them
+    return f"'{name[: MAX_NAME // 2]}...{name[-MAX_NAME // 2 :]}'" if long else f"'{name}'"
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ class _Walk:
     tensors: list[Tensor] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     made: set[int] = field(default_factory=set)
+    empty: set[int] = field(default_factory=set)  # tensors without elements that were named
     problems: list[Problem] = field(default_factory=list)
     constant_bytes: int = 0
     classes: int = 0
@@ -281,21 +282,21 @@ class _Walk:
 
     def _operator(self, operator: FileOperator) -> None:
         try:
-            self._check(operator)
+            known = not self._check(operator)
             self._check_order(operator)
             if operator.code in variables.OPERATORS:
                 self._variable(operator)
                 self.made.update(operator.outputs)
                 return
             file = self._with_int8_input() if operator.code == "QUANTIZE" else self.file
-            if not self._is_identity(file, operator):
+            if not known and not self._is_identity(file, operator):
                 self._build(file, operator)
         except (Unsupported, ValueError, OverflowError) as error:
             self._problem(operator, str(error))
         self.made.update(operator.outputs)
 
-    def _check(self, operator: FileOperator) -> None:
-        """What holds for any operator before it is looked at."""
+    def _check(self, operator: FileOperator) -> bool:
+        """What holds for any operator before it is looked at; False where its fault is known."""
         if operator.code not in (*OPERATORS, *variables.OPERATORS):
             raise Unsupported("this operator is not supported")
         if foreign(operator.code, kind := str(operator.options["kind"])):
@@ -303,7 +304,11 @@ class _Walk:
         tensors = [self.file.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]
         for tensor in tensors:
             if tensor.size == 0 and tensor.type not in ("INT32", "INT64"):
+                if tensor.index in self.empty:
+                    return False  # its maker was refused for it
+                self.empty.add(tensor.index)
                 raise Unsupported(f"{quote(tensor)} has no elements: its shape is {tensor.shape}")
+        return True
 
     def _check_order(self, operator: FileOperator) -> None:
         tensors = self.file.tensors

@@ -112,7 +112,8 @@ def refusal(
         lines.append(f"and {len(groups) - MAX_LISTED} more kinds")
     count = len(shown)
     things = f"{count} things are" if count > 1 else "one thing is"
-    listed = f"{things} not supported:\n  " + "\n  ".join(lines)
+    listed = f"{things} not supported:" + (f" {lines[0]}" if len(lines) == 1 else
+                                           "".join(f"\n  {line}" for line in lines))  # fmt: skip
     if not what:
         return ConvertError(f"{where}: {listed}", f"supported: {', '.join(sorted(supported))}")
     head = f"{where} is {what}; this takes int8 networks. It has {operators(file)}"
