@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.tflite_models import Op, T, constant, write
+from tinyrobust import artefact
 from tinyrobust.cli.main import run
 from tinyrobust.prove import coverage
 
@@ -53,22 +54,25 @@ def test_each_file_has_its_row(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_run_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "found.json"
-    first, *_ = _files(tmp_path)
-    assert run(["coverage", first, "--samples", "2", "--json", str(out)]) == 0
-    before = json.loads(out.read_text())
-    rows = [coverage.Row.from_json(entry) for entry in before["files"]]
+    """A file that the result knows, by its bytes, is not looked at again."""
 
     class Idle:
         def shutdown(self, **_: object) -> None:
             pass
 
     monkeypatch.setattr(coverage, "_pool", Idle)
-    assert list(coverage.cover([Path(first)], "nucleo-h743", 2, rows)) == rows
-    assert run(["coverage", first, "--samples", "2", "--json", str(out), "--resume"]) == 0
-    assert json.loads(out.read_text()) == before
+    first, out = Path(_files(tmp_path)[0]), tmp_path / "found.json"
+    row = coverage.Row(str(first), artefact.sha256(first.read_bytes()), 7, "", {"RELU": 1}, True,
+                       board="nucleo-h743", samples=2, outputs=64, reference_differs=0,
+                       host_differs=0, notes=("a note",))  # fmt: skip
+    out.write_text(json.dumps({"files": [row.as_json()]}))
+    again = ["coverage", str(first), "--samples", "2", "--json", str(out), "--resume"]
+    assert run(again) == 0
+    (entry,) = json.loads(out.read_text())["files"]
+    assert coverage.Row.from_json(entry) == row and entry["exact"]
+    assert "1 are exact" in capsys.readouterr().out
     out.write_text('{"files": [{}]}')
-    assert run(["coverage", first, "--json", str(out), "--resume"]) == 1
+    assert run(again) == 1
     assert "is no result of `coverage`" in capsys.readouterr().err
 
 
