@@ -67,7 +67,7 @@ def test_what_is_wrong_with_a_file_is_said(net: Graph, tmp_path: Path) -> None:
         with pytest.raises(TaskError, match=r"is no \.npy file"):
             read_inputs(path, net, 9)
     np.savez(tmp_path / "x.npz", right)
-    with pytest.raises(TaskError, match="is an archive"):
+    with pytest.raises(TaskError, match="give each input by its name"):
         read_inputs(tmp_path / "x.npz", net, 9)
     with pytest.raises(TaskError, match="cannot read"):
         read_inputs(tmp_path / "missing.npy", net, 9)

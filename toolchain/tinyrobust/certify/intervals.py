@@ -214,6 +214,7 @@ _RISING = (
     Input, GlobalAveragePool, Pool2D, Reshape, int8.InputInt8, int8.ScoresInt8,
     int8.AveragePool2DInt8, int8.MaxPool2DInt8, int8.AddInt8, int8.MinimumInt8,
     int8.MaximumInt8, int8.PadInt8, int8.ConcatInt8, int8.StridedSliceInt8, int8.ResizeNearestInt8,
+    int8.ResizeBilinearInt8, int8.RearrangeInt8,
 )  # fmt: skip
 _RULES: Mapping[type[Node], Callable[[Graph, Any, list[Bounds]], Bounds]] = {
     **dict.fromkeys(_RISING, _rising),
