@@ -29,6 +29,7 @@ ONLY_PARSED = re.compile(
 )
 SMALLER = [
     (r"--samples \d+", "--samples 4"),
+    (r"--faults \d+", "--faults 1"),
     (r"--trials \d+", "--trials 1 --epochs 1 --set training.train_images=256"),
     (r"^(tinyrobust monitor .*)", r"\1 --seconds 2"),
     (r"training\.epochs=\d+", "training.epochs=1 --set training.train_images=1000"),
