@@ -17,8 +17,9 @@ One JSON object per line, UTF-8, appended and fsynced one by one. ``type`` says 
   ``targets`` (null: untargeted), ``log`` of the attack, and ``oracle`` {name, asked, s,
   retried}: who answered, how many images, in how many seconds, how often it was lost and met again.
 * ``masking``: what ``probe.py`` measured for the signs of gradient masking.
-* ``layers``: ``layers``: [{name, kernel, macs, cycles}] of one inference.
-* ``memory``: ``image`` (memory.json of the build), ``marks`` (the device's high-water marks).
+* ``layers``: ``layers``: [{name, kernel, macs, cycles}] of one inference, not the session's first.
+* ``memory``: ``image`` (memory.json of the build), ``marks`` (the device's high-water marks after
+  the start of a session).
 * ``done``: ``seconds`` of the run that finished; ``finished`` (UTC).
 
 A killed run leaves at most one line without its end, which is cut off when the file is opened.

@@ -29,6 +29,7 @@ from tinyrobust.evaluate.journal import Journal, now
 from tinyrobust.evaluate.probe import probe
 from tinyrobust.graph.nodes import Graph
 
+WARM_UP_IMAGES = 2  # of a session: one that kernels may write code in, one to measure
 PROBE_EPS_255 = 8  # where no series has a size in Linf
 Progress = Callable[[Series, float], None]  # images done of a series, fractions included
 
@@ -116,13 +117,14 @@ def evaluate(
         )
         work = _Work(config, graph, images, labels, device, crafter, journal)
         journal.append(_device_record(device, config, counter))
+        layers, marks = _session_figures(device, images)
         for series in config.series:
             for first in range(0, len(images), config.batch_images):
                 if (series.key, first) not in done:
                     work.batch(series, first, progress)
                 progress(series, min(first + config.batch_images, len(images)))
             if series.attack is None and journal.last("layers") is None:
-                journal.append({"type": "layers", "layers": _layers(device, images)})
+                journal.append({"type": "layers", "layers": layers})
         if replay is None and config.attacks and journal.last("masking") is None:
             eps = max(
                 (s.eps_255 for s in config.attacks if s.norm == "linf"), default=PROBE_EPS_255
@@ -130,7 +132,6 @@ def evaluate(
             truth = np.asarray(labels, np.int64)
             found = probe(crafter.victim, images, truth, eps, config.seed)
             journal.append({"type": "masking", "probe": found})
-        marks = {k: int(v) for k, v in vars(device.memory()).items()}
         journal.append({"type": "memory", "image": dict(memory or {}), "marks": marks})
         journal.append({"type": "done", "seconds": time.monotonic() - started, "finished": now()})
         return journal
@@ -170,14 +171,21 @@ def _device_record(device: Device, config: Config, counter: Counter | None) -> d
     }  # fmt: skip
 
 
-def _layers(device: Device, images: UInt8) -> list[dict[str, Any]]:
-    if len(images):
+def _session_figures(device: Device, images: UInt8) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Layers' cycles and high-water marks, by the same few requests at the start of every session.
+
+    So they do not depend on what is left to do, nor does a batch's cost: the first inference of a
+    session costs more where kernels write code, and whatever ran raises the marks. A run that was
+    cut off and goes on in a new session then measures what an unbroken one does.
+    """
+    for _ in range(WARM_UP_IMAGES):
         device.infer_many(images[:1])
     steps = {step.name: step for step in device.steps()}
-    return [
+    layers = [
         {"name": name, "kernel": steps[name].kernel, "macs": steps[name].macs, "cycles": cycles}
         for name, cycles in device.layer_cycles()
     ]
+    return layers, {k: int(v) for k, v in vars(device.memory()).items()}
 
 
 @dataclass
