@@ -1,4 +1,4 @@
-"""``python -m tests.evaluate.killed_evaluate FOLDER STRIDE``: an evaluation killed at its writes, and
+"""``python -m tests.evaluate.killed_evaluate FOLDER STRIDE``: an evaluation killed at its writes,
 then run again to its end, must give the report of an unbroken one. Prints how many kills."""
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ import signal
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,7 @@ _SYSTEM = "tinyrobust+"  # begins the name of our folders in the system's tempor
 _NAME_BYTES = 180  # of a file's own name within a temporary one: names have 255 bytes at most
 _AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2
 _CANNOT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
+_SWEEPS, _SWEEP_S = 5, 0.2
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"^/(?:dev|proc/self)/fd/(\d{1,6})$")
@@ -250,7 +252,11 @@ def _sweep_one(path: Path, aside_of: str | None) -> None:
         if aside_of is not None and not _present(path.with_name(aside_of)):
             path.rename(path.with_name(aside_of))
         elif stat.S_ISDIR(os.fstat(handle).st_mode):
-            shutil.rmtree(path, ignore_errors=True)
+            for _ in range(_SWEEPS):  # a compiler that outlived its run may still write there
+                shutil.rmtree(path, ignore_errors=True)
+                if not path.exists():
+                    break
+                time.sleep(_SWEEP_S)
         else:
             path.unlink(missing_ok=True)
     except OSError:

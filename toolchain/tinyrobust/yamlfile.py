@@ -15,6 +15,9 @@ from tinyrobust.registry import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 MAX_BYTES = 1 << 20
+MAX_DEPTH = 64  # of mappings and sequences within one another
+MAX_NODES = 20_000  # with every alias counted as what it stands for
+MAX_PLAIN = 4096  # characters of a text without quotes, which may become a number
 MAX_SHOWN = 80  # characters of a value in a message
 
 
@@ -30,14 +33,15 @@ def load(path: Path, model: type[Model], error: type[TinyRobustError]) -> Model:
 
 def _read(path: Path, error: type[TinyRobustError]) -> bytes:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:  # a device may have no end
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as failure:
         raise error(f"no such file: {path}", "check the path") from failure
     except OSError as failure:
         raise error(f"cannot read {path}: {failure.strerror}", "check the path") from failure
     if len(data) > MAX_BYTES:
         raise error(
-            f"{path} has {len(data):,} bytes; a YAML file here has at most {MAX_BYTES:,}",
+            f"{path} has more than {MAX_BYTES:,} bytes, the most of a YAML file here",
             "check that this is the file you mean",
         )
     return data
@@ -46,12 +50,13 @@ def _read(path: Path, error: type[TinyRobustError]) -> bytes:
 def _parse(data: bytes, path: Path, error: type[TinyRobustError]) -> Any:
     """The tree of ``data``, with the lines of its keys."""
     # late: reading what is kept needs no parser
-    from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    from tinyrobust.yamlparser import Limits, parse
+
     try:
-        tree = YAML(typ="rt").load(data.decode())
+        tree = parse(data.decode(), Limits(MAX_DEPTH, MAX_NODES, MAX_PLAIN))
     except UnicodeDecodeError as failure:
         raise error(
             f"{path} is not UTF-8 text (byte {failure.start})", "save it as UTF-8"

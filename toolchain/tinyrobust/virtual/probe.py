@@ -9,17 +9,23 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import struct
 import threading
 from collections.abc import Callable
+from functools import cache
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tinyrobust.errors import BoardError
 from tinyrobust.virtual.debug_port import DebugPort
 from tinyrobust.virtual.debug_target import DebugTarget, TransferFault
+from tinyrobust.virtual.engine import UcError
 
 _GENERAL_ERROR, _TRANSFER_FAULT = 1, 12
 _LINE_BYTES = 1 << 20
+_MOST_WORDS = 1 << 16  # of one read_ap_multiple; pyOCD asks for 1 KiB at a time
 _VERSION = 1
 _PROPERTIES = {
     "vendor_name": "tinyrobust",
@@ -30,6 +36,24 @@ _PROPERTIES = {
     "capabilities": [],
     "associated_board_info": None,
 }
+
+
+# What each request's arguments are. Nothing else reaches the debug port.
+_Word = Annotated[int, Field(strict=True, ge=0, le=0xFFFFFFFF)]
+_Register = Annotated[int, Field(strict=True, ge=0, le=0xFFFFFFFF)]
+_Count = Annotated[int, Field(strict=True, ge=0, le=_MOST_WORDS)]
+_Flag = Annotated[bool, Field(strict=True)]
+_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "hello": (int,), "readprop": (str,), "assert_reset": (_Flag | int,),
+    "read_dp": (_Register,), "write_dp": (_Register, _Word),
+    "read_ap": (_Register,), "write_ap": (_Register, _Word),
+    "read_ap_multiple": (_Register, _Count), "write_ap_multiple": (_Register, list[_Word]),
+}  # fmt: skip
+_OPTIONAL = {"read_ap_multiple": 1}  # arguments that may be left away at the end
+_FAULTS = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+    struct.error, UcError, BoardError,
+)  # fmt: skip
 
 
 class ProbeServer:
@@ -85,7 +109,7 @@ class ProbeServer:
             self._client = client
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with client, contextlib.suppress(OSError), client.makefile("rwb") as stream:
-                while line := stream.readline(_LINE_BYTES):
+                while (line := stream.readline(_LINE_BYTES)).endswith(b"\n"):
                     stream.write(json.dumps(self._answer(line)).encode() + b"\n")
                     stream.flush()
             self._client = None
@@ -94,13 +118,17 @@ class ProbeServer:
         number: Any = None
         try:
             request = json.loads(line)
-            number = request["id"]
-            handler = self._handlers()[request["request"]]
-            result = handler(*request.get("arguments", []))
+            number = _id(request)
+            name = str(request["request"])
+            handler = self._handlers()[name]
+            result = handler(*_checked(name, request.get("arguments", [])))
         except TransferFault as error:
             return {"id": number, "status": _TRANSFER_FAULT, "error": str(error)}
-        except (ValueError, KeyError, TypeError, BoardError) as error:
-            return {"id": number, "status": _GENERAL_ERROR, "error": repr(error)}
+        except ValidationError as error:
+            said = error.errors(include_url=False, include_input=False)[0]["msg"]
+            return {"id": number, "status": _GENERAL_ERROR, "error": said}
+        except _FAULTS as error:  # whatever a request does: it is answered, and the next one too
+            return {"id": number, "status": _GENERAL_ERROR, "error": repr(error)[:200]}
         answer: dict[str, Any] = {"id": number, "status": 0}
         if result is not None:
             answer["result"] = result
@@ -118,7 +146,7 @@ class ProbeServer:
             "connect": _nothing,
             "disconnect": _nothing,
             "swj_sequence": _nothing,
-            "swd_sequence": lambda _sequences: [0, []],
+            "swd_sequence": lambda: [0, []],
             "set_clock": _nothing,
             "flush": _nothing,
             "reset": self._target.reset,
@@ -146,6 +174,31 @@ class ProbeServer:
     def _write_ap_multiple(self, register: int, values: list[int]) -> None:
         for value in values:
             self._dap.write_ap(register, value)
+
+
+def _id(request: Any) -> int | str | None:
+    """A request's number, which its answer repeats."""
+    number = request["id"]
+    if not isinstance(number, (int, str)) or len(str(number)) > 64:
+        raise ValueError("id is no number")
+    return number
+
+
+def _checked(name: str, given: Any) -> list[Any]:
+    """The arguments of request ``name``. Raises ValidationError, ValueError."""
+    if not isinstance(given, list):
+        raise ValueError("arguments is no list")
+    kinds = _ARGUMENTS.get(name)
+    if kinds is None:  # it looks at none
+        return []
+    if not len(kinds) - _OPTIONAL.get(name, 0) <= len(given) <= len(kinds):
+        raise ValueError(f"{name} takes {len(kinds)} arguments, not {len(given)}")
+    return [_adapter(kind).validate_python(v) for kind, v in zip(kinds, given, strict=False)]
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _nothing(*_arguments: Any) -> None:
