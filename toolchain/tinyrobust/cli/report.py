@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,10 +19,16 @@ def command(records: Path, out: Path | None, json_file: str | None) -> None:
     """Make the report again from the records of an evaluation, finished or not."""
     from tinyrobust import evaluate, report
     from tinyrobust.evaluate import journal
+    from tinyrobust.reading import guarded
 
-    figures = evaluate.summarise(journal.read(records))
+    found = journal.read(records)
     folder = out or (records if records.is_dir() else records.parent)
-    files = report.write(figures, folder)
+
+    def made() -> Any:
+        figures = evaluate.summarise(found)
+        return figures, report.write(figures, folder)
+
+    figures, files = guarded(made, records, hint="run `tinyrobust evaluate --fresh`")
     if json_file != "-":
         for path in (files.html, files.markdown, files.json, files.junit):
             console(json_file).print(path, soft_wrap=True)

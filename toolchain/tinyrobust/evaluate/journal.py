@@ -37,10 +37,14 @@ from typing import Any
 from tinyrobust.artefact import canonical_json, write_bytes
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.evaluate.config import Config
+from tinyrobust.evaluate.records import KINDS, OTHER
+from tinyrobust.reading import bounded, document, typed
 from tinyrobust.writing import append
 
 SCHEMA = "tinyrobust.records/1"
 FILE = "records.jsonl"
+MAX_BYTES = 1 << 30
+_FRESH = "run `tinyrobust evaluate --fresh`"
 
 
 class Journal:
@@ -108,27 +112,18 @@ def read(path: Path) -> list[dict[str, Any]]:
     Raises TinyRobustError when it is missing, or a line is damaged, or it has another schema.
     """
     path = path / FILE if path.is_dir() else path
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise TinyRobustError(
-            f"cannot read {path}: {error.strerror}", "run `tinyrobust evaluate` first"
-        ) from error
+    lines = bounded(path, MAX_BYTES, hint="run `tinyrobust evaluate` first").split(b"\n")
     records = []
     for number, line in enumerate(lines[:-1], 1):  # what follows the last newline is a cut line
-        try:
-            record = json.loads(line)
-            if not isinstance(record, dict) or not isinstance(record["type"], str):
-                raise ValueError("not a record")
-        except (ValueError, KeyError) as error:
-            raise TinyRobustError(
-                f"{path}:{number}: not a record ({error})", "run `tinyrobust evaluate --fresh`"
-            ) from error
+        where = f"{path}:{number}"
+        record = document(line, where, hint=_FRESH)
+        kind = record.get("type") if isinstance(record, dict) else None
+        if not isinstance(kind, str) or (number > 1 and kind == "header"):
+            raise TinyRobustError(f"{where}: not a record", _FRESH)
+        typed(KINDS.get(kind, OTHER), record, where, hint=_FRESH)
         records.append(record)
-    if not records or records[0].get("schema") != SCHEMA or "config_sha256" not in records[0]:
-        raise TinyRobustError(
-            f"{path} does not begin with a '{SCHEMA}' header", "run `tinyrobust evaluate --fresh`"
-        )
+    if not records or records[0]["type"] != "header":
+        raise TinyRobustError(f"{path} does not begin with a '{SCHEMA}' header", _FRESH)
     return records
 
 
