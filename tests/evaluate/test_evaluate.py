@@ -233,7 +233,7 @@ def test_crafted_images_are_kept_for_the_next_run(
     from tinyrobust.attacks import noise
 
     with pytest.raises(LinkError):
-        run(tmp_path, FakeSession(GRAPH, dies_after=21))  # has crafted, not yet classified
+        run(tmp_path, FakeSession(GRAPH, dies_after=22))  # has crafted, not yet classified
     crafted = 0
     real = type(noise.attack).craft
 
