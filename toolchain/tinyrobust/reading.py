@@ -7,6 +7,11 @@ is asked for. A device or a FIFO that never ends is read no further than the lim
 from __future__ import annotations
 
 import json
+import lzma
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +21,13 @@ from pydantic import TypeAdapter, ValidationError
 from tinyrobust.errors import TinyRobustError
 
 MAX_JSON_BYTES = 64 << 20
+# What numpy.load and zipfile raise on damaged archives: a version or a password that they do not
+# know are RuntimeErrors.
+NPZ_DAMAGE = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    SyntaxError, TypeError, ValueError, lzma.LZMAError, struct.error, tokenize.TokenError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 MAX_SHOWN = 60  # characters of a value in a message
 Type = TypeVar("Type")
 Error = type[TinyRobustError]

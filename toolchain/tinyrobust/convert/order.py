@@ -8,17 +8,17 @@ without the file has the order it was trained in.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from tinyrobust.artefact import write_json
 from tinyrobust.errors import ConvertError
 from tinyrobust.graph import Graph
 from tinyrobust.graph.reorder import Order, Reordered, apply, inverse
+from tinyrobust.reading import MAX_JSON_BYTES, bounded, document, typed
 
 FILE = "order.json"
 SCHEMA: Literal["tinyrobust.order/1"] = "tinyrobust.order/1"
@@ -30,13 +30,16 @@ class _Cost(BaseModel):
     after: float
 
 
+_AGAIN = "convert the model again"
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     schema_: Literal["tinyrobust.order/1"] = Field(alias="schema")
     graph_sha256: str
     trained_sha256: str
     cost: _Cost
-    orders: dict[str, list[int]]
+    orders: dict[str, list[Annotated[int, Field(strict=True, ge=0, lt=1 << 20)]]]
 
 
 def save(folder: Path, before: Graph, made: Reordered) -> None:
@@ -59,14 +62,14 @@ def load(folder: Path, graph: Graph) -> dict[str, Order]:
     path = folder / FILE
     if not path.is_file():
         return {}
-    try:
-        found = _File.model_validate(json.loads(path.read_text()))
-    except (OSError, ValueError, ValidationError, RecursionError) as error:
-        raise ConvertError(
-            f"{path} is damaged: {str(error).splitlines()[0]}", "convert the model again"
-        ) from error
+    data = bounded(path, MAX_JSON_BYTES, ConvertError, _AGAIN)
+    found = typed(_File, document(data, path, ConvertError, _AGAIN), path, ConvertError, _AGAIN)
     if found.graph_sha256 != graph.sha256:
-        raise ConvertError(f"{path} is of another Graph", "convert the model again")
+        raise ConvertError(f"{path} is of another Graph", _AGAIN)
+    for name, order in found.orders.items():
+        tensor = graph.tensor.get(name)
+        if tensor is None or sorted(order) != list(range(tensor.shape[-1])):
+            raise ConvertError(f"{path} is damaged: no order of the channels of '{name}'", _AGAIN)
     return {name: np.array(order, np.int64) for name, order in found.orders.items()}
 
 

@@ -111,7 +111,10 @@ def convert_trained(folder: Path) -> Converted:
         raise
     except TinyRobustError as error:
         raise ConvertError(f"{folder}: {error.message}", error.hint) from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile,
+        zlib.error,
+    ) as error:  # fmt: skip
         raise ConvertError(
             f"{folder}/weights.npz is damaged or truncated ({error})", "train again"
         ) from error

@@ -19,7 +19,6 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from tinyrobust.attacks import within
 from tinyrobust.errors import TinyRobustError
 from tinyrobust.evaluate.config import Config, Series
 from tinyrobust.graph.nodes import Graph
+from tinyrobust.reading import NPZ_DAMAGE
 
 SCHEMA = "tinyrobust.adversarial/1"
 MAX_FILE_BYTES = 1 << 30
@@ -82,11 +82,7 @@ class AdversarialSet:
             return _parse(data)
         except TinyRobustError as error:
             raise TinyRobustError(f"{path}: {error.message}", _HINT) from error
-        except (
-            KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, IndexError,
-            OverflowError, RecursionError, NotImplementedError, RuntimeError, MemoryError,
-            zipfile.BadZipFile, zlib.error,
-        ) as error:  # fmt: skip
+        except NPZ_DAMAGE as error:
             raise TinyRobustError(f"{path} is damaged or truncated ({error})", _HINT) from error
 
     def check_graph(self, graph: Graph) -> None:

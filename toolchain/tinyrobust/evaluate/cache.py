@@ -10,8 +10,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ from tinyrobust.attacks import distance, within
 from tinyrobust.attacks._victim import Int64
 from tinyrobust.evaluate.adversarial import UInt8
 from tinyrobust.evaluate.config import Config, Series
+from tinyrobust.reading import NPZ_DAMAGE
 
 _FOLDER = "adversarial"
 # Oracles on the host that give the same integers, and so the same images. A device does too, but
@@ -85,7 +84,7 @@ class Cache:
                 images = file["images"]
                 found = file["found"] if "found" in file.files else None
                 batch = CraftedBatch(images, json.loads(bytes(file["details"])), found)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        except NPZ_DAMAGE:
             return None
         if found is not None and found.shape != clean.shape:
             return None

@@ -18,11 +18,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import lzma
-import struct
-import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +27,7 @@ import numpy as np
 from tinyrobust.artefact import write_bytes
 from tinyrobust.errors import GraphError
 from tinyrobust.graph.nodes import NODE_TYPES, Graph, Node, Port, Tensor
+from tinyrobust.reading import NPZ_DAMAGE
 
 SCHEMA = "tinyrobust.graph/2"
 _READABLE = ("tinyrobust.graph/1", SCHEMA)
@@ -38,11 +35,6 @@ SUFFIX = ".graph.npz"
 MAX_FILE_BYTES = 64 << 20
 _HINT = "make the file again with `tinyrobust convert`"
 # What numpy, zipfile and json raise on a file that is not what it should be.
-_DAMAGE = (
-    KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, IndexError, SyntaxError,
-    OverflowError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-    struct.error, tokenize.TokenError,
-)  # fmt: skip
 
 
 def to_bytes(graph: Graph) -> bytes:
@@ -88,7 +80,7 @@ def from_bytes(data: bytes, where: str = "the Graph file") -> Graph:
         expected = header["sha256"]
     except GraphError as error:
         raise GraphError(f"{where}: {error.message}", error.hint) from error
-    except _DAMAGE as error:
+    except NPZ_DAMAGE as error:
         raise GraphError(f"{where} is damaged or truncated ({error})", _HINT) from error
     if graph.sha256 != expected:
         raise GraphError(

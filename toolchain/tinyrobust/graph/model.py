@@ -5,7 +5,6 @@ In: what the user typed after ``--model``. Out: a Model with its Graph and its f
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tinyrobust import resources
 from tinyrobust.errors import GraphError
 from tinyrobust.graph import file
 from tinyrobust.graph.nodes import Graph
+from tinyrobust.reading import MAX_JSON_BYTES, bounded, document, typed
 from tinyrobust.registry import nearest
 
 DEFAULT_MODEL = "shapes-small"
@@ -35,12 +35,12 @@ class Model:
     def card(self) -> dict[str, Any]:
         """The card's figures; empty when there is no card.json."""
         card = self.folder / "card.json"
-        try:
-            return dict(json.loads(card.read_text())) if card.is_file() else {}
-        except (OSError, ValueError) as error:
-            raise GraphError(
-                f"{card} is damaged: {error}", "restore it from the release"
-            ) from error
+        if not card.is_file():
+            return {}
+        hint = "restore it from the release"
+        data = bounded(card, MAX_JSON_BYTES, GraphError, hint)
+        found = document(data, card, GraphError, hint)
+        return typed(dict[str, Any], found, card, GraphError, hint)
 
 
 def zoo() -> list[str]:

@@ -7,18 +7,21 @@ run takes as its baseline.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from tinyrobust.boards import Board
 from tinyrobust.errors import BudgetError, TinyRobustError
 from tinyrobust.image import Image, MemoryReport
 from tinyrobust.image.account import Accounting, Section, account
 from tinyrobust.image.owners import KINDS, Owned, owned
+from tinyrobust.reading import MAX_JSON_BYTES, bounded, guarded, typed
+from tinyrobust.reading import document as document_in
 
 SCHEMA = "tinyrobust.budget/1"
 FLASH, RAM = "flash", "RAM"
@@ -97,20 +100,52 @@ def refused(title: str, board: Board, error: BudgetError) -> Document:
 def load_baseline(path: Path) -> Document:
     """A document that an earlier run saved. Raises TinyRobustError when it is none."""
     hint = "make one: tinyrobust budget ... --save FILE"
-    try:
-        data = json.loads(path.read_text())
-    except OSError as error:
-        raise TinyRobustError(f"cannot read the baseline {path}: {error.strerror}", hint) from error
-    except ValueError as error:
-        raise TinyRobustError(f"the baseline {path} is damaged: {error}", hint) from error
+    data = document_in(bounded(path, MAX_JSON_BYTES, hint=hint), f"the baseline {path}", hint=hint)
     wanted = {"totals", "regions", "owners", "symbols", "title"}
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or wanted - data.keys():
         raise TinyRobustError(f"{path} is no baseline of schema {SCHEMA}", hint)
-    try:
-        _changes(data, data)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise TinyRobustError(f"the baseline {path} is damaged: {error!r}", hint) from error
-    return data
+    typed(_Baseline, data, f"the baseline {path}", hint=hint)
+    guarded(lambda: _changes(data, data), f"the baseline {path}", hint=hint)
+    return dict(data)
+
+
+_Bytes = Annotated[int, Field(strict=True, ge=-(1 << 40), le=1 << 40)]
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Total(_Kept):
+    used_bytes: _Bytes
+
+
+class _Region(_Total):
+    name: str
+
+
+class _Owner(_Kept):
+    memory: str
+    kind: str
+    owner: str
+    bytes: _Bytes
+
+
+class _Symbol(_Kept):
+    memory: str
+    symbol: str
+    owner: str
+    bytes: _Bytes
+
+
+class _Baseline(_Kept):
+    """What a comparison reads of a saved document."""
+
+    title: str
+    totals: dict[str, _Total]
+    regions: list[_Region]
+    owners: list[_Owner]
+    symbols: list[_Symbol]
 
 
 def document(program: Program, limits: Limits, baseline: Document | None = None) -> Document:

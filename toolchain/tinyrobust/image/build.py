@@ -7,12 +7,13 @@ when all is well, so a failed build leaves the earlier one as it was.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from tinyrobust import __version__, codegen, memory, resources
 from tinyrobust.artefact import sha256, write_bytes, write_json, write_text
@@ -34,6 +35,7 @@ from tinyrobust.image.memory_report import (
 from tinyrobust.image.objects import Object, Source, compile_all
 from tinyrobust.image.ports import core_folders
 from tinyrobust.image.uf2 import uf2
+from tinyrobust.reading import MAX_JSON_BYTES, bounded, document, typed
 from tinyrobust.writing import discard, folder_beside, put_folder
 
 SCHEMA = "tinyrobust.image/1"
@@ -130,14 +132,36 @@ def build(
     return Image(out, meta, report)
 
 
+class _Step(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+    name: str
+    kernel: str
+
+
+class _Meta(BaseModel):
+    """``image.json``; what older versions did not write may be missing."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    board: str
+    model: str
+    core: str
+    task: str | None = None
+    graph_sha256: str
+    image_sha256: str
+    image_bytes: Annotated[int, Field(ge=0, lt=1 << 40)] = 0
+    input_shape: list[Annotated[int, Field(ge=0, lt=1 << 32)]] = []
+    classes: list[str] = []
+    steps: list[_Step] = []
+    versions: dict[str, str | None] = {}
+
+
 def load(folder: Path) -> Image:
     """An image built earlier. Raises BuildError when the folder is none, or is damaged."""
     meta = _read_json(folder / "image.json")
     report = MemoryReport.from_json(_read_json(folder / "memory.json"), folder / "memory.json")
     if meta.get("schema") != SCHEMA:
         raise BuildError(f"{folder / 'image.json'} has another schema", "build the image again")
-    if not {"board", "model", "core", "graph_sha256", "image_sha256"} <= meta.keys():
-        raise BuildError(f"{folder / 'image.json'} lacks keys", "build the image again")
+    typed(_Meta, meta, folder / "image.json", BuildError, "build the image again")
     image = Image(folder, meta, report)
     for path in (image.elf, image.bin):
         if not path.is_file():
@@ -185,12 +209,11 @@ def remeasure(image: Image, board: Board) -> MemoryReport:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except FileNotFoundError as error:
-        raise BuildError(f"no built image: {path} is missing", "run `tinyrobust build`") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise BuildError(f"{path} is damaged: {error}", "build the image again") from error
+    hint = "build the image again"
+    if not path.exists():
+        raise BuildError(f"no built image: {path} is missing", "run `tinyrobust build`")
+    found = document(bounded(path, MAX_JSON_BYTES, BuildError, hint), path, BuildError, hint)
+    return typed(dict[str, Any], found, path, BuildError, hint)
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -31,6 +31,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tinyrobust import boards
 from tinyrobust.artefact import canonical_json, sha256, try_lock, write_json
 from tinyrobust.errors import TinyRobustError
+from tinyrobust.reading import MAX_JSON_BYTES, bounded, document, typed
 from tinyrobust.recipes import Recipe
 from tinyrobust.search.budget import Budget
 from tinyrobust.search.space import Space
@@ -71,15 +72,16 @@ def read_settings(path: Path) -> Settings:
     """The settings of the search in folder ``path``; raises TinyRobustError when it is none."""
     file = path / "settings.json"
     try:
-        found = json.loads(file.read_text())
+        found = document(bounded(file, MAX_JSON_BYTES), file)
         return Settings(
             Recipe.model_validate(found["recipe"]), Space.model_validate(found["space"]),
             found["board"], Budget(**found["budget"]), found["epochs"], found["seed"],
             found["reduction"],
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (TinyRobustError, ValueError, LookupError, TypeError, AttributeError) as error:
+        said = " ".join(str(error).split())
         raise TinyRobustError(
-            f"{path} holds no search: {error}", "start one: tinyrobust search"
+            f"{path} holds no search: {said:.300}", "start one: tinyrobust search"
         ) from error
 
 
@@ -174,10 +176,9 @@ class Folder:
                 return made
         if not resume:
             raise TinyRobustError(f"{path} holds a search", "add --resume, or choose another --out")
-        try:
-            found = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise TinyRobustError(f"{file} is damaged: {error}", "choose another --out") from error
+        hint = "choose another --out"
+        found = typed(dict[str, Any], document(bounded(file, MAX_JSON_BYTES), file, hint=hint),
+                      file, hint=hint)  # fmt: skip
         differing = [key for key in wanted if found.get(key) != wanted[key]]
         if differing:
             raise TinyRobustError(

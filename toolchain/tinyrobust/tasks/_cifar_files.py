@@ -64,6 +64,13 @@ def batches(split: Split) -> list[Path]:
     return [where / name for name in BINARY[split]]
 
 
+# What unpickling damaged bytes raises: an encoding's name may be among them.
+_DAMAGE = (
+    pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, LookupError, MemoryError,
+    TypeError, ValueError,
+)  # fmt: skip
+
+
 def read(path: Path) -> tuple[Images, Labels]:
     """Images uint8 [10000,32,32,3] and labels int64 [10000] of one batch file, either layout.
 
@@ -91,7 +98,7 @@ def _binary(path: Path, data: bytes) -> tuple[Images, Labels]:
 def _python(path: Path, data: bytes) -> tuple[Images, Labels]:
     try:
         batch = _Unpickler(io.BytesIO(data), encoding="bytes").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+    except _DAMAGE as error:
         raise TaskError(
             f"cifar10: {path} ({len(data):,} bytes) is not a whole CIFAR-10 batch: {error}",
             "the file is truncated or not a CIFAR-10 batch: fetch it again",

@@ -37,6 +37,9 @@ class Clip:
     gain: float = 1.0
 
 
+RATES = (1_000, 384_000)  # samples a second of a file; others take for ever to resample
+
+
 def clips(folder: Path, words: Sequence[str], split: Split) -> tuple[list[Clip], int]:
     """The split's clips in a fixed shuffled order, and how many of them, at the end, are those of
     the validation list (train only).
@@ -122,11 +125,16 @@ def read(path: Path) -> Samples:
         with wave.open(str(path)) as file:
             kind = (file.getnchannels(), file.getsampwidth())
             rate, data = file.getframerate(), file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
+    except (OSError, EOFError, RuntimeError, wave.Error) as error:  # RuntimeError: a chunk's size
         raise TaskError(
             f"speech_commands: cannot read {path}: {error}", "check the file and its permissions"
         ) from error
-    if kind != (1, 2) or rate < 1:
+    if kind == (1, 2) and not RATES[0] <= rate <= RATES[1]:
+        raise TaskError(
+            f"speech_commands: {path} has {rate:,} samples a second",
+            f"clips have {RATES[0]:,} to {RATES[1]:,}",
+        )
+    if kind != (1, 2):
         raise TaskError(
             f"speech_commands: {path} has {kind[0]} channels of {8 * kind[1]} bits",
             "clips are 16-bit mono PCM",

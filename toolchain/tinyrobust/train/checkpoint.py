@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 
 from tinyrobust import artefact
 from tinyrobust.errors import RecipeError, TinyRobustError
+from tinyrobust.reading import NPZ_DAMAGE
 from tinyrobust.recipes import Recipe
 
 NAME = "checkpoint.npz"
@@ -62,7 +62,7 @@ def load(folder: Path, recipe: Recipe) -> Checkpoint:
         raise TinyRobustError(
             f"{folder} holds no checkpoint to resume from", "start anew, without --resume"
         ) from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except NPZ_DAMAGE as error:
         raise TinyRobustError(
             f"{path} is not a checkpoint: {error}", "remove it and start anew, without --resume"
         ) from error

@@ -5,13 +5,13 @@ In: the figures that ``zoo`` gathered. Out: Markdown, and the weaknesses that fo
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tinyrobust import artefact, escaping
 from tinyrobust.errors import GraphError
 from tinyrobust.escaping import every
+from tinyrobust.reading import MAX_JSON_BYTES, bounded, document, guarded, typed
 from tinyrobust.units import count
 from tinyrobust.zoo import card_attacks
 
@@ -86,17 +86,23 @@ def add_attacks(folder: Path, name: str, found: dict[str, Any]) -> str | None:
     path = folder / "card.json"
     if not path.is_file():
         return f"no card in {folder}"
-    try:
-        card = json.loads(path.read_text())
+    hint = "restore it from the release"
+    card = typed(dict[str, Any], document(bounded(path, MAX_JSON_BYTES, GraphError, hint), path,
+                                          GraphError, hint), path, GraphError, hint)  # fmt: skip
+
+    def changed() -> str | None:
         old = card.get("attacks", {}).get(name)
         if old is not None and card_attacks.says_more(old, found):
             return f"{path} stays: it has figures of more attacks or images (suite {old['suite']})"
         card["attacks"] = {**card.get("attacks", {}), name: found}
-        text = page(card)
-    except (OSError, ValueError, KeyError) as error:
-        raise GraphError(f"{path} is damaged: {error}", "restore it from the release") from error
+        page(card)
+        return None
+
+    stays = guarded(changed, path, GraphError, hint)
+    if stays is not None:
+        return stays
     artefact.write_json(path, card)
-    artefact.write_text(folder / "card.md", text)
+    artefact.write_text(folder / "card.md", page(card))
     return None
 
 
