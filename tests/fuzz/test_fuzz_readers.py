@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.killed import alone
+
+pytestmark = [pytest.mark.audio, pytest.mark.attacks, pytest.mark.train]  # what the readers need
 
 INPUTS = 120
 
