@@ -292,7 +292,7 @@ def test_a_damaged_line_is_put_aside_and_named_when_read(tmp_path: Path) -> None
     path = tmp_path / journal.FILE
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b"{broken\n" + b"".join(lines[2:]))
-    with pytest.raises(TinyRobustError, match=r"records\.jsonl:2 is not JSON"):
+    with pytest.raises(TinyRobustError, match=r"records\.jsonl:2 is damaged"):
         journal.read(path)
     run(tmp_path)
     assert (tmp_path / "records-damaged.jsonl").exists()

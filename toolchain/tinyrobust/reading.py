@@ -58,11 +58,11 @@ def document(
     try:
         return json.loads(data, object_pairs_hook=_once)
     except UnicodeDecodeError as failure:
-        raise error(f"{where} is not UTF-8 text (byte {failure.start})", hint) from failure
+        raise error(f"{where} is damaged: not UTF-8 text (byte {failure.start})", hint) from failure
     except RecursionError as failure:
-        raise error(f"{where} nests too deep for JSON here", hint) from failure
+        raise error(f"{where} is damaged: it nests too deep for JSON here", hint) from failure
     except ValueError as failure:
-        raise error(f"{where} is not JSON: {failure}", hint) from failure
+        raise error(f"{where} is damaged: not JSON: {failure}", hint) from failure
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -81,9 +81,9 @@ def typed(
     try:
         return adapter.validate_python(value)
     except ValidationError as failure:
-        raise error(f"{where}: {fault(failure)}", hint) from failure
+        raise error(f"{where} is damaged: {fault(failure)}", hint) from failure
     except RecursionError as failure:
-        raise error(f"{where} nests too deep", hint) from failure
+        raise error(f"{where} is damaged: it nests too deep", hint) from failure
 
 
 def fault(failure: ValidationError) -> str:
@@ -112,6 +112,7 @@ def guarded(
     ) as failure:
         said = " ".join(str(failure).split())
         raise error(
-            f"{where}: its parts do not fit one another ({type(failure).__name__}: {said:.80})",
+            f"{where} is damaged: its parts do not fit one another "
+            f"({type(failure).__name__}: {said:.80})",
             hint,
         ) from failure
