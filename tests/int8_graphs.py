@@ -315,7 +315,7 @@ def random_int8_graph(seed: int, operations: int = 60, reach: int = 9) -> Graph:
     pool = [b.x]
     unary: list[Callable[[Tensor], Tensor]] = [
         b.conv, b.depthwise, b.dense, b.pool, b.pool, b.mean, b.pad, b.concat, b.slice, b.resize,
-        b.lookup, b.softmax, b.bilinear, b.rearrange,
+        b.lookup, b.softmax, b.rearrange, b.bilinear,
     ]  # fmt: skip
     for i in range(operations):
         at = int(rng.integers(len(pool)))
