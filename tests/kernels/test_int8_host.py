@@ -34,7 +34,8 @@ def test_every_operation_equals_the_interpreter(seed: int, tmp_path: Path) -> No
 
 def test_one_graph_has_every_operation() -> None:
     graphs = [random_int8_graph(seed) for seed in range(4)]
-    assert {n.op for g in graphs for n in g.nodes} == set(FAMILIES["tflite"])
+    edges = {"input_raw", "state", "assign"}  # networks of their own have these
+    assert {n.op for g in graphs for n in g.nodes} == set(FAMILIES["tflite"]) - edges
 
 
 @pytest.mark.parametrize("seed", some_slow([3, 5, 6], 0))
