@@ -200,7 +200,7 @@ def test_a_data_folder_with_a_truncated_batch(
     [
         (None, "image.json is missing"),
         ("{", "image.json is damaged"),
-        ("[]", "memory.json is damaged: board"),
+        ("[]", "image.json is damaged: the document"),
     ],
 )
 def test_a_build_folder_that_is_none(
