@@ -179,7 +179,7 @@ def test_a_noisy_step_is_noise_of_twice_eps_and_a_step_of_eps_unprojected(
         loss = attack.cross_entropy(trainer.model(seen, training=True), labels)
     step = 8.0 * np.sign(tape.gradient(loss, seen).numpy())
     wanted = np.clip(noisy.numpy() + step, 0, 255)
-    found = trainer._attacked(x, labels).numpy()
+    found = trainer._attacked(x, labels, None).numpy()
     assert np.array_equal(found, wanted)
     assert 16 < np.abs(found - x.numpy()).max() <= 24
 
@@ -195,7 +195,7 @@ def test_the_attack_leaves_no_gradient_of_its_own(
     with tf.GradientTape() as tape:
         loss, _ = trainer._loss(x, labels, tape)
     found = tape.gradient(loss, variables)
-    attacked = trainer._attacked(x, labels)
+    attacked = trainer._attacked(x, labels, None)
     with tf.GradientTape() as tape:
         logits = trainer.model(attack.network_input(attacked), training=True)
         plain = attack.mean_cross_entropy(logits, labels, 0.0)
