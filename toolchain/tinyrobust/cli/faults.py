@@ -35,7 +35,8 @@ def _kinds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str,
               help="Every bit of a kind that has at most 256 bytes of flash.")  # fmt: skip
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True,
               help="Test images that every faulty board is shown.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Which faults are drawn.")  # fmt: skip
 @kernel_option
 @aim_options
 @click.option("--out", type=click.Path(path_type=Path), default=None, metavar="DIR",
