@@ -22,7 +22,7 @@ from tests.keras_models import Net
 from tests.patience import PATIENCE_S
 from tinyrobust import resources, tasks
 from tinyrobust.convert import order, plugin, qkeras
-from tinyrobust.errors import ConvertError
+from tinyrobust.errors import ConvertError, TinyRobustError
 from tinyrobust.graph import (
     DepthwiseConv2D,
     GlobalAveragePool,
@@ -474,7 +474,7 @@ def test_a_failure_leaves_the_old_model_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(zoo.artefact, "write_text", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(TinyRobustError, match="No space left on device; free some disk space"):
         zoo.make(trained, old, samples=50, oracle_images=0)
     assert {p: p.read_bytes() for p in old.rglob("*") if p.is_file()} == before
     assert [p.name for p in old.parent.iterdir()] == ["model"]
