@@ -203,7 +203,7 @@ def test_near_a_limit_is_a_warning(
         (["--max-region", "SDRAM=1K"], 1, "no region 'SDRAM'"),
         (["--max-growth-flash", "much"], 1, "is not a growth such as"),
         (["--max-growth-flash", "1%"], 1, "needs a baseline"),
-        (["--baseline", "none.json"], 1, "cannot read the baseline none.json"),
+        (["--baseline", "none.json"], 1, "cannot read none.json: No such file"),
         (["--map", "x.map"], 1, "--map belongs to an ELF"),
     ],
 )
