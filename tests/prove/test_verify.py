@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,10 @@ def test_all_back_ends_agree(tiny_file: Path, tmp_path: Path) -> None:
     names = [c["name"] for c in result["columns"]]
     assert names == ["hls4ml C simulation", "host build", "virtual nucleo-h743", "QEMU mps2-an500"]
     oracle, *others = result["columns"]
-    assert oracle["differing"] is None and "train/" in oracle["skipped"]
+    if find_spec("hls4ml") and find_spec("qkeras"):  # rebuilt from the Graph itself
+        assert oracle["differing"] == 0 and oracle["integers"] > 0
+    else:
+        assert oracle["differing"] is None and oracle["skipped"]
     net = tiny_graph()
     for column in others:
         assert column["differing"] == 0 and column["integers"] == 4 * 4
