@@ -14,7 +14,7 @@ import pytest
 from tests.graphs import random_graph, tiny_graph
 from tinyrobust import boards, graph, memory
 from tinyrobust.cli.main import run
-from tinyrobust.graph import file, interpreter
+from tinyrobust.graph import file
 from tinyrobust.graph.model import Model
 from tinyrobust.prove import verify as stage
 
@@ -78,12 +78,15 @@ def test_a_difference_is_exit_1(
     tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(graph, "run", lambda net, x: interpreter.run(net, x) + 1)
+    advance = graph.advance
+    monkeypatch.setattr(graph, "advance", lambda *given: advance(*given) + 1)
     code, result = verify(tiny_file, tmp_path)
     assert code == 1 and not result["holds"]
-    assert [c["differing"] for c in result["columns"]] == [None, 16, 16, 16]
+    first, *others = [c["differing"] for c in result["columns"]]
+    assert first in (None, 16) and others == [16, 16, 16]  # without hls4ml there is no first
     message = capsys.readouterr().err
-    assert "integers differ: host build, virtual nucleo-h743, QEMU mps2-an500" in message
+    assert "integers differ: " in message
+    assert "host build, virtual nucleo-h743, QEMU mps2-an500" in message
 
 
 def test_a_difference_in_a_layer_alone_is_counted() -> None:
