@@ -83,10 +83,10 @@ class SamBa:
 
     def _bytes(self, count: int) -> bytes:
         while len(self._input) < count:
-            if self._ended.is_set():
-                raise EOFError
             if select.select([self._device], [], [], 0.1)[0]:
                 self._input += os.read(self._device, 4096)
+            elif self._ended.is_set():  # and nothing is left of what the tool said last
+                raise EOFError
         data, self._input = self._input[:count], self._input[count:]
         return data
 
