@@ -238,7 +238,10 @@ def test_a_board_that_is_deaf_while_it_computes_gets_one_image_at_a_time() -> No
 def test_a_fault_report_becomes_a_device_fault(device: Device) -> None:
     report: list[str] = []
     line = Wire(device, lambda way, index, data: [] if report else [data])
-    fault = lambda: report[0] if report else None  # noqa: E731
+
+    def fault() -> str | None:
+        return report[0] if report else None
+
     with Session.over(line, fault=fault, timeout_s=PATIENCE_S) as session:
         session.infer(PICTURES[0])
         report.append("HardFault in conv2d at 0x0800123A")

@@ -94,7 +94,7 @@ def _print(screen: Any, rows: Sequence[Row]) -> None:
                 name = "" if text.startswith(r.file) else f"{Path(r.file).name}: "
                 screen.print(f"{name}{text}", markup=False)
     screen.print(
-        f"{len(rows)} files: {sum(r.imports for r in rows)} import, "
+        f"{len(rows)} file{'' if len(rows) == 1 else 's'}: {sum(r.imports for r in rows)} import, "
         f"{sum(r.fits is True for r in rows)} fit {rows[0].board or 'the board'}, "
         f"{sum(r.exact is True for r in rows)} are exact, "
         f"{sum(r.exact is False for r in rows)} differ"

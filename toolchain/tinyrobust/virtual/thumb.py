@@ -107,19 +107,6 @@ def _dsp(first: int, second: int) -> bool:
     return False
 
 
-def block_absent(code: bytes, level: Level) -> int | None:
-    """Offset in the straight run ``code`` of the first instruction that is absent, or None."""
-    offset = 0
-    while level is not Level.ALL and offset < len(code):
-        first = code[offset] | code[offset + 1] << 8
-        wide = is_wide(first)
-        second = code[offset + 2] | code[offset + 3] << 8 if wide else 0
-        if absent(first, second, level):
-            return offset
-        offset += 4 if wide else 2
-    return None
-
-
 def block_checks(code: bytes) -> dict[int, int]:
     """Offset in ``code`` -> checks, for the instructions of a straight run that need some."""
     found = {}
