@@ -92,6 +92,20 @@ def test_results_are_the_models(device: Device) -> None:
     assert seen == [(n, 5) for n in range(1, 6)]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_number_of_an_inference_is_not_given_again_after_65536_requests(
+    device: Device, count: int
+) -> None:
+    """The device would take the new input for a repetition, and answer with the old outputs."""
+    with Session.over(Wire(device)) as session:
+        link = session._link
+        session.infer_many(PICTURES[:count])
+        link._sequence -= 1  # as it stands after 65,535 requests that are no inferences
+        found = session.infer(PICTURES[4]).scores
+        assert np.array_equal(found, fake_device.scores(PICTURES[4:])[0])
+        assert session.retries == 0
+
+
 def test_an_empty_batch_is_empty(device: Device) -> None:
     with Session.over(Wire(device)) as session:
         batch = session.infer_many(PICTURES[:0])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from tinyrobust.errors import DeviceFault, LinkError, ProtocolError
 
 ATTEMPTS = 4
 STREAM_ATTEMPTS = 8
+# Numbers of inputs that are not given again: more than any window, so the device's last is there.
+_KEPT_NUMBERS = 64
 _FAULT_POLL_S = 0.25
 
 # Refusals that ask for the input again: a piece was lost.
@@ -52,6 +55,7 @@ class Link:
         self._decoder = Decoder()
         self._frames: list[Frame] = []
         self._sequence = secrets.randbelow(1 << 16)
+        self._of_inputs: deque[int] = deque(maxlen=_KEPT_NUMBERS)
         self.baud = wire.BAUD_BASE
         self._heard_bytes = False
         self._heard_frame = False
@@ -66,8 +70,11 @@ class Link:
         self.transport.discard_input()
 
     def next_sequence(self) -> int:
-        """A sequence number not used for 65,535 requests."""
+        """A sequence number not used for 65,471 requests, nor by one of the last inputs, however
+        long ago: the device would take a new input under that number for a repetition."""
         self._sequence = (self._sequence + 1) & 0xFFFF
+        while self._sequence in self._of_inputs:
+            self._sequence = (self._sequence + 1) & 0xFFFF
         return self._sequence
 
     def frame(self, kind: int, sequence: int, payload: bytes = b"") -> bytes:
@@ -198,6 +205,7 @@ class Link:
 
     def put_and(self, kind: int, sequence: int, data: bytes, extra: bytes = b"") -> bytes:
         """Encoded frames that carry ``data`` to the device's input, then the request on it."""
+        self._of_inputs.append(sequence)
         frames = []
         for offset in range(0, len(data), wire.CHUNK_BYTES):
             piece = offset.to_bytes(4, "little") + data[offset : offset + wire.CHUNK_BYTES]
