@@ -325,6 +325,15 @@ def unary(code: str, table: str = "", **more: Callable[[Rng], Any]) -> Callable[
     return make
 
 
+def rsqrt(rng: Rng) -> bytes:
+    """Every code from the zero point on is 0 or more, which the reference asks for; the scale of
+    the output puts the root of a value between the least and the largest code."""
+    source = T((1, 1, 16, 16), _scale(rng, 1e-4, 2.0), -128)
+    middle = 1 / np.sqrt(source.scale * rng.integers(1, 256))
+    out = T(source.shape, float(np.float32(middle / rng.uniform(2, 200))), _zero(rng))
+    return write([source, out], [Op("RSQRT", [0], [1])], [0], [1])
+
+
 CASES: Mapping[str, Callable[[Rng], bytes]] = {
     "TRANSPOSE": transpose,
     "TILE": tile,
@@ -346,6 +355,7 @@ CASES: Mapping[str, Callable[[Rng], bytes]] = {
     "ABS": unary("ABS", "AbsOptions"),
     "EXP": unary("EXP", "ExpOptions"),
     "LOG": unary("LOG"),
+    "RSQRT": rsqrt,
     "ELU": unary("ELU"),
     "GELU": unary("GELU", "GeluOptions", Approximate=lambda rng: bool(rng.integers(2))),
 }

@@ -63,7 +63,7 @@ def test_the_victim_is_the_interpreter(model: Model) -> None:
 
 TABLES = {
     "LOGISTIC", "TANH", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "HARD_SWISH", "QUANTIZE",
-    "ABS", "EXP", "LOG", "ELU", "GELU", "PRELU", "several samples",
+    "ABS", "EXP", "LOG", "RSQRT", "ELU", "GELU", "PRELU", "several samples",
     "SPACE_TO_BATCH_ND BATCH_TO_SPACE_ND",
 }  # fmt: skip
 # Operators whose smooth form is differentiable almost everywhere.

@@ -188,6 +188,42 @@ def abs_table(scale: float, zero: int, out_scale: float, out_zero: int) -> Table
     return _table((magnitude if scale == out_scale else multiply(magnitude, m, s)) + out_zero)
 
 
+def _inverse_square_root(n: int) -> tuple[int, int]:
+    """1 / sqrt(``n``), n >= 1, as (multiplier in Q0.31, power of two): TensorFlow Lite's
+    GetInvSqrtQuantizedMultiplierExp, five Newton-Raphson steps ``x += x * (1 - n * x**2) / 2`` in
+    Q3.28 with ``n`` scaled to [1/4, 1) by an even power of two.
+    """
+    if n <= 1:
+        return INT32_MAX, 0
+    pairs = (31 - n.bit_length()) // 2 - 1
+    shift = 11 - pairs
+    value = n << 2 * pairs >> 1
+    half, x = int(divide_by_power(value, 1)), 1 << 28
+    for _ in range(5):
+        cube = int(high_mul(high_mul(x, x), x)) << 6
+        step = int(high_mul(3 << 27, x)) - int(high_mul(half, cube))
+        x = min(step << 3, INT32_MAX)
+    multiplier = int(high_mul(x, 1518500250))  # sqrt(2) / 2 in Q0.31
+    return (multiplier << -shift, 0) if shift < 0 else (multiplier, -shift)
+
+
+def rsqrt_table(scale: float, zero: int, out_scale: float, out_zero: int) -> Table:
+    """RSQRT: 1 / sqrt(x) in fixed point, with 20 bits below the point in between.
+
+    Codes of 0 and below get the largest code: the reference gives it for 0, and stops at a
+    negative value, which no network that runs there has.
+    """
+    m, s = quantize_multiplier(1.0 / float(np.sqrt(_f32(scale)) * _f32(out_scale)))
+    codes = []
+    for q in range(-128, 128):
+        if q <= zero:
+            codes.append(127)
+            continue
+        inverse, shift = _inverse_square_root(q - zero)
+        codes.append(int(multiply(multiply(1, inverse, shift + 20), m, s - 20)) + out_zero)
+    return _table(np.array(codes, np.int64))
+
+
 def hard_swish_table(scale: float, zero: int, out_scale: float, out_zero: int) -> Table:
     """HARD_SWISH: 16-bit fixed point, as reference_ops::HardSwish.
 

@@ -142,6 +142,10 @@ def _log(context: Context) -> Node:
     return _unary(context, arithmetic.function_table, arithmetic.logarithm)
 
 
+def _rsqrt(context: Context) -> Node:
+    return _unary(context, arithmetic.rsqrt_table)
+
+
 def _elu(context: Context) -> Node:
     return _unary(context, arithmetic.function_table, arithmetic.elu)
 
@@ -394,6 +398,7 @@ OPERATORS: Mapping[str, Callable[[Context], Node | list[Node]]] = {
     "RESHAPE": _reshape,
     "RESIZE_BILINEAR": _resize_bilinear,
     "RESIZE_NEAREST_NEIGHBOR": _resize_nearest_neighbor,
+    "RSQRT": _rsqrt,
     "SOFTMAX": _softmax,
     "SPACE_TO_BATCH_ND": moves.space_to_batch_nd,
     "SPACE_TO_DEPTH": moves.space_to_depth,
