@@ -188,6 +188,8 @@ def test_inspect_lists_the_operators_of_what_is_refused(
         (write([X, Y], [Op("CONV_2D", [0], [1])], [0], [1]), "has 1 inputs and 1 outputs"),
         (write([X, Y], [Op("LEAKY_RELU", [0], [1])], [0], [1]), "has no Alpha"),
         (write([X, T(X.shape, 1e-30)], [Op("RELU", [0], [1])], [0], [1]), "scales with the ratio"),
+        (write([T(X.shape, 1e-38), T(X.shape, 1e-38)], [Op("RSQRT", [0], [1])], [0], [1]),
+         "scales of 1e-38 and 1e-38: their product is 0 in float32"),
         (write([X, Y], [Op("RELU", [0], [1])] * 2, [0], [1]), "is made a second time"),
         (write([X, Y, Y], [Op("RELU", [2], [1])], [0], [1]), "is not made before it is read"),
         (write([X, Y], [Op("RELU", [0], [0])], [0], [1]), "nothing makes output 'out'"),

@@ -26,7 +26,10 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=1024)
+_KEPT = 4096  # texts; all the kernels together have about 1,700
+
+
+@lru_cache(maxsize=_KEPT)
 def _parse(text: str) -> ast.expr:
     try:
         body = ast.parse(text, mode="eval").body
@@ -55,10 +58,11 @@ def _check(node: ast.AST, text: str) -> None:
         raise ValueError(f"'{text}': {type(node).__name__} is not allowed in an expression")
 
 
-def names(text: str) -> set[str]:
+@lru_cache(maxsize=_KEPT)
+def names(text: str) -> frozenset[str]:
     """Variables that ``text`` uses. Raises ValueError when it is not an allowed expression."""
-    found = {node.id for node in ast.walk(_parse(text)) if isinstance(node, ast.Name)}
-    return found - set(_FUNCTIONS)
+    found = frozenset(node.id for node in ast.walk(_parse(text)) if isinstance(node, ast.Name))
+    return found - frozenset(_FUNCTIONS)
 
 
 Value = Callable[[Mapping[str, float]], Any]  # an expression's value, its variables given
@@ -70,7 +74,7 @@ def evaluate(text: str, variables: Mapping[str, float]) -> float:
     return float(_made(text)(variables))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_KEPT)
 def _made(text: str) -> Value:
     return _value(_parse(text))
 

@@ -211,9 +211,14 @@ def rsqrt_table(scale: float, zero: int, out_scale: float, out_zero: int) -> Tab
     """RSQRT: 1 / sqrt(x) in fixed point, with 20 bits below the point in between.
 
     Codes of 0 and below get the largest code: the reference gives it for 0, and stops at a
-    negative value, which no network that runs there has.
+    negative value. Raises ValueError for scales whose product is 0 in float32.
     """
-    m, s = quantize_multiplier(1.0 / float(np.sqrt(_f32(scale)) * _f32(out_scale)))
+    product = float(np.sqrt(_f32(scale)) * _f32(out_scale))
+    if product == 0.0:
+        raise ValueError(
+            f"scales of {scale:.3g} and {out_scale:.3g}: their product is 0 in float32"
+        )
+    m, s = quantize_multiplier(1.0 / product)
     codes = []
     for q in range(-128, 128):
         if q <= zero:
